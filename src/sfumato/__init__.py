@@ -1,0 +1,36 @@
+"""sfumato: teach a diffusion model your pictures, and know how good the result is.
+
+    import sfumato
+    run = sfumato.train("shapes")
+    pictures = sfumato.load(run.path).sample(16, texts=["a red circle on a grey background"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sfumato.judge.model import compare, judge
+    from sfumato.model import Model, load
+    from sfumato.train.start import train
+
+__all__ = ["Model", "compare", "judge", "load", "train"]
+
+_HOMES = {
+    "Model": "sfumato.model",
+    "load": "sfumato.model",
+    "train": "sfumato.train.start",
+    "judge": "sfumato.judge.model",
+    "compare": "sfumato.judge.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Bring in torch and friends when they are first needed."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sfumato' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,5 @@
+"""`python -m sfumato`, and `accelerate launch -m sfumato`."""
+
+from sfumato.cli import main
+
+main()

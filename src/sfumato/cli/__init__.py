@@ -1,0 +1,51 @@
+"""The command line: parse, call the library, print."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sfumato.cli import demo, doctor, judge, sample, train
+from sfumato.cli.console import fail
+from sfumato.errors import UserError
+
+app = typer.Typer(
+    name="sfumato",
+    help="Teach a diffusion model your pictures, on the machine you have, and know how good the result is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.command("train")(train.train)
+app.command("sample")(sample.sample)
+app.command("judge")(judge.judge)
+app.command("compare")(judge.compare)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from sfumato import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> Any:
+    """Run the command; an error a person can mend is one line on stderr and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        fail(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        fail("stopped")
+        sys.exit(130)
+    except MemoryError:
+        fail("out of memory: lower train.batch, data.image_size or -n")
+        sys.exit(2)

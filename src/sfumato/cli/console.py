@@ -1,0 +1,62 @@
+"""What all commands share: progress on stderr, one JSON object on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else; progress stays on stderr.")
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """One line on stderr."""
+    console.print("error:", style="bold red", end=" ")
+    console.print(" ".join(message.split()), markup=False)
+
+
+def say(text: str) -> None:
+    console.print(text, markup=False)
+
+
+def answer(value: dict[str, Any]) -> None:
+    """The JSON object of --json."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with ETA, shown once `done, total` is first told."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
+    ) as bar:  # fmt: skip
+        task = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(title, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+
+
+def duration(seconds: float) -> str:
+    """"3 s", "12 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 2**20:.0f} MB" if count < 2**30 else f"{count / 2**30:.1f} GB"

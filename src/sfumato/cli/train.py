@@ -1,0 +1,95 @@
+"""`sfumato train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sfumato.cli.console import JSON, answer, console, duration, progress, say, size
+
+if TYPE_CHECKING:
+    from sfumato.train.start import Job
+
+
+def train(
+    what: str = typer.Argument(..., metavar="RECIPE|FOLDER", help="A shipped recipe, a YAML file, a folder of pictures, or a run folder."),
+    overrides: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Override the recipe: train.images=200000 data.labels=[cat]"),
+    out: Path = typer.Option(None, "--out", help="Run folder [default: runs/NAME]."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Scan, decide, say time and memory, and stop."),
+    json: bool = JSON,
+) -> None:
+    """Train a model; the same command again goes on where it stopped.
+
+    `sfumato train ./photos` alone looks at the folder and chooses everything. Ctrl-C saves first.
+    """  # fmt: skip
+    from sfumato.train import start
+
+    with progress("pictures") as tell:
+        job = start.prepare(what, overrides or (), out, tell)
+    describe(job)
+    if not dry_run:
+        watch(job)
+    if json:
+        events = job.folder.events()
+        last: dict[str, Any] = events[-1] if events and not dry_run else {}
+        took = job.estimate
+        answer(
+            {
+                "run": str(job.folder.path),
+                "images": last.get("images", 0),
+                "stopped": last.get("stopped"),
+                "estimate": {"seconds": took.seconds, "images_per_second": took.images_per_second, "bytes": took.memory},
+            }
+        )
+
+
+def describe(job: Job) -> None:
+    """What was found and what was decided."""
+    r, took = job.recipe, job.estimate
+    for line in job.store.report.lines():
+        say(line)
+    c, h, w = job.store.shape
+    parameters = sum(p.numel() for p in job.task.net.parameters())
+    say(f"{len(job.store.train):,} pictures to learn from, {len(job.store.held_out):,} held out, {w} x {h}, {c} channels")
+    say(
+        f"{parameters / 1e6:.1f} M parameters ({r.net.preset}), batch {r.train.batch}, {r.train.images:,} images on "
+        f"{job.accelerator.device} ({job.accelerator.mixed_precision if job.accelerator.mixed_precision != 'no' else 'fp32'}): "
+        f"about {duration(took.seconds)} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
+    )
+    say(f"run folder {job.folder.path}; Ctrl-C saves, the same command goes on")
+
+
+def watch(job: Job) -> None:
+    """Train with a progress bar."""
+    from sfumato.train import start
+
+    with Progress(
+        TextColumn("{task.completed:,.0f} / {task.total:,.0f} images"), BarColumn(), TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(), console=console,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=job.recipe.train.images, state="")
+
+        def listen(event: dict[str, Any]) -> None:
+            kind = event["event"]
+            bar.update(task, completed=event["images"])
+            if kind == "report":
+                loss = f"loss {event['loss']:.4f}" if event["loss"] is not None else "loss not finite"
+                skipped = f", {event['skipped']} skipped" if event["skipped"] else ""
+                bar.update(task, state=f"{loss}  {event['images_per_second']:.0f}/s{skipped}")
+            elif kind == "start":
+                for trouble in event["damaged"]:
+                    bar.console.print(f"damaged: {trouble}; going on from the one before", markup=False)
+                if event["images"]:
+                    bar.console.print(f"going on from {event['images']:,} images")
+            elif kind == "held_out":
+                bar.console.print(f"{event['images']:>12,} images  held-out loss {event['loss']:.4f}")
+            elif kind == "preview":
+                bar.console.print(f"{event['images']:>12,} images  {job.folder.samples / event['path']}", markup=False)
+            elif kind == "end":
+                stopped = f"stopped by {event['stopped']}, saved" if event["stopped"] else "finished"
+                bar.console.print(f"{stopped} at {event['images']:,} images")
+
+        start.run(job, listen)

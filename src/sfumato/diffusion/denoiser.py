@@ -1,0 +1,105 @@
+"""The denoiser D(x, level, cond) -> x0, and how a network becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sfumato.diffusion.level import Level, fit
+
+
+class Denoiser(Protocol):
+    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+        """The expected clean picture.
+
+        x: (N, C, H, W), a picture in [-1, 1] scaled by alpha plus noise of standard deviation sigma;
+        level: one level, or one a picture; cond: (N, ...) what the model is told, or None for nothing.
+        Returns (N, C, H, W) in the scale of clean pictures.
+        """
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """x0 = skip * x + out * F(inp * x): what stands around a network F at a level (float64)."""
+
+    inp: Tensor
+    skip: Tensor
+    out: Tensor
+
+
+Prediction = Callable[[Level, float], Coefficients]
+
+
+def _epsilon(level: Level, sigma_data: float) -> Coefficients:
+    """F is the noise n (Ho et al. 2020). Undefined at alpha = 0."""
+    a, s = level.alpha, level.sigma
+    return Coefficients((a * a + s * s).rsqrt(), 1 / a, -s / a)
+
+
+def _x0(level: Level, sigma_data: float) -> Coefficients:
+    """F is the clean picture itself."""
+    a, s = level.alpha, level.sigma
+    return Coefficients((a * a + s * s).rsqrt(), torch.zeros_like(a), torch.ones_like(a))
+
+
+def _v(level: Level, sigma_data: float) -> Coefficients:
+    """F is v = alpha n - sigma x0 of the level rescaled to variance 1 (Salimans and Ho 2022, appendix D)."""
+    a, s = level.alpha, level.sigma
+    square = a * a + s * s
+    return Coefficients(square.rsqrt(), a / square, -s * square.rsqrt())
+
+
+def _flow(level: Level, sigma_data: float) -> Coefficients:
+    """F is the velocity n - x0 of the level rescaled to alpha + sigma = 1 (Liu et al. 2023, eq. 1)."""
+    a, s = level.alpha, level.sigma
+    return Coefficients(1 / (a + s), 1 / (a + s), -s / (a + s))
+
+
+def _edm(level: Level, sigma_data: float) -> Coefficients:
+    """Karras et al. 2022, table 1, with x / alpha in place of their x; finite at alpha = 0."""
+    a, s = level.alpha, level.sigma
+    square = s * s + (a * sigma_data).square()
+    return Coefficients(square.rsqrt(), a * sigma_data**2 / square, s * sigma_data * square.rsqrt())
+
+
+PREDICTIONS: dict[str, Prediction] = {"epsilon": _epsilon, "x0": _x0, "v": _v, "flow": _flow, "edm": _edm}
+
+Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class Preconditioned:
+    """A network F seen as a denoiser.
+
+    `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), and the condition; what its output
+    means is `prediction`, a key of PREDICTIONS. `sigma_data` is the standard deviation of clean pictures.
+    """
+
+    def __init__(self, network: Network, prediction: str, sigma_data: float = 0.5) -> None:
+        self.network = network
+        self.coefficients = PREDICTIONS[prediction]
+        self.sigma_data = sigma_data
+
+    def raw(self, x: Tensor, level: Level, cond: Tensor | None = None) -> tuple[Tensor, Coefficients]:
+        """The network's own output F, in the dtype of x, and the coefficients that stand around it."""
+        level = level.to(x.device)
+        c = self.coefficients(level, self.sigma_data)
+        noise = (level.log_ratio / 4).to(x.dtype).expand(len(x))
+        return self.network(fit(c.inp, x) * x, noise, cond).to(x.dtype), c
+
+    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+        output, c = self.raw(x, level, cond)
+        return fit(c.skip, x) * x + fit(c.out, x) * output
+
+
+class Clipped:
+    """A denoiser whose answer is kept within [low, high], the range of clean pictures."""
+
+    def __init__(self, denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> None:
+        self.denoiser, self.low, self.high = denoiser, low, high
+
+    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+        return self.denoiser(x, level, cond).clamp(self.low, self.high)

@@ -1,0 +1,68 @@
+"""Levels of noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """How much picture and how much noise: `x = alpha * x0 + sigma * n`.
+
+    `alpha` and `sigma` are float64 tensors of one shape: () for one level, (N,) for one a picture, (K,) for a
+    path of levels. Variance-preserving levels have alpha^2 + sigma^2 = 1, flow matching alpha + sigma = 1, and
+    EDM alpha = 1; `alpha = 0` is pure noise. Every scale is the same thing to a denoiser, since D depends on the
+    ratio sigma / alpha alone once x is rescaled.
+    """
+
+    alpha: Tensor
+    sigma: Tensor
+
+    @classmethod
+    def of(cls, sigma: float | Tensor, alpha: float | Tensor = 1.0) -> Level:
+        """The level of noise `sigma` on a picture scaled by `alpha`."""
+        s = torch.as_tensor(sigma, dtype=torch.float64)
+        a = torch.as_tensor(alpha, dtype=torch.float64, device=s.device)
+        alpha_, sigma_ = torch.broadcast_tensors(a, s)
+        return cls(alpha_, sigma_)
+
+    @property
+    def ratio(self) -> Tensor:
+        """sigma / alpha: the noise on a picture of scale 1; infinite for pure noise."""
+        return self.sigma / self.alpha
+
+    @property
+    def log_ratio(self) -> Tensor:
+        """ln(sigma / alpha), clamped to [-12, 12] so that pure noise and no noise are numbers too."""
+        return (self.sigma.log() - self.alpha.log()).clamp(-12.0, 12.0)
+
+    @property
+    def snr(self) -> Tensor:
+        """Signal to noise ratio alpha^2 / sigma^2."""
+        return (self.alpha / self.sigma).square()
+
+    def __len__(self) -> int:
+        return len(self.sigma)
+
+    def __getitem__(self, index: int | slice | Tensor) -> Level:
+        return Level(self.alpha[index], self.sigma[index])
+
+    def to(self, device: torch.device | str) -> Level:
+        return Level(self.alpha.to(device), self.sigma.to(device))
+
+    def expand(self, n: int) -> Level:
+        """The same level for each of n pictures, if it is not one a picture already."""
+        return Level(self.alpha.expand(n), self.sigma.expand(n))
+
+    def mix(self, x0: Tensor, noise: Tensor) -> Tensor:
+        """alpha * x0 + sigma * noise, (N, ...) in the dtype of x0."""
+        return fit(self.alpha, x0) * x0 + fit(self.sigma, x0) * noise
+
+
+def fit(coefficient: Tensor, x: Tensor) -> Tensor:
+    """A float64 coefficient of shape () or (N,), cast to x's dtype and shaped to multiply x (N, ...)."""
+    c = coefficient.to(device=x.device, dtype=x.dtype)
+    return c if c.ndim == 0 else c.reshape(-1, *[1] * (x.ndim - 1))

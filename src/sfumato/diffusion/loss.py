@@ -1,0 +1,48 @@
+"""What training minimises: the weighted squared error of D at random levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sfumato.diffusion.denoiser import Coefficients, Preconditioned
+from sfumato.diffusion.level import Level, fit
+
+Weighting = Callable[[Level, Coefficients, float], Tensor]
+
+
+def _uniform(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
+    """1 on the error of the network's own output: DDPM's simple loss for epsilon (Ho et al. 2020, eq. 14)."""
+    return torch.ones_like(c.out)
+
+
+def _min_snr_5(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
+    """min(SNR, 5) on the error of x0 (Hang et al. 2023, section 3.4)."""
+    return level.snr.clamp_max(5.0) * c.out.square()
+
+
+def _edm(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
+    """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2 on the error of x0 (Karras et al. 2022, table 1)."""
+    a, s = level.alpha, level.sigma
+    return (s * s + (a * sigma_data).square()) / (s * sigma_data).square() * c.out.square()
+
+
+WEIGHTINGS: dict[str, Weighting] = {"uniform": _uniform, "min-snr-5": _min_snr_5, "edm": _edm}
+
+
+def denoising_loss(
+    denoiser: Preconditioned, weighting: str, x0: Tensor, noise: Tensor, level: Level, cond: Tensor | None = None
+) -> Tensor:
+    """The loss of each picture, (N,).
+
+    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one a picture. The error is taken on the
+    network's output, where it is of order one at every level, and weighted by `weighting` (a key of WEIGHTINGS).
+    """
+    level = level.to(x0.device)
+    x = level.mix(x0, noise)
+    output, c = denoiser.raw(x, level, cond)
+    target = (x0 - fit(c.skip, x0) * x) / fit(c.out, x0)
+    weight = WEIGHTINGS[weighting](level, c, denoiser.sigma_data)
+    return (output - target).square().flatten(1).mean(1) * weight.to(x0.dtype)

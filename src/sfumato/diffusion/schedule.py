@@ -1,0 +1,127 @@
+"""Schedules: which levels a model is trained at, and which a sampler visits.
+
+Two faces of one object. `draw(u)` maps uniform numbers to training levels; `path(steps)` gives the steps + 1 levels
+from the noisiest to no noise at which a sampler calls the denoiser. Any sampler runs on any path.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sfumato.diffusion.level import Level
+
+
+class Schedule(Protocol):
+    def draw(self, u: Tensor) -> Level:
+        """Training levels for u in [0, 1), float64 (N,)."""
+
+    def path(self, steps: int) -> Level:
+        """Levels of a sampler, float64 (steps + 1,), sigma descending to exactly 0."""
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """A variance-preserving chain of T levels, given by its cumulative products `alpha_bar` (float64, (T,)).
+
+    Training draws one of the T levels; a path visits `steps` of them, evenly spaced and starting at the last, as DDIM
+    does with trailing spacing (Lin et al. 2024, "Common diffusion noise schedules", table 2), then no noise.
+    """
+
+    alpha_bar: Tensor
+
+    @property
+    def timesteps(self) -> int:
+        return len(self.alpha_bar)
+
+    def at(self, t: Tensor) -> Level:
+        """The levels of integer timesteps, 0 the cleanest."""
+        bar = self.alpha_bar[t]
+        return Level(bar.sqrt(), (1 - bar).sqrt())
+
+    def draw(self, u: Tensor) -> Level:
+        index = (u * self.timesteps).long().clamp_max(self.timesteps - 1)
+        bar = self.alpha_bar.to(u.device)[index]
+        return Level(bar.sqrt(), (1 - bar).sqrt())
+
+    def visited(self, steps: int) -> Tensor:
+        """The `steps` integer timesteps of a path, descending (at most T of them)."""
+        if not 1 <= steps <= self.timesteps:
+            raise ValueError(f"steps must be between 1 and {self.timesteps}, the schedule's timesteps; got {steps}")
+        return (torch.arange(steps, 0, -1, dtype=torch.float64) * (self.timesteps / steps)).round().long() - 1
+
+    def path(self, steps: int) -> Level:
+        level = self.at(self.visited(steps))
+        one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        return Level(torch.cat([level.alpha, one]), torch.cat([level.sigma, zero]))
+
+
+def linear(timesteps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Discrete:
+    """DDPM's betas, evenly spaced (Ho et al. 2020, section 4); rescaled by 1000 / T for other lengths."""
+    scale = 1000 / timesteps
+    betas = torch.linspace(first * scale, last * scale, timesteps, dtype=torch.float64).clamp_max(0.999)
+    return Discrete((1 - betas).cumprod(0))
+
+
+def cosine(timesteps: int = 1000, offset: float = 0.008) -> Discrete:
+    """Squared-cosine alpha_bar with betas capped at 0.999 (Nichol and Dhariwal 2021, eq. 17)."""
+    t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
+    bar = torch.cos((t + offset) / (1 + offset) * math.pi / 2).square()
+    betas = (1 - bar[1:] / bar[:-1]).clamp_max(0.999)
+    return Discrete((1 - betas).cumprod(0))
+
+
+def scaled_linear(
+    timesteps: int = 1000, first: float = 0.00085, last: float = 0.012, *, zero_terminal: bool = False
+) -> Discrete:
+    """Stable Diffusion's betas (evenly spaced in the root), as they stand or shifted to end in pure noise.
+
+    With `zero_terminal`, sqrt(alpha_bar) is moved and scaled so that its last value is 0 and its first is kept
+    (Lin et al. 2024, algorithm 1).
+    """
+    betas = torch.linspace(first**0.5, last**0.5, timesteps, dtype=torch.float64).square()
+    root = (1 - betas).cumprod(0).sqrt()
+    if zero_terminal:
+        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+    return Discrete(root.square())
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """EDM (Karras et al. 2022): alpha = 1, ln sigma normal in training, and a path even in sigma^(1/rho) (eq. 5)."""
+
+    mean: float = -1.2
+    std: float = 1.2
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def draw(self, u: Tensor) -> Level:
+        normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-12, 1 - 1e-12))
+        return Level.of((self.mean + self.std * normal).exp())
+
+    def path(self, steps: int) -> Level:
+        high, low = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
+        sigma = (high + torch.linspace(0, 1, steps, dtype=torch.float64) * (low - high)) ** self.rho
+        return Level.of(torch.cat([sigma, torch.zeros(1, dtype=torch.float64)]))
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Flow matching on the straight path x = (1 - t) x0 + t n (Lipman et al. 2023; Liu et al. 2023).
+
+    Training draws t from a logit-normal with location 0 and scale 1 (Esser et al. 2024, eq. 19); a path is even in t.
+    """
+
+    def draw(self, u: Tensor) -> Level:
+        normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-12, 1 - 1e-12))
+        t = torch.sigmoid(normal)
+        return Level(1 - t, t)
+
+    def path(self, steps: int) -> Level:
+        t = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+        return Level(1 - t, t)

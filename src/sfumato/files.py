@@ -1,0 +1,80 @@
+"""Files that matter: written aside, synced, checked, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sfumato.errors import UserError
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some file systems cannot sync a folder
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give a path to write beside `path`; when the block ends well it is synced and renamed to `path`.
+
+    If the block fails, what was written is removed and `path` is as it was before. A full disk becomes a
+    UserError.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if (mended := disk_trouble(error, path)) is not None:
+            raise mended from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step (UTF-8)."""
+    with aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def disk_trouble(error: BaseException, path: Path) -> UserError | None:
+    """The one-line form of an error of the disk (full, read-only, forbidden), or None for any other error.
+
+    safetensors reports the system's errors as text, so its messages are looked at too.
+    """
+    number, text = getattr(error, "errno", None), str(error)
+    if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or any(
+        f"os error {code}" in text for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+    ):
+        return UserError(f"no room to write {path}: free some space or choose another --out, then run again")
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return UserError(f"cannot write {path}: {os.strerror(number)}; choose another --out")
+    return None

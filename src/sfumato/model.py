@@ -1,0 +1,286 @@
+"""A trained model as an object: load it by name or path, sample it, see the process."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sfumato.device import best_device, best_precision
+from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
+from sfumato.diffusion.guidance import Guided
+from sfumato.diffusion.level import Level
+from sfumato.diffusion.samplers import SAMPLERS, Step
+from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear
+from sfumato.errors import UserError
+from sfumato.nets import unet
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe import Net, Noise, Recipe
+from sfumato.show.film import frame
+from sfumato.show.grid import to_uint8
+
+if TYPE_CHECKING:
+    from sfumato.recipe import Sample
+
+
+def schedule_of(noise: Noise) -> Schedule:
+    """The schedule a recipe names."""
+    discrete: dict[str, Callable[[], Discrete]] = {
+        "linear": lambda: linear(noise.timesteps),
+        "cosine": lambda: cosine(noise.timesteps),
+        "scaled-linear-zero": lambda: scaled_linear(noise.timesteps, zero_terminal=True),
+    }
+    if noise.schedule in discrete:
+        return discrete[noise.schedule]()
+    return Flow() if noise.schedule == "flow" else LogNormal(noise.mean, noise.std, noise.sigma_min, noise.sigma_max)
+
+
+def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
+    """The U-Net a recipe names, for pictures of `shape` (C, H, W). Raises UserError if the sides do not divide."""
+    try:
+        made = unet.build(
+            net.preset,
+            channels=tuple(net.channels) if net.channels else None,
+            blocks=net.blocks,
+            attention=tuple(net.attention) if net.attention else None,
+            stem=net.stem,
+            dropout=net.dropout,
+            colours=shape[0],
+            vocabulary=vocabulary.size if vocabulary.kind != "none" else 0,
+            length=vocabulary.length,
+        )
+    except ValueError as error:
+        raise UserError(f"net: {error}") from error
+    multiple = made.config.multiple
+    for side in shape[1:]:
+        if side % multiple:
+            near = max(multiple, round(side / multiple) * multiple)
+            raise UserError(
+                f"data.image_size: {side} is not divisible by {multiple} (stem {made.config.stem} x "
+                f"{len(made.config.channels)} levels): use {near}, or other net.channels or net.stem"
+            )
+    return made
+
+
+def picture_generators(seed: int, n: int) -> list[torch.Generator]:
+    """One generator a picture: picture k has the seed `seed + k`, in any batch."""
+    return [torch.Generator().manual_seed(seed + k) for k in range(n)]
+
+
+@dataclass
+class Model:
+    """A network with all it needs to be used.
+
+    shape: (C, H, W) of its pictures; vocabulary: what it can be told; precision: of the network's arithmetic.
+    """
+
+    net: nn.Module
+    recipe: Recipe
+    vocabulary: Vocabulary
+    shape: tuple[int, int, int]
+    name: str = "model"
+    device: str = "cpu"
+    precision: str = "fp32"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def schedule(self) -> Schedule:
+        return schedule_of(self.recipe.noise)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """D(x, level, cond) -> x0 with x in [-1, 1] scale, float32 (or the network's own float64)."""
+        noise = self.recipe.noise
+        return Preconditioned(self._network, noise.prediction, noise.sigma_data)
+
+    def _network(self, x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None):
+            return self.net(x, c, cond)
+
+    def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
+        """Labels or captions as tokens (n, L), repeated to n; None tells nothing.
+
+        Raises UserError if the model cannot be told anything, or not this.
+        """
+        if not texts:
+            return None
+        if self.vocabulary.kind == "none":
+            raise UserError(f"{self.name} was trained without labels or captions: leave --label and --prompt out")
+        told = [texts[k % len(texts)] for k in range(n)]
+        return self.vocabulary.encode(told).to(self.device)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        texts: Sequence[str] | None = None,
+        seed: int = 0,
+        batch: int | None = None,
+        callback: Callable[[int, Step], None] | None = None,
+        **changes: Any,
+    ) -> Tensor:
+        """Draw n pictures, uint8 (n, C, H, W).
+
+        texts: labels or captions, picture k is told texts[k % len]; changes: `sampler`, `steps`, `guidance`, `interval`, `clip` in
+        place of the recipe's; callback(first, step) sees every step of the batch that starts with picture `first`.
+        Picture k depends on seed + k alone, not on n or the batch.
+        """
+        s = self.settings(**changes)
+        cond = self.tell(texts, n)
+        levels = self._path(s)
+        batch = batch or fitting_batch(self.shape, self.device)
+        done = []
+        for first in range(0, n, batch):
+            count = min(batch, n - first)
+            generators = picture_generators(seed + first, count)
+
+            def fresh(generators: list[torch.Generator] = generators) -> Tensor:
+                return torch.stack([torch.randn(self.shape, generator=g) for g in generators]).to(self.device)
+
+            part = None if cond is None else cond[first : first + count]
+            seen = None if callback is None else (lambda step, first=first: callback(first, step))
+            x = SAMPLERS[s.sampler](
+                self._prepared(s, part), levels.sigma[0].float().to(self.device) * fresh(), levels, part,
+                noise=fresh, callback=seen,
+            )  # fmt: skip
+            done.append(to_uint8(x).cpu())
+        return torch.cat(done)
+
+    def settings(self, **changes: Any) -> Sample:
+        """The recipe's `sample` section with changes (None: as it stands). Raises UserError on a bad value."""
+        from sfumato.recipe import build
+
+        given = {key: value for key, value in changes.items() if value is not None}
+        return build({"sample": self.recipe.sample.model_dump() | given}, where="sample").sample
+
+    def _path(self, s: Sample) -> Level:
+        try:
+            return self.schedule.path(s.steps)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def _prepared(self, s: Sample, cond: Tensor | None) -> Denoiser:
+        denoise: Denoiser = self.denoiser
+        if cond is not None and s.guidance != 1:
+            null = torch.zeros_like(cond[:1])
+            interval = s.interval or (0.0, float("inf"))
+            denoise = Guided(denoise, s.guidance, null, interval)
+        return Clipped(denoise) if s.clip else denoise
+
+    def film(self, n: int = 8, **options: Any) -> tuple[Tensor, Film]:
+        """Draw n pictures and keep the way there: options as for `sample`. Gives the pictures and the reverse film."""
+        frames: list[Tensor] = []
+        captions: list[str] = []
+
+        def see(first: int, step: Step) -> None:
+            frames.append(self._frame(step.x, step.level))
+            captions.append(caption(step.level))
+
+        done = self.sample(n, batch=n, callback=see, **options)
+        return done, Film([*frames, done], [*captions, "done"])
+
+    def forward_film(self, pictures: Tensor, seed: int = 0, **options: Any) -> Film:
+        """The forward process: the pictures, uint8 (N, C, H, W), drowning in the noise that `seed` gives."""
+        levels = self._path(self.settings(**options))
+        x0 = pictures.float() / 127.5 - 1
+        noise = torch.stack([torch.randn(self.shape, generator=g) for g in picture_generators(seed, len(x0))])
+        path = [levels[i] for i in range(len(levels) - 1, -1, -1)]
+        return Film([self._frame(level.mix(x0, noise), level) for level in path], [caption(level) for level in path])
+
+    def _frame(self, x: Tensor, level: Level) -> Tensor:
+        return frame(x, float(level.alpha), float(level.sigma), self.recipe.noise.sigma_data)
+
+
+@dataclass(frozen=True)
+class Film:
+    """Stages of a process: uint8 (N, C, H, W) each, and what stands over each."""
+
+    frames: list[Tensor]
+    captions: list[str]
+
+
+def caption(level: Level) -> str:
+    """The noise of a level on a picture of scale 1, for people."""
+    ratio = float(level.ratio)
+    return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
+
+
+def fitting_batch(shape: Sequence[int], device: str) -> int:
+    """Pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
+    budget = 2**19 if device == "cpu" else 2**24
+    return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))
+
+
+PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
+
+
+def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
+    """A model by run folder, checkpoint folder, safetensors file beside its config.json, or shipped name.
+
+    Raises UserError if there is none, or what is there is not whole.
+    """
+    folder, weights = find(name)
+    device = device or best_device()
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(config["recipe"])
+        vocabulary = Vocabulary.from_json(config["vocabulary"])
+        shape = tuple(config["shape"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'config.json'} does not describe a model that can be sampled") from error
+    net = net_of(recipe.net, shape, vocabulary)
+    try:
+        net.load_state_dict({k: t.float() for k, t in load_file(folder / weights).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder / weights} does not hold this model's weights ({reason})") from error
+    net.eval().requires_grad_(False).to(device)
+    name = name if not Path(name).exists() else Path(name).resolve().name
+    return Model(net, recipe, vocabulary, shape, str(name), device, precision or best_precision(device), config)
+
+
+def find(name: str | Path) -> tuple[Path, str]:
+    """Where a model lies: its folder and the name of its weights file."""
+    from sfumato.train import checkpoint
+    from sfumato.train.ema import label
+
+    path = Path(name)
+    if path.is_file() and path.suffix == ".safetensors":
+        return path.parent, path.name
+    if (path / "checkpoints").is_dir():
+        found, troubles = checkpoint.newest(path / "checkpoints")
+        if found is None:
+            why = f" ({troubles[0]})" if troubles else ""
+            raise UserError(f"{path} has no whole checkpoint yet{why}: let `sfumato train` save one")
+        path = found.path
+    elif not path.is_dir():
+        if not (PRETRAINED / str(name) / "config.json").is_file():
+            known = models()
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
+            raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
+        path = PRETRAINED / str(name)
+    averages = sorted(file.name for file in path.glob("ema-*.safetensors"))
+    if averages:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        first = f"{label(config['recipe']['train']['ema'][0])}.safetensors"
+        return path, first if first in averages else averages[0]
+    if not (path / "model.safetensors").is_file():
+        raise UserError(f"{path} is not a run folder, a checkpoint or a model (no model.safetensors in it)")
+    return path, "model.safetensors"
+
+
+def models() -> list[str]:
+    """Names of the shipped models that can be sampled."""
+    return sorted(p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8"))

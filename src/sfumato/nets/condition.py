@@ -1,0 +1,31 @@
+"""What the model is told, as vectors: one label, or the words of a caption."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Condition(nn.Module):
+    """A learned table of `vocabulary` words at `length` places; token 0 stands for nothing.
+
+    A word is bound to its place by an elementwise product, so that "a red circle on a blue background" and "a blue circle
+    on a red background" differ also in the sum. Gives that sum (N, width), for every block, and the bound words
+    (N, length, width), for cross-attention. With length 1 this is a table of classes.
+    """
+
+    def __init__(self, vocabulary: int, length: int, width: int) -> None:
+        super().__init__()
+        self.length = length
+        self.words = nn.Embedding(vocabulary, width)
+        self.places = nn.Parameter(torch.randn(length, width) if length > 1 else torch.ones(1, width))
+        self.leave = nn.Linear(width, width)
+
+    def forward(self, cond: Tensor | None, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """cond: (N, length) tokens, or None for nothing. Raises ValueError if its shape is another."""
+        if cond is None:
+            cond = torch.zeros(n, self.length, dtype=torch.long, device=device)
+        if cond.shape != (n, self.length):
+            raise ValueError(f"the condition must be ({n}, {self.length}) tokens, not {tuple(cond.shape)}")
+        bound = self.words(cond) * self.places
+        return self.leave(bound.sum(1) * self.length**-0.5), bound

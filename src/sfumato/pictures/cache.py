@@ -1,0 +1,65 @@
+"""Where decoded pictures are kept, and what is remembered of files already read."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sfumato.errors import UserError
+from sfumato.files import write_json
+
+FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one tick of its clock
+
+
+def cache_folder() -> Path:
+    """`$SFUMATO_CACHE`, else the platform's folder for a user's caches."""
+    if chosen := os.environ.get("SFUMATO_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sfumato" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "sfumato"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sfumato"
+
+
+class Memory:
+    """Facts learned by reading files, valid while a file's size and times stay the same.
+
+    One small JSON a data set in the cache folder; losing it costs only a new reading.
+    """
+
+    def __init__(self, name: str) -> None:
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+        self.path = cache_folder() / "index" / f"{digest[:32]}.json"
+        self.facts: dict[str, list[Any]] = {}
+        self.changed = False
+        with contextlib.suppress(OSError, ValueError):
+            read = json.loads(self.path.read_text(encoding="utf-8"))
+            self.facts = read if isinstance(read, dict) else {}
+
+    def recall(self, key: str, stat: os.stat_result) -> list[Any] | None:
+        """What was learned of a file that has not changed since, or None."""
+        entry = self.facts.get(key)
+        if not isinstance(entry, list) or entry[:3] != [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]:
+            return None
+        return entry[3:]
+
+    def learn(self, key: str, stat: os.stat_result, facts: list[Any]) -> None:
+        """Remember facts of a file as it was when `stat` was taken."""
+        if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > FRESH_NS:
+            self.facts[key] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, *facts]
+            self.changed = True
+
+    def save(self, keep: set[str]) -> None:
+        """Write what is known of the files in `keep`; a cache that cannot be written is done without."""
+        kept = {key: entry for key, entry in self.facts.items() if key in keep}
+        if self.changed or len(kept) != len(self.facts):
+            with contextlib.suppress(OSError, UserError):
+                write_json(self.path, kept)
+            self.changed = False

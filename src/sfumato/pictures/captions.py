@@ -1,0 +1,89 @@
+"""Captions that lie beside pictures: `NAME.txt`, and the Hub's `metadata.csv` and `metadata.jsonl`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import posixpath
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sfumato.errors import UserError
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+CAPTION_COLUMNS = ("text", "caption", "prompt")
+LABEL_COLUMNS = ("label", "class")
+LONGEST = 65536  # bytes of a sidecar
+
+
+class Row(NamedTuple):
+    caption: str | None
+    label: str | None
+
+
+def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str]) -> dict[str, Row]:
+    """Rows of metadata files by picture key; `file_name` is relative to its metadata file.
+
+    Rows of pictures that are not there are counted in `notes`. Raises UserError naming file and line.
+    """
+    rows: dict[str, Row] = {}
+    for path in sorted(files):
+        folder = path.parent.relative_to(root).as_posix()
+        absent = []
+        for line, values in _lines(path):
+            name = values.get("file_name")
+            if not isinstance(name, str) or not name:
+                raise UserError(f"{path}, line {line}: no file_name")
+            key = posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
+            if key in keys:
+                rows[key] = Row(_first(values, CAPTION_COLUMNS), _first(values, LABEL_COLUMNS))
+            else:
+                absent.append(name)
+        if absent:
+            notes.append(
+                f"{path.name} names {len(absent)} pictures that are not there, such as {absent[0]!r}"
+            )
+    return rows
+
+
+def read_sidecar(path: Path, key: str, notes: list[str]) -> str | None:
+    """The text of `NAME.txt` on one line, None if it is empty; one that cannot be used is noted."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LONGEST + 1)
+        if len(raw) > LONGEST:
+            raise ValueError(f"longer than {LONGEST} bytes")
+        return " ".join(raw.decode("utf-8-sig").split()) or None
+    except (OSError, ValueError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        notes.append(f"caption of {key} left out: {reason}")
+        return None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    line = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                reader = csv.DictReader(file)
+                for values in reader:
+                    line = reader.line_num
+                    yield line, values
+                return
+            for line, text in enumerate(file, 1):
+                if text.strip():
+                    values = json.loads(text)
+                    if not isinstance(values, dict):
+                        raise ValueError("not a JSON object")
+                    yield line, values
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise UserError(f"{path}, line {line}: {' '.join(str(error).split())}") from error
+
+
+def _first(values: dict[str, Any], columns: tuple[str, ...]) -> str | None:
+    for column in columns:
+        value = values.get(column)
+        if isinstance(value, (str, int)) and (text := " ".join(str(value).split())):
+            return text
+    return None

@@ -1,0 +1,91 @@
+"""Batches for training, drawn so that a resumed run sees what an uninterrupted one would have seen."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import psutil
+import torch
+from torch import Tensor
+
+from sfumato.pictures.vocabulary import Vocabulary
+
+
+class Drawable(Protocol):
+    """What a feed needs of `store.Pictures`."""
+
+    @property
+    def pixels(self) -> Tensor: ...
+
+    def texts(self, kind: str) -> list[str]: ...
+
+
+class Feed:
+    """Pictures and their conditions, batch by batch.
+
+    Which pictures a batch holds is a pure function of the seed and the number of images seen before it: epoch
+    e = images // N is a permutation drawn from (seed, e), and batches run on across epochs. Pixels are kept
+    on the device as uint8 if they take at most a quarter of its free memory, and on a CPU as the memory map
+    they are.
+    """
+
+    def __init__(
+        self,
+        pictures: Drawable,
+        vocabulary: Vocabulary,
+        flip: bool,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.flip, self.seed = flip, seed
+        pixels = pictures.pixels
+        self.resident = self.device.type == "cpu" or pixels.numel() <= _free(self.device) / 4
+        self._pixels = pixels.to(self.device) if self.resident else pixels
+        self._tokens = vocabulary.encode(pictures.texts(vocabulary.kind)).to(self.device)
+        self._orders: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The batch that follows `images` images seen.
+
+        Returns pictures, float32 (batch, C, H, W) in [-1, 1], channels_last, mirrored left to right by coin
+        flips of `generator` if the feed flips; and conditions, int64 (batch, L).
+        """
+        which = self.indices(images, batch)
+        here = which.to(self.device)
+        picked = self._pixels.index_select(0, here if self.resident else which).to(self.device)
+        if self.flip:
+            coins = torch.rand(batch, generator=generator, device=generator.device).to(self.device) < 0.5
+            rows = torch.arange(batch, device=self.device)
+            picked = torch.cat([picked, picked.flip(3)]).index_select(0, rows + batch * coins)
+        picked = picked.contiguous(memory_format=torch.channels_last)  # while it is small
+        pictures = picked.to(torch.float32).div_(127.5).sub_(1)
+        return pictures, self._tokens.index_select(0, here)
+
+    def indices(self, images: int, batch: int) -> Tensor:
+        """Which pictures that batch holds, int64 (batch,) on the CPU."""
+        pieces = []
+        while batch > 0:
+            epoch, start = divmod(images, len(self))
+            pieces.append(self._order(epoch)[start : start + batch])
+            images, batch = images + len(pieces[-1]), batch - len(pieces[-1])
+        return torch.cat(pieces)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
+            digest = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+            self._orders[epoch] = torch.randperm(len(self), generator=generator)
+        return self._orders[epoch]
+
+
+def _free(device: torch.device) -> int:
+    """Free bytes of a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,217 @@
+"""A folder of somebody's pictures: subfolders are labels, sidecars are captions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sfumato.pictures.cache import Memory
+from sfumato.pictures.captions import METADATA, read_metadata, read_sidecar
+from sfumato.pictures.decode import EXTENSIONS, Header, PictureError, decode, header
+from sfumato.pictures.pool import ordered
+from sfumato.pictures.source import Item, Progress, sides
+from sfumato.recipe import Data
+
+TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture file as the walk met it."""
+
+    key: str
+    path: Path
+    stat: os.stat_result
+
+    @property
+    def stem(self) -> str:
+        """The key without its extension."""
+        return self.key[: -len(self.path.suffix)]
+
+
+class FolderSource:
+    """Pictures under a folder, of any depth and case of extension.
+
+    The first subfolder's name is the label. A caption is the row of a `metadata.csv` or `metadata.jsonl`
+    beside or above the picture, or else the text of `NAME.txt` beside it. If all pictures lie in `train` and
+    `test` (or `validation`), these are splits and the labels are one level down. Hidden files are left alone;
+    links that lead out of the folder, links to folders and files that are not regular are refused and named.
+    """
+
+    def __init__(self, root: Path, data: Data) -> None:
+        self.root = root.resolve()
+        self.name = str(root)
+        self.refused: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._data = data
+        self._found: list[Found] = []
+        self._metadata: list[Path] = []
+        self._texts: dict[str, Path] = {}  # caption files by key without extension
+        others: Counter[str] = Counter()
+        self._walk(others)
+        self._found.sort(key=lambda found: found.key)
+        self._captions = read_metadata(self.root, self._metadata, {f.key for f in self._found}, self.notes)
+        others[".txt"] += len(self._texts.keys() - {found.stem for found in self._found})
+        self.ignored = {extension: count for extension, count in sorted(others.items()) if count}
+        self._tops = self._split_folders()
+        self.splits: tuple[str, ...] = ("train", "test") if self._tops else ("train",)
+        self.label_names = sorted({label for f in self._found if (label := self._label(f)) is not None})
+        self._items: dict[str, list[Item]] | None = None
+
+    def items(self, split: str) -> list[Item]:
+        return self._read(None)[split]
+
+    def fingerprint(self, progress: Progress | None = None) -> str:
+        read = self._read(progress)
+        rows = [[split, i.key, i.digest, i.label, i.caption] for split in self.splits for i in read[split]]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+    def _walk(self, others: Counter[str]) -> None:
+        waiting = [self.root]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = list(os.scandir(folder))
+            except OSError as error:
+                self.refused[self._key(folder)] = f"folder not readable ({error.strerror})"
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                else:
+                    self._meet(path, others)
+
+    def _meet(self, path: Path, others: Counter[str]) -> None:
+        """Sort one file that is not a folder into pictures, captions, refused and others."""
+        key, extension = self._key(path), path.suffix.lower()
+        wanted = extension in EXTENSIONS or extension == ".txt" or path.name.lower() in METADATA
+        if path.is_symlink() and (wanted or path.is_dir()):
+            target = Path(os.path.realpath(path))
+            if target.is_dir():
+                self.refused[key] = "a link to a folder: copy the folder here"
+                return
+            if not target.exists() or target.is_symlink():
+                self.refused[key] = "a link that leads nowhere"
+                return
+            if not target.is_relative_to(self.root):
+                self.refused[key] = "a link that leads out of the folder: copy the file here"
+                return
+        if not wanted:
+            others[extension or "(none)"] += 1
+            return
+        try:
+            found = path.stat()
+        except OSError as error:
+            self.refused[key] = f"not readable ({error.strerror})"
+            return
+        if not stat.S_ISREG(found.st_mode):
+            self.refused[key] = "not a regular file"
+        elif extension in EXTENSIONS:
+            self._found.append(Found(key, path, found))
+        elif path.name.lower() in METADATA:
+            self._metadata.append(path)
+        else:
+            self._texts[key[: -len(extension)]] = path
+
+    def _key(self, path: Path) -> str:
+        """A path for people: relative, with `/`, unprintable characters escaped."""
+        text = (
+            os.fsencode(path.relative_to(self.root)).decode("utf-8", "backslashreplace").replace(os.sep, "/")
+        )
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "."
+
+    def _split_folders(self) -> dict[str, str]:
+        """The splits' folders, if all pictures lie in a training and a test folder and nowhere else."""
+        tops = {found.key.split("/")[0] if "/" in found.key else "" for found in self._found}
+        train, test = [t for t in tops if t.lower() in TRAIN], [t for t in tops if t.lower() in TEST]
+        if len(train) != 1 or len(test) != 1 or len(tops) != 2:
+            return {}
+        self.notes.append(f"{train[0]}/ and {test[0]}/ are taken as splits, {test[0]}/ is held out")
+        return {train[0]: "train", test[0]: "test"}
+
+    def _label(self, found: Found) -> str | None:
+        if found.key in self._captions and (label := self._captions[found.key].label) is not None:
+            return label
+        parents = found.key.split("/")[1 if self._tops else 0 : -1]
+        return parents[0] if parents else None
+
+    def _caption(self, found: Found) -> str | None:
+        if found.key in self._captions and (caption := self._captions[found.key].caption) is not None:
+            return caption
+        sidecar = self._texts.get(found.stem)
+        return None if sidecar is None else read_sidecar(sidecar, found.key, self.notes)
+
+    def _read(self, progress: Progress | None) -> dict[str, list[Item]]:
+        """The items, with digest and header from memory where the file is unchanged."""
+        if self._items is not None:
+            return self._items
+        memory = Memory(str(self.root))
+        known = {found.key: memory.recall(found.key, found.stat) for found in self._found}
+        missing = [found for found in self._found if known[found.key] is None]
+        for done, (found, learned) in enumerate(zip(missing, ordered(_study, missing, 8), strict=True), 1):
+            if isinstance(learned, PictureError):
+                self.refused[found.key] = str(learned)
+            else:
+                memory.learn(found.key, found.stat, learned)
+                known[found.key] = learned
+            if progress is not None:
+                progress(done, len(missing))
+        memory.save({found.key for found in self._found})
+        items: dict[str, list[Item]] = {split: [] for split in self.splits}
+        for found in self._found:
+            if (facts := known[found.key]) is not None:
+                items[self._tops.get(found.key.split("/")[0], "train")].append(self._item(found, facts))
+        self._items = items
+        return items
+
+    def _item(self, found: Found, facts: list) -> Item:
+        size = sides(self._data)
+        # twice the pixels the crop will keep, so that a JPEG decoded small loses nothing that shows
+        shorter = None if size is None else max(size) * (4 if self._data.crop == "tiles" else 2)
+        limit = int(self._data.max_megapixels * 1e6)
+        return Item(
+            key=found.key,
+            label=self._label(found),
+            caption=self._caption(found),
+            digest=facts[0],
+            read=partial(_read, found.path, facts[0], limit, shorter),
+            look=partial(_look, facts[1:]),
+        )
+
+
+def _study(found: Found) -> list | PictureError:
+    """[digest, height, width, mode], or [digest, reason] for a broken header."""
+    try:
+        with found.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return PictureError(f"not readable ({error.strerror})")
+    try:
+        claims = header(found.path)
+    except PictureError as error:
+        return [digest, str(error)]
+    return [digest, claims.height, claims.width, claims.mode]
+
+
+def _look(facts: list) -> Header:
+    if len(facts) == 1:
+        raise PictureError(facts[0])
+    return Header(*facts)
+
+
+def _read(path: Path, digest: str, max_pixels: int, shorter: int | None) -> np.ndarray:
+    picture = decode(path, max_pixels=max_pixels, shorter=shorter)
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise PictureError("changed while it was read: start again")
+    return picture

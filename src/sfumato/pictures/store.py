@@ -1,0 +1,140 @@
+"""Decoded pictures in a memory-mapped file, found again by what they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.pictures.build import FORMAT, MANIFEST, PIXELS, build
+from sfumato.pictures.cache import cache_folder
+from sfumato.pictures.choose import chosen_items, looks
+from sfumato.pictures.scan import Report, report
+from sfumato.pictures.source import Progress, open_source
+from sfumato.recipe import Data
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One side of the split.
+
+    `pixels` is uint8 (N, C, H, W) over a memory map that is never written back; `labels` int64 (N,) into
+    `label_names`, -1 where there is none; `captions` N texts, "" where there is none, or None if nothing has
+    one; `keys` N names for people.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    label_names: list[str]
+    captions: list[str] | None
+    keys: list[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def texts(self, kind: str) -> list[str]:
+        """What a vocabulary of this kind ("none", "class", "words") encodes, a text a picture."""
+        if kind == "class":
+            return [self.label_names[label] if label >= 0 else "" for label in self.labels.tolist()]
+        return self.captions if kind == "words" and self.captions is not None else [""] * len(self)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Training and held-out pictures of one shape (C, H, W); `digest` is the address of the content."""
+
+    train: Pictures
+    held_out: Pictures
+    digest: str
+    report: Report
+    shape: tuple[int, int, int]
+
+
+def open_store(data: Data, progress: Progress | None = None) -> Store:
+    """The pictures of a recipe, decoded on first use and mapped from the cache after that.
+
+    The address is a SHA-256 over the content of every picture, label and caption, the fields of `data` that
+    change pixels, and the format. `progress(done, total)` is called while files are read, and again while
+    they are decoded. A store is built aside and renamed; a second process that wants it waits for the first.
+
+    Raises UserError if there are fewer than two different pictures, sizes that differ with no
+    `data.image_size`, labels that do not exist, or no room.
+    """
+    source = open_source(data.source, data)
+    digest = _address(source.fingerprint(progress), data)
+    folder = cache_folder() / "stores" / digest[:32]
+    store = _load(folder, digest)
+    if store is None:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.parent / f"{folder.name}.lock"):
+                store = _load(folder, digest)  # another process may have built it meanwhile
+                if store is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    build(source, data, digest, folder, progress)
+                    store = _load(folder, digest)
+        except OSError as error:
+            raise UserError(
+                f"cannot keep decoded pictures in {folder.parent} ({error.strerror or error}): "
+                f"free some space, or set SFUMATO_CACHE to another folder"
+            ) from error
+        if store is None:
+            raise UserError(f"{folder} was changed while it was built: run again")
+    store.report.name = source.name
+    store.report.include(source)
+    return store
+
+
+def survey(data: Data, progress: Progress | None = None) -> Report:
+    """The report from the files' headers alone, before anything is decoded or chosen. Raises UserError."""
+    source = open_source(data.source, data)
+    source.fingerprint(progress)
+    chosen = chosen_items(source, data)
+    return report(source.name, chosen, looks(chosen, data)).include(source)
+
+
+def _address(fingerprint: str, data: Data) -> str:
+    fields = data.model_dump(mode="json", exclude={"source", "condition", "flip"})
+    fields["labels"] = sorted(set(data.labels)) if data.labels is not None else None
+    content = {"format": FORMAT, "pictures": fingerprint, "data": fields}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _load(folder: Path, digest: str) -> Store | None:
+    """The store in a folder, or None if there is none that is whole."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if about["format"] != FORMAT or about["digest"] != digest:
+            return None
+        channels, height, width = about["shape"]
+        shape = (len(about["keys"]), channels, height, width)
+        path = folder / PIXELS
+        if path.stat().st_size != int(np.prod(shape)):
+            return None
+        # copy on write: torch wants a writable array, and the file must stay as it is
+        pixels = torch.from_numpy(np.memmap(path, np.uint8, mode="c", shape=shape))
+        held_out, captions = about["held_out"], about["captions"]
+        labels = torch.tensor(about["labels"], dtype=torch.int64)
+
+        def part(rows: slice) -> Pictures:
+            texts = None if captions is None else captions[rows]
+            return Pictures(pixels[rows], labels[rows], about["label_names"], texts, about["keys"][rows])
+
+        return Store(
+            part(slice(held_out, None)),
+            part(slice(0, held_out)),
+            digest,
+            Report.from_json(about["report"]),
+            (channels, height, width),
+        )
+    return None

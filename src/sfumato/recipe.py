@@ -1,0 +1,244 @@
+"""Recipes: everything a run needs, in six sections, checked before anything starts.
+
+A recipe is YAML with the sections `data`, `net`, `noise`, `train`, `sample` and `judge`. Every value has a
+default; `KEY=VALUE` overrides one by its dotted path (`train.images=200000`, `data.labels=[cat]`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sfumato.errors import UserError
+
+ScheduleName = Literal["linear", "cosine", "scaled-linear-zero", "edm", "flow"]
+PredictionName = Literal["epsilon", "x0", "v", "edm", "flow"]
+WeightingName = Literal["uniform", "min-snr-5", "edm"]
+SamplerName = Literal["ddpm", "ddim", "euler", "heun", "dpm++2m", "dpm++2m-sde"]
+FeatureName = Literal["mini", "inception", "dinov2", "clip"]
+PresetName = Literal["tiny", "small", "medium", "large", "huge"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class Data(Section):
+    """Which pictures, and how they are brought to one shape."""
+
+    source: str = Field("", description="a folder, `cifar10`, `shapes`, or a Hub dataset id")
+    image_size: int | tuple[int, int] | None = Field(
+        None, description="side in pixels or [height, width]; left out: the pictures' own size"
+    )
+    grey: bool | None = Field(None, description="one channel; left out: if every picture is grey")
+    labels: list[str] | None = Field(None, description="use only these labels")
+    condition: Literal["none", "class", "words"] = Field("none", description="what the model is told")
+    crop: Literal["center", "tiles"] = Field(
+        "center", description="center: one square a picture; tiles: as many overlapping squares as fit"
+    )
+    flip: bool = Field(True, description="mirror half the pictures left to right")
+    held_out: float = Field(0.05, gt=0, lt=0.5, description="share kept out of training if there is no test split")
+    max_megapixels: float = Field(200, gt=0, description="a file whose header claims more is refused")
+
+    @field_validator("image_size")
+    @classmethod
+    def _size(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        sides = () if value is None else (value,) if isinstance(value, int) else value
+        if any(not 8 <= side <= 1024 for side in sides):
+            raise ValueError("a side is between 8 and 1024 pixels")
+        return value
+
+
+class Net(Section):
+    """The U-Net. A preset sets what is left out."""
+
+    preset: PresetName = Field("small", description="tiny 1 M, small 3 M, medium 6 M, large 36 M, huge 56 M")
+    channels: list[int] | None = Field(None, description="channels of each level, top first")
+    blocks: int | None = Field(None, ge=1, description="residual blocks a level")
+    attention: list[bool] | None = Field(None, description="self-attention at each level, top first")
+    stem: Literal[1, 2, 4] | None = Field(None, description="space-to-depth factor of the first layer")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class Noise(Section):
+    """The schedule of levels, what the network predicts, and how levels weigh in the loss."""
+
+    schedule: ScheduleName = "edm"
+    prediction: PredictionName = "edm"
+    weighting: WeightingName = "edm"
+    timesteps: int = Field(1000, ge=2, description="T of the discrete schedules (linear, cosine, scaled-linear-zero)")
+    mean: float = Field(-1.2, description="mean of ln sigma in training (edm)")
+    std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (edm)")
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(80.0, gt=0)
+    sigma_data: float = Field(0.5, gt=0, description="standard deviation of the pictures in [-1, 1]")
+
+    @model_validator(mode="after")
+    def _finite(self) -> Noise:
+        if self.schedule == "scaled-linear-zero" and self.prediction == "epsilon":
+            raise ValueError(
+                "prediction epsilon says nothing at zero terminal SNR: use prediction=v, or schedule=linear"
+            )
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError("sigma_min must be below sigma_max")
+        return self
+
+
+class Train(Section):
+    """How long and how; progress counts in images seen."""
+
+    images: int = Field(1_000_000, ge=1, description="length of the training, in images seen")
+    batch: int = Field(64, ge=1, description="global batch: the same result however it is split")
+    accumulate: int = Field(1, ge=1, description="pieces a process cuts its share of the batch into")
+    lr: float = Field(1e-3, gt=0)
+    warmup: int = Field(10_000, ge=0, description="images over which the learning rate rises")
+    decay: Literal["none", "cosine"] = Field("cosine", description="of the learning rate, over train.images")
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    ema: list[float] = Field(
+        [0.05, 0.1], min_length=1, description="relative widths of the power-function EMAs; the first is sampled"
+    )
+    drop_condition: float = Field(0.1, ge=0, le=1, description="share of pictures trained without their condition")
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = "auto"
+    compile: bool | None = Field(None, description="torch.compile; left out: on a GPU")
+    seed: int = Field(0, ge=0)
+    save_seconds: float = Field(300, gt=0, description="between checkpoints")
+    preview_seconds: float = Field(300, gt=0, description="between preview grids; the first comes within a minute")
+    keep: int = Field(4, ge=0, description="spaced checkpoints kept beside the last two and the best")
+    tracker: Literal["tensorboard", "wandb"] | None = None
+
+    @field_validator("ema")
+    @classmethod
+    def _widths(cls, value: list[float]) -> list[float]:
+        if any(not 0.005 <= width <= 0.28 for width in value) or len(set(value)) != len(value):
+            raise ValueError("relative widths are different numbers between 0.005 and 0.28")
+        return value
+
+
+class Sample(Section):
+    """What `sfumato sample` does when it is told nothing else."""
+
+    sampler: SamplerName = "dpm++2m"
+    steps: int = Field(20, ge=1)
+    guidance: float = 1.0
+    interval: tuple[float, float] | None = Field(None, description="sigmas between which guidance acts")
+    clip: bool = Field(True, description="keep D(x) within the pictures' range")
+
+
+class Judge(Section):
+    features: FeatureName = "mini"
+    n: int = Field(5000, ge=2, description="pictures drawn for the distances")
+
+
+class Recipe(Section):
+    """A run, whole."""
+
+    name: str = ""
+    task: Literal["generate", "features"] = Field("generate", description="what is learned")
+    about: str = Field("", description="one line for a reader")
+    data: Data = Data()
+    net: Net = Net()
+    noise: Noise = Noise()
+    train: Train = Train()
+    sample: Sample = Sample()
+    judge: Judge = Judge()
+
+    def dump(self) -> str:
+        """The recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with sfumato, by name."""
+    folder = Path(str(resources.files("sfumato") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by path or shipped name, with `KEY=VALUE` overrides.
+
+    Raises UserError naming the file, the key and the nearest valid key.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        if str(name) not in shipped():
+            near = difflib.get_close_matches(str(name), shipped(), 1)
+            hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(shipped())}"
+            raise UserError(f"no recipe, file or folder named {name}; {hint}")
+        path = shipped()[str(name)]
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe is a mapping with sections {', '.join(Recipe.model_fields)}")
+    values.setdefault("name", path.stem)
+    return build(values, overrides, str(path))
+
+
+def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
+    """Check plain values, with overrides laid over them, and give the recipe."""
+    merged: dict[str, Any] = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
+    for text in overrides:
+        key, value = parse_override(text)
+        inner = merged
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"{text}: {parent} is not a section")
+        inner[last] = value
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`train.batch=64` -> ("train.batch", 64); the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"{text}: an override is KEY=VALUE, as in train.batch=64")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text}: the value is not readable as YAML") from error
+    if isinstance(parsed, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", parsed):
+        parsed = float(parsed)  # YAML 1.1 reads 1e-4 as text
+    return key.strip(), parsed
+
+
+def _explain(error: ValidationError) -> str:
+    """The first trouble of a pydantic error as one line; an unknown key gets the nearest valid one."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    dotted = ".".join(place)
+    if first["type"] != "extra_forbidden":
+        message = first["msg"].removeprefix("Value error, ")
+        value = first["input"]
+        shown = "" if isinstance(value, (dict, BaseModel)) else f" (got {value!r})"
+        return f"{dotted + ': ' if dotted else ''}{message}{shown}"
+    valid = _keys(Recipe)
+    near = difflib.get_close_matches(dotted, valid, 1, 0.5)
+    if not near:  # the right key in the wrong section
+        near = [key for key in valid if key.rsplit(".", 1)[-1] == place[-1]]
+    return f"unknown key {dotted}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(valid)}")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += [prefix + name, *_keys(inner, f"{prefix}{name}.")]
+        else:
+            keys.append(prefix + name)
+    return keys

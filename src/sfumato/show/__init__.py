@@ -1,0 +1,1 @@
+"""Showing: grids, films, plots, the HTML report."""

@@ -1,0 +1,92 @@
+"""The way from noise to picture, and back, as a GIF and as a strip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from sfumato.files import aside
+from sfumato.show.grid import GAP, INK, PAPER, as_array, enlargement, grid, legible, side_by_side, to_uint8, wrap
+from sfumato.show.grid import text_height, write
+
+FRAMES_PER_SECOND = 20
+
+
+def frame(x: Tensor, alpha: float, sigma: float, sigma_data: float = 0.5) -> Tensor:
+    """What the process looks like at the level (alpha, sigma).
+
+    x: float (N, C, H, W), alpha * x0 + sigma * n with x0 in [-1, 1]. It is brought to the spread of a clean
+    picture, x * sigma_data / sqrt(alpha^2 sigma_data^2 + sigma^2), so that neither sigma = 80 nor alpha = 0
+    saturates, and at (1, 0) it is x itself. Gives uint8 (N, C, H, W) on the CPU.
+    """
+    return to_uint8(x * (sigma_data / math.hypot(alpha * sigma_data, sigma)))
+
+
+def gif(
+    frames: Sequence[Tensor | np.ndarray],
+    path: Path,
+    captions: Sequence[str] | None = None,
+    seconds: float = 4.0,
+    hold: float = 1.5,
+    columns: int | None = None,
+    scale: int | None = None,
+) -> None:
+    """Write the process as an endless GIF.
+
+    frames: uint8 (N, C, H, W) each, all of one shape, in the order they are shown. captions: one text a frame,
+    as "sigma 4.1". seconds: length of the process; of more than FRAMES_PER_SECOND a second, evenly spaced
+    frames are shown, the first and the last always. hold: seconds for which the last frame stays.
+
+    Every frame has its own 256 colours, chosen without dithering on the pictures before they are enlarged: noise
+    keeps its grain, pictures their tones, and the runs of equal pixels keep the file small.
+    """
+    kept = evenly(len(frames), max(2, round(seconds * FRAMES_PER_SECOND)))
+    if captions is not None and len(captions) != len(frames):
+        raise ValueError(f"{len(frames)} frames and {len(captions)} captions")
+    images = [_frame(frames[k], captions[k] if captions else "", columns, scale) for k in kept]
+    each = max(20, round(seconds * 100 / len(images)) * 10)  # a GIF counts in hundredths of a second
+    durations = [each] * (len(images) - 1) + [each + round(hold * 1000)]
+    with aside(path) as temporary:
+        images[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=durations,
+            loop=0,
+            disposal=1,
+            optimize=False,
+        )
+
+
+def strip(
+    frames: Sequence[Tensor | np.ndarray],
+    path: Path,
+    columns: int = 10,
+    captions: Sequence[str] | None = None,
+    scale: int | None = None,
+) -> None:
+    """Write the process as a PNG: a row a picture, `columns` evenly spaced stages from left to right.
+
+    frames and captions as for `gif`; the captions stand above the columns.
+    """
+    if captions is not None and len(captions) != len(frames):
+        raise ValueError(f"{len(frames)} frames and {len(captions)} captions")
+    pairs = [(captions[k] if captions else "", frames[k]) for k in evenly(len(frames), columns)]
+    image = side_by_side(pairs, scale)
+    with aside(path) as temporary:
+        image.save(temporary, format="PNG", optimize=True)
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of the numbers 0 .. count - 1, evenly spaced, first and last among them."""
+    if count < 1:
+        raise ValueError("a film needs at least one frame")
+    if wanted < 2 or count <= wanted:
+        return list(range(count))[-max(wanted, 1) :]
+    return [round(k * (count - 1) / (wanted - 1)) for k in range(wanted)]

@@ -1,0 +1,162 @@
+"""Checkpoints: folders that are whole or not there, named by images seen.
+
+A folder is written under another name, every file synced, `manifest.json` with each file's SHA-256 last, then renamed. Reading
+verifies every hash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sfumato.errors import UserError
+from sfumato.files import disk_trouble, sha256, sync
+
+MANIFEST = "manifest.json"
+DIGITS = 9
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is not what was written; the message says which file and why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk. `facts` is what was saved with it: images, held-out loss and so on."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def images(self) -> int:
+        return int(self.facts["images"])
+
+    def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
+        return load_file(self.path / f"{name}.safetensors", device)
+
+
+def save(
+    folder: Path, images: int, tensors: Mapping[str, Mapping[str, Tensor]], config: dict[str, Any], facts: dict[str, Any]
+) -> Checkpoint:
+    """Write `folder/000120000` with one safetensors file a group of tensors, config.json and the manifest.
+
+    Raises UserError if the disk is full or read-only; what was there before is whole then.
+    """
+    path = folder / f"{images:0{DIGITS}d}"
+    temporary = folder / f".{path.name}.part"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, group in tensors.items():
+            save_file({k: t.detach().contiguous() for k, t in group.items()}, temporary / f"{name}.safetensors")
+        (temporary / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
+        files = {}
+        for file in sorted(temporary.iterdir()):
+            sync(file)
+            files[file.name] = {"sha256": sha256(file), "bytes": file.stat().st_size}
+        facts = {"images": images, **facts}
+        manifest = temporary / MANIFEST
+        manifest.write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
+        sync(manifest)
+        if path.exists():  # a damaged checkpoint of the same moment
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+        sync(folder)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if (mended := disk_trouble(error, path)) is not None:
+            raise mended from error
+        raise
+    return Checkpoint(path, facts)
+
+
+def read(path: Path) -> Checkpoint:
+    """A checkpoint, every file verified. Raises DamagedCheckpoint."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        files = manifest.pop("files")
+        images = int(manifest["images"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCheckpoint(f"{path.name}/{MANIFEST} is missing or unreadable") from error
+    if path.name != f"{images:0{DIGITS}d}":
+        raise DamagedCheckpoint(f"{path.name}/{MANIFEST} belongs to another checkpoint ({images} images)")
+    for name, entry in files.items():
+        file = path / name
+        if not file.is_file():
+            raise DamagedCheckpoint(f"{path.name}/{name} is missing")
+        if sha256(file) != entry["sha256"]:
+            raise DamagedCheckpoint(f"{path.name}/{name} is damaged (its SHA-256 is not the manifest's)")
+    return Checkpoint(path, manifest)
+
+
+def listing(folder: Path) -> list[Path]:
+    """The checkpoint folders, oldest first, unverified."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit() and len(p.name) == DIGITS)
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and what was wrong with each newer one. Leftovers of a killed save are removed."""
+    troubles = []
+    for leftover in folder.glob(".*.part") if folder.is_dir() else ():
+        shutil.rmtree(leftover, ignore_errors=True)
+    for path in reversed(listing(folder)):
+        try:
+            return read(path), troubles
+        except DamagedCheckpoint as error:
+            troubles.append(str(error))
+    return None, troubles
+
+
+def prune(folder: Path, total: int, keep: int) -> None:
+    """Keep the last two checkpoints, the best by held-out loss, and `keep` spaced evenly over `total` images."""
+    paths = listing(folder)
+    facts = {}
+    for path in paths:
+        try:
+            facts[path] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+    losses = {p: f["held_out"] for p, f in facts.items() if f.get("held_out") is not None}
+    kept = set(paths[-2:])
+    if losses:
+        kept.add(min(losses, key=lambda p: losses[p]))
+    for k in range(1, keep + 1):
+        mark = total * k / (keep + 1)
+        kept.update([path for path in paths if int(path.name) >= mark][:1])
+    for path in paths:
+        if path not in kept and path in facts:
+            hidden = path.with_name(f".{path.name}.part")
+            os.replace(path, hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's state as flat tensors, `parameter/key`."""
+    names = {p: name for name, p in net.named_parameters()}
+    return {
+        f"{names[p]}/{key}": torch.as_tensor(value)
+        for p, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave. Raises UserError if it belongs to another network."""
+    parameters = dict(net.named_parameters())
+    for flat, value in tensors.items():
+        name, _, key = flat.rpartition("/")
+        if name not in parameters:
+            raise UserError(f"the checkpoint's optimiser knows {name}, which this network has not: choose another --out")
+        p = parameters[name]
+        optimizer.state[p][key] = value.clone() if key == "step" else value.to(p.device, p.dtype)

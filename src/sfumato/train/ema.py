@@ -1,0 +1,49 @@
+"""Exponential moving averages of the weights whose length grows with the training."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def exponent(width: float) -> float:
+    """The power gamma whose average has relative width `width` (Karras et al. 2024, eq. 123 and algorithm 2).
+
+    The weights of the average follow t^gamma, with a standard deviation of `width` times the training so far: the positive
+    root of gamma^3 + 7 gamma^2 + (16 - width^-2) gamma + (12 - width^-2) = 0.
+    """
+    roots = np.roots([1, 7, 16 - width**-2, 12 - width**-2])
+    return float(roots.real.max())
+
+
+class PowerEMA:
+    """One averaged copy of a network for each relative width; the first is the one that is sampled.
+
+    Averages every floating-point tensor of the state, buffers too. It depends on images seen alone, so a change of
+    batch size or length needs no retuning.
+    """
+
+    def __init__(self, net: nn.Module, widths: list[float]) -> None:
+        self.nets = {width: copy.deepcopy(net).requires_grad_(False).eval() for width in widths}
+        self.powers = {width: exponent(width) for width in widths}
+
+    @property
+    def first(self) -> nn.Module:
+        return next(iter(self.nets.values()))
+
+    @torch.no_grad()
+    def update(self, net: nn.Module, seen: int, batch: int) -> None:
+        """Move towards `net`, which has now seen `seen` images, the last `batch` of them since the last update."""
+        source = [t for t in net.state_dict().values() if t.is_floating_point()]
+        for width, average in self.nets.items():
+            keep = (1 - batch / seen) ** (self.powers[width] + 1)
+            target = [t for t in average.state_dict().values() if t.is_floating_point()]
+            torch._foreach_lerp_(target, source, 1 - keep)
+
+
+def label(width: float) -> str:
+    """The name of an average in a checkpoint: 0.05 -> "ema-0.050"."""
+    return f"ema-{width:.3f}"

@@ -1,0 +1,334 @@
+"""The training loop: one for every task, counted in images seen, exact to resume."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from sfumato.device import best_device, best_precision
+from sfumato.errors import UserError
+from sfumato.recipe import Recipe
+from sfumato.recipe import Train as Settings
+from sfumato.train import checkpoint as checkpoints
+from sfumato.train.ema import PowerEMA, label
+from sfumato.train.run import RunFolder
+from sfumato.train.task import Task, generator_for
+
+Event = dict[str, Any]
+Listener = Callable[[Event], None]
+REPORT_SECONDS = 2.0
+FIRST_PREVIEW_SECONDS = 40.0
+STREAK = 3
+
+
+def precision_of(settings: Settings, device: str) -> str:
+    """The recipe's precision, with `auto` resolved for the device."""
+    return best_precision(device) if settings.precision == "auto" else settings.precision
+
+
+def accelerator_for(settings: Settings) -> Accelerator:
+    """Devices, mixed precision, processes and trackers, as `accelerate launch` and the recipe say."""
+    precision = precision_of(settings, best_device())
+    mixed = precision if precision in ("bf16", "fp16") else "no"
+    return Accelerator(mixed_precision=mixed, cpu=best_device() == "cpu", log_with=settings.tracker)
+
+
+class Loop:
+    """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint."""
+
+    def __init__(
+        self, task: Task, recipe: Recipe, folder: RunFolder, accelerator: Accelerator, listener: Listener | None = None
+    ) -> None:
+        self.task, self.recipe, self.settings, self.folder = task, recipe, recipe.train, folder
+        self.accelerator, self.listener = accelerator, listener
+        self.device = accelerator.device
+        self.images = 0
+        self.stop: str | None = None
+        pieces = accelerator.num_processes * self.settings.accumulate
+        if self.settings.batch % pieces:
+            raise UserError(
+                f"train.batch={self.settings.batch} is not divisible by {accelerator.num_processes} processes"
+                f" x train.accumulate={self.settings.accumulate}"
+            )
+        self.piece = self.settings.batch // pieces
+        self.net = task.net.to(self.device)
+        if self.settings.precision == "fp64":
+            self.net.double()
+        self.ema = PowerEMA(self.net, self.settings.ema)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(),
+            lr=torch.tensor(self.settings.lr) if self._compiled else self.settings.lr,
+            betas=self.settings.betas,
+            weight_decay=self.settings.weight_decay,
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=accelerator.mixed_precision == "fp16")
+        net = torch.compile(self.net) if self._compiled else self.net
+        self.wrapped: nn.Module = accelerator.prepare_model(net)
+        self.watch = Watch(self.device)
+
+    @property
+    def _compiled(self) -> bool:
+        chosen = self.settings.compile
+        return self.device.type == "cuda" if chosen is None else chosen
+
+    def run(self) -> None:
+        """Train until `train.images`, or until a signal; leaves a checkpoint of where it stopped.
+
+        Raises UserError if the loss stays non-finite or the disk is full.
+        """
+        self._resume()
+        with _signals(self._ask_to_stop):
+            clock = Clock(self.settings)
+            while self.images < self.settings.images and self.stop is None:
+                start = time.perf_counter()
+                self._step(clock)
+                clock.step(time.perf_counter() - start)
+                if clock.due("report", REPORT_SECONDS):
+                    self._report(clock)
+                if clock.due("preview", self.settings.preview_seconds, first=FIRST_PREVIEW_SECONDS):
+                    self._preview()
+                if clock.due("save", self.settings.save_seconds):
+                    self._report(clock)
+                    self._save()
+                self._agree_to_stop()
+            self._report(clock)
+            self._save()
+            if self.stop is None:
+                self._preview()
+        self._say(event="end", images=self.images, seconds=round(clock.seconds, 3), stopped=self.stop)
+
+    def _step(self, clock: Clock) -> None:
+        s = self.settings
+        for group in self.optimizer.param_groups:
+            rate = learning_rate(s, self.images)
+            group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else group.__setitem__("lr", rate)
+        generator = generator_for(s.seed, self.images, self.device)
+        whole = self.task.draw(self.images, s.batch, generator)
+        first = self.accelerator.process_index * s.accumulate
+        torch.manual_seed(generator.initial_seed() + first)  # dropout
+        inside = time.perf_counter()
+        total = torch.zeros((), device=self.device)
+        for k in range(s.accumulate):
+            at = (first + k) * self.piece
+            part = {name: value[at : at + self.piece] for name, value in whole.items()}
+            with self._last_only(k):
+                loss = self.task.loss(self.wrapped, part).mean() / s.accumulate
+                self.scaler.scale(loss).backward()
+            total += loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), s.clip, foreach=True)
+        if not self.scaler.is_enabled():  # a fused optimiser skips the step on the device, with no wait
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        clock.inside += time.perf_counter() - inside
+        self.images += s.batch
+        self.ema.update(self.net, self.images, s.batch)
+        self.watch.see(total, norm)
+
+    def _last_only(self, k: int) -> Any:
+        """Gradients cross processes once a step."""
+        if k < self.settings.accumulate - 1:
+            return self.accelerator.no_sync(self.wrapped)
+        return contextlib.nullcontext()
+
+    def _report(self, clock: Clock) -> None:
+        seen = self.watch.read()
+        if seen is None:
+            return
+        clock.reported(self.images)
+        self._say(
+            event="report",
+            images=self.images,
+            seconds=round(clock.seconds, 3),
+            loss=seen["loss"],
+            grad_norm=seen["norm"],
+            skipped=seen["skipped"],
+            lr=learning_rate(self.settings, self.images),
+            images_per_second=round(clock.rate, 2),
+            inside=round(clock.share, 4),
+        )
+        if seen["streak"] >= STREAK:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        found, _ = checkpoints.newest(self.folder.checkpoints)
+        back = found.images if found else 0
+        self._say(event="rollback", images=back, reason=f"{STREAK} non-finite steps in a row before {self.images} images")
+        raise UserError(
+            f"the loss was not finite {STREAK} steps in a row, before {self.images} images: went back to {back} images; "
+            f"run again with a lower train.lr (it is {self.settings.lr:g}) or train.precision=fp32"
+        )
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        where = self.folder.checkpoints
+        if any(int(path.name) == self.images for path in checkpoints.listing(where)[-1:]):
+            return
+        began = time.perf_counter()
+        held = self.task.held_out(self.ema.first)
+        bands = [{"low": b.low, "high": b.high, "loss": b.loss} for b in held.bands]
+        self._say(event="held_out", images=self.images, loss=held.loss, bands=bands, **held.figures)
+        tensors = {"model": self.net.state_dict()}
+        tensors |= {label(width): net.state_dict() for width, net in self.ema.nets.items()}
+        tensors["optimizer"] = checkpoints.optimizer_tensors(self.optimizer, self.net)
+        config = {"recipe": self.recipe.model_dump(mode="json"), **self.task.describe()}
+        facts = {"held_out": held.loss if math.isfinite(held.loss) else None, "scaler": self.scaler.state_dict()}
+        saved = checkpoints.save(where, self.images, tensors, config, facts)
+        checkpoints.prune(where, self.settings.images, self.settings.keep)
+        seconds = round(time.perf_counter() - began, 3)
+        self._say(event="save", images=self.images, path=saved.path.name, seconds=seconds)
+
+    def _preview(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        picture = self.task.preview(self.ema.first)
+        if picture is not None:
+            path = self.folder.preview(self.images, picture)
+            self._say(event="preview", images=self.images, path=path.name)
+
+    def _resume(self) -> None:
+        found, troubles = checkpoints.newest(self.folder.checkpoints)
+        if found is not None:
+            self.net.load_state_dict(found.tensors("model"))
+            for width, net in self.ema.nets.items():
+                net.load_state_dict(found.tensors(label(width)))
+            checkpoints.restore_optimizer(self.optimizer, self.net, found.tensors("optimizer"))
+            self.scaler.load_state_dict(found.facts["scaler"])
+            self.images = found.images
+        self.accelerator.wait_for_everyone()
+        s = self.settings
+        self._say(event="start", images=self.images, of=s.images, batch=s.batch, device=str(self.device),
+                  processes=self.accelerator.num_processes, precision=self.accelerator.mixed_precision,
+                  damaged=troubles)  # fmt: skip
+
+    def _say(self, **event: Any) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        self.folder.log(event)
+        if self.settings.tracker and event["event"] in ("report", "held_out"):
+            numbers = {f"{event['event']}/{k}": v for k, v in event.items() if isinstance(v, (int, float))}
+            self.accelerator.log(numbers, step=event["images"])
+        if self.listener is not None:
+            self.listener(event)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stop is not None:
+            raise KeyboardInterrupt
+        self.stop = signal.Signals(number).name
+
+    def _agree_to_stop(self) -> None:
+        """With several processes: stop together, at the same step."""
+        if self.accelerator.num_processes == 1 or self.images // self.settings.batch % 8:
+            return
+        asked = torch.tensor([int(self.stop is not None)], device=self.device)
+        if int(self.accelerator.reduce(asked, "sum")) and self.stop is None:
+            self.stop = "another process"
+
+
+def learning_rate(settings: Settings, images: int) -> float:
+    """Linear warm-up, then level or half a cosine down to 0 at `train.images`; a function of images seen alone."""
+    rise = min(1.0, (images + settings.batch) / settings.warmup) if settings.warmup else 1.0
+    if settings.decay == "none":
+        return settings.lr * rise
+    return settings.lr * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, images / settings.images)))
+
+
+class Watch:
+    """Loss, gradient norm and non-finite steps, added up on the device and read now and then."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(3, device=device, dtype=torch.float64)
+        self.streak = torch.zeros((), device=device)
+        self.worst = torch.zeros((), device=device)
+        self.skipped = torch.zeros((), device=device)
+
+    def see(self, loss: Tensor, norm: Tensor) -> None:
+        fine = torch.isfinite(norm) & torch.isfinite(loss)
+        row = torch.stack([loss.double(), norm.double(), torch.ones_like(norm, dtype=torch.float64)])
+        self.sums += torch.where(fine, row, torch.zeros_like(row))
+        bad = (~fine).float()
+        self.streak = (self.streak + bad) * bad
+        self.worst = torch.maximum(self.worst, self.streak)
+        self.skipped += bad
+
+    def read(self) -> dict[str, float] | None:
+        """Means since the last reading, skipped steps in all, and the longest run of bad ones; None if nothing was seen."""
+        loss, norm, count = self.sums.tolist()
+        worst, skipped = int(self.worst), int(self.skipped)
+        if not count and not worst:
+            return None
+        self.sums.zero_()
+        self.worst.zero_()
+        mean = (lambda total: total / count if count else None)  # noqa: E731
+        return {"loss": mean(loss), "norm": mean(norm), "skipped": skipped, "streak": worst}  # type: ignore[dict-item]
+
+
+@dataclass
+class Clock:
+    """Time spent in steps (previews and saves aside), and what is due."""
+
+    settings: Settings
+    seconds: float = 0.0
+    inside: float = 0.0
+    rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._last: dict[str, float] = {}
+        self._mark: tuple[float, int] | None = None
+
+    def step(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def due(self, what: str, every: float, first: float | None = None) -> bool:
+        now = time.monotonic()
+        since = now - self._last.get(what, self._began)
+        if since < (min(first, every) if first is not None and what not in self._last else every):
+            return False
+        self._last[what] = now
+        return True
+
+    def reported(self, images: int) -> None:
+        """Set the rate: images a second since the last report."""
+        if self._mark is not None and self.seconds > self._mark[0]:
+            self.rate = (images - self._mark[1]) / (self.seconds - self._mark[0])
+        self._mark = (self.seconds, images)
+
+    @property
+    def share(self) -> float:
+        """Part of the time in steps that went into forward, backward and optimiser (meaningful on a CPU)."""
+        return self.inside / self.seconds if self.seconds else 0.0
+
+
+class _signals:  # noqa: N801
+    """Ctrl-C and SIGTERM call `handler` while the block runs."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        self.handler = handler
+
+    def __enter__(self) -> None:
+        self.before: dict[int, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.before[number] = signal.signal(number, self.handler)
+            except ValueError:  # not the main thread: the caller handles signals
+                return
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,84 @@
+"""What a training will take, and a recipe for a folder of which nothing is known."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from sfumato.pictures.store import Store
+from sfumato.recipe import Data, Recipe
+from sfumato.train.ema import PowerEMA
+from sfumato.train.task import Task, generator_for
+
+FEW = 5000  # pictures below which a model tends to learn them by heart
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """images_per_second of training; seconds for the whole of it; bytes of memory at its peak."""
+
+    images_per_second: float
+    seconds: float
+    memory: int
+
+
+def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 3) -> Estimate:
+    """Time a few steps on a copy of the network, which stays as it was."""
+    s = recipe.train
+    device = accelerator.device
+    net = copy.deepcopy(task.net).to(device)
+    if s.precision == "fp64":
+        net.double()
+    optimizer = torch.optim.AdamW(net.parameters(), s.lr, fused=True)
+    ema = PowerEMA(net, s.ema)
+    piece = max(1, s.batch // (accelerator.num_processes * s.accumulate))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    times, peak = [], 0
+    for k in range(steps):
+        start = time.perf_counter()
+        part = {key: value[:piece] for key, value in task.draw(0, s.batch, generator_for(0, k, device)).items()}
+        with accelerator.autocast():
+            loss = task.loss(net, part).mean()
+        if device.type == "cpu":
+            peak = max(peak, psutil.Process().memory_info().rss)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.update(net, s.batch, s.batch)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    rate = piece * accelerator.num_processes / min(times[1:])
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak
+    return Estimate(rate, s.images / rate, peak)
+
+
+def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
+    """Net, batch and regularisation for a folder of pictures; the length is set by `length` once speed is known.
+
+    Labels or captions are learned if there are any. A GPU gets a larger network.
+    """
+    count, side = len(store.train), max(store.shape[1:])
+    preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
+    recipe = Recipe(name="", about=f"{count} pictures of {folder}", data=data)
+    recipe.net.preset = preset  # type: ignore[assignment]
+    recipe.net.stem = 1 if side < 32 else 2 if side <= 64 else 4
+    recipe.net.dropout = 0.1 if count < FEW else 0.0
+    recipe.train.batch = 64 if device == "cpu" else 256
+    recipe.judge.n = max(2, min(5000, count))
+    return recipe
+
+
+def length(count: int, images_per_second: float, device: str) -> int:
+    """Images to train on: an hour on a CPU, three on a GPU, but not over 400 passes nor under 20,000 images."""
+    seconds = 3600 if device == "cpu" else 3 * 3600
+    most = min(images_per_second * seconds, 400 * count)
+    rounded = 10 ** math.floor(math.log10(max(most, 1))) / 10
+    return max(20_000, int(most // rounded * rounded))

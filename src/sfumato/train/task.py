@@ -1,0 +1,58 @@
+"""What the loop asks of a task, and the randomness it gives it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Mean held-out loss of the levels with sigma / alpha in [low, high)."""
+
+    low: float
+    high: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How well pictures that were not trained on are done; `loss` decides which checkpoint is the best."""
+
+    loss: float
+    bands: list[Band] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """Something to learn. The loop owns steps, splitting, EMA and files; a task owns what they mean."""
+
+    net: nn.Module
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        """All a step needs, for the whole global batch, as a pure function of its arguments: tensors (batch, ...)."""
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        """The loss of each picture of a slice of the batch, (n,). `net` is self.net, perhaps wrapped."""
+
+    def held_out(self, net: nn.Module) -> HeldOut:
+        """Judge `net` on pictures kept out of training, the same ones with the same noise each time."""
+
+    def preview(self, net: nn.Module) -> Image.Image | None:
+        """A picture of what `net` can do, the same seeds each time."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the recipe to be used alone (JSON)."""
+
+
+def generator_for(seed: int, images: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The generator of the step that starts at `images` images seen."""
+    digest = hashlib.blake2b(f"{seed}:{images}".encode(), digest_size=4).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest))

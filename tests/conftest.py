@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(int(os.environ.get("SFUMATO_TEST_THREADS", "2")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests keep decoded pictures in a folder of their own."""
+    os.environ["SFUMATO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def datasets() -> Path:
+    """The folder of real data."""
+    folder = os.environ.get("SFUMATO_DATA")
+    if not folder or not (Path(folder) / "cifar10").is_dir():
+        pytest.skip("SFUMATO_DATA does not name a folder with cifar10/ in it")
+    return Path(folder)

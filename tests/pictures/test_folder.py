@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from picture_files import photo, save_photos, write_hostile
+from PIL import Image
+
+from sfumato.errors import UserError
+from sfumato.pictures import decode as decoding
+from sfumato.pictures import folder as folders
+from sfumato.pictures.folder import FolderSource
+from sfumato.pictures.scan import Report
+from sfumato.pictures.source import open_source
+from sfumato.pictures.store import survey
+from sfumato.recipe import Data
+
+
+def keys(source: FolderSource, split: str = "train") -> list[str]:
+    return [item.key for item in source.items(split)]
+
+
+def test_every_case_of_extension_subfolders_labels_and_other_files(tmp_path: Path) -> None:
+    image = Image.fromarray(photo(8, 8))
+    names = ["a.JPG", "b.jpeg", "cat/c.Png", "cat/deep/d.webp", "dog/e.BMP", "dog/f.tif", "dog/g.TIFF"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        kind = {"jpg": "JPEG", "tif": "TIFF"}.get(name.split(".")[1].lower(), name.split(".")[1].upper())
+        image.save(tmp_path / name, kind)
+    for other in ("read.me", "film.gif", "film2.GIF", "none", ".hidden.png", "notes.txt"):
+        (tmp_path / other).write_bytes(b"x")
+    (tmp_path / ".hidden").mkdir()
+    image.save(tmp_path / ".hidden" / "h.png")
+    source = FolderSource(tmp_path, Data())
+    assert keys(source) == sorted(names)
+    labels = {item.key: item.label for item in source.items("train")}
+    assert labels == {n: (n.split("/")[0] if "/" in n else None) for n in names}
+    assert source.label_names == ["cat", "dog"]
+    assert source.ignored == {"(none)": 1, ".gif": 2, ".me": 1, ".txt": 1}
+    assert all(item.read().shape == (8, 8, 3) for item in source.items("train"))
+
+
+def test_captions_from_sidecars_and_metadata(tmp_path: Path) -> None:
+    save_photos(tmp_path, 4, 8, 8)
+    save_photos(tmp_path / "sub", 2, 8, 8)
+    (tmp_path / "000.txt").write_text("\ufeffa red\n  car ", encoding="utf-8")
+    (tmp_path / "001.TXT").write_text("", encoding="utf-8")
+    (tmp_path / "002.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "metadata.csv").write_text('file_name,text,label\n003.png,"two, three",bird\ngone.png,x,y\n')
+    (tmp_path / "sub" / "metadata.jsonl").write_text(json.dumps({"file_name": "001.png", "caption": "four"}) + "\n\n")
+    source = FolderSource(tmp_path, Data())
+    captions = {item.key: (item.caption, item.label) for item in source.items("train")}
+    assert captions == {
+        "000.png": ("a red car", None),
+        "001.png": (None, None),
+        "002.png": (None, None),
+        "003.png": ("two, three", "bird"),
+        "sub/000.png": (None, "sub"),
+        "sub/001.png": ("four", "sub"),
+    }
+    assert source.ignored == {}
+    assert any("caption of 002.png left out: not UTF-8" in note for note in source.notes)
+    assert any("metadata.csv names 1 pictures that are not there, such as 'gone.png'" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("metadata.csv", "name,text\na.png,x\n", "line 2: no file_name"),
+        ("metadata.jsonl", '{"file_name": "a.png"}\n{broken\n', "line 2"),
+        ("metadata.jsonl", "[1]\n", "line 1: not a JSON object"),
+        ("metadata.jsonl", "[" * 100_000, "line 1"),
+    ],
+)
+def test_broken_metadata_is_one_line_with_its_place(tmp_path: Path, name: str, text: str, message: str) -> None:
+    save_photos(tmp_path, 2, 8, 8)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        FolderSource(tmp_path, Data())
+    assert "\n" not in str(caught.value)
+
+
+def test_links_and_special_files_are_refused_by_name(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    save_photos(root, 2, 8, 8)
+    save_photos(outside, 1, 8, 8)
+    (root / "out.png").symlink_to(outside / "000.png")
+    (root / "folder.png").symlink_to(outside)
+    (root / "folder").symlink_to(outside)
+    (root / "inside.png").symlink_to(root / "000.png")
+    (root / "loop.png").symlink_to("loop.png")
+    os.mkfifo(root / "pipe.jpg")
+    (root / "real.png").mkdir()
+    source = FolderSource(root, Data())
+    assert keys(source) == ["000.png", "001.png", "inside.png"]
+    assert sorted(source.refused) == ["folder", "folder.png", "loop.png", "out.png", "pipe.jpg"]
+    assert "out of the folder" in source.refused["out.png"]
+    assert "nowhere" in source.refused["loop.png"]
+    (tmp_path / "way in").symlink_to(root)  # the folder itself may be reached by a link
+    assert keys(FolderSource(tmp_path / "way in", Data())) == keys(source)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is readable to root")
+def test_unreadable_files_and_folders_are_named(tmp_path: Path) -> None:
+    save_photos(tmp_path, 2, 8, 8)
+    save_photos(tmp_path / "locked", 1, 8, 8)
+    (tmp_path / "001.png").chmod(0)
+    (tmp_path / "locked").chmod(0)
+    source = FolderSource(tmp_path, Data())
+    assert keys(source) == ["000.png"]
+    assert set(source.refused) == {"001.png", "locked"}
+    (tmp_path / "locked").chmod(0o700)
+
+
+def test_odd_names_can_be_printed_and_kept(tmp_path: Path) -> None:
+    for name in ("new\nline.png", "ünï.png", "a b'\".png"):
+        Image.fromarray(photo(8, 8)).save(tmp_path / name)
+    shutil.copy(tmp_path / "ünï.png", os.fsencode(tmp_path) + b"/\xff\xfe.png")
+    lines = survey(Data(source=str(tmp_path))).lines()
+    assert all("\n" not in line for line in lines)
+    assert "\n".join(lines).encode("utf-8")
+    assert len(keys(FolderSource(tmp_path, Data()))) == 4
+
+
+def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("test", 2)):
+        save_photos(tmp_path / split / "cat", count, 8, 8)
+    source = FolderSource(tmp_path, Data())
+    assert source.splits == ("train", "test")
+    assert (len(keys(source)), len(keys(source, "test"))) == (3, 2)
+    assert source.label_names == ["cat"]
+    save_photos(tmp_path, 1, 8, 8)
+    assert FolderSource(tmp_path, Data()).label_names == ["test", "train"]
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_photos(tmp_path, 5, 8, 8)
+    (tmp_path / "broken.png").write_bytes(b"x")
+    first = FolderSource(tmp_path, Data()).fingerprint()
+    studied: list[str] = []
+    study = folders._study
+    monkeypatch.setattr(folders, "_study", lambda found: studied.append(found.key) or study(found))
+    again = FolderSource(tmp_path, Data())
+    assert again.fingerprint() == first
+    assert studied == []
+    with pytest.raises(decoding.PictureError, match="not a JPEG"):
+        again.items("train")[-1].look()
+    Image.fromarray(photo(8, 8, 77)).save(tmp_path / "002.png")
+    assert FolderSource(tmp_path, Data()).fingerprint() != first
+    assert studied == ["002.png"]
+
+
+def test_a_damaged_memory_costs_only_a_reading(tmp_path: Path, own_cache: Path) -> None:
+    save_photos(tmp_path / "p", 2, 8, 8)
+    first = FolderSource(tmp_path / "p", Data()).fingerprint()
+    for index in (own_cache / "index").iterdir():
+        index.write_text('{"000.png": 3, "001.png": [1')
+    assert FolderSource(tmp_path / "p", Data()).fingerprint() == first
+
+
+def test_a_file_that_changes_between_reading_and_decoding_is_not_mistaken(tmp_path: Path) -> None:
+    save_photos(tmp_path, 1, 8, 8)
+    item = FolderSource(tmp_path, Data()).items("train")[0]
+    Image.fromarray(photo(8, 8, 9)).save(tmp_path / "000.png")
+    with pytest.raises(decoding.PictureError, match="changed while it was read"):
+        item.read()
+
+
+def test_report_of_a_mixed_folder(tmp_path: Path) -> None:
+    save_photos(tmp_path / "cat", 12, 40, 30)
+    save_photos(tmp_path / "dog", 3, 40, 30)
+    shutil.copy(tmp_path / "cat" / "000.png", tmp_path / "cat" / "copy.png")
+    Image.fromarray(photo(20, 20)[..., 0]).save(tmp_path / "dog" / "grey.png")
+    Image.fromarray(np.zeros((90, 100), np.uint16)).save(tmp_path / "dog" / "deep.png")
+    Image.new("CMYK", (30, 40)).save(tmp_path / "dog" / "print.jpg")
+    Image.new("RGBA", (30, 40)).save(tmp_path / "dog" / "clear.png")
+    hostile = write_hostile(tmp_path / "hostile")
+    (tmp_path / "info.pdf").write_bytes(b"x")
+    report = survey(Data(source=str(tmp_path)))
+    assert report.modes == {"RGB": 16, "L": 1, "L 16-bit": 1, "CMYK": 1, "RGBA": 1} | {
+        mode: count for mode, count in report.modes.items() if mode not in ("L", "L 16-bit", "CMYK", "RGBA")
+    }
+    assert report.duplicates == [["cat/000.png", "cat/copy.png", "dog/000.png"], *report.duplicates[1:]]
+    assert report.size_range()["common"] == (40, 30)
+    assert report.near_empty == [label for label, count in report.labels.items() if count < 10]
+    assert "dog" in report.near_empty
+    assert report.ignored[".pdf"] == 1
+    assert "claims 30000 x 30000 pixels" in report.refused["hostile/claims-900-megapixels.png"]
+    assert "empty file" in report.corrupt["hostile/empty.png"]
+    named = report.corrupt.keys() | report.refused.keys()
+    assert len([name for name in hostile if f"hostile/{name}" in named]) >= 40
+    copied = Report.from_json(json.loads(json.dumps(report.to_json())))
+    assert copied.lines() == report.lines()
+    text = "\n".join(report.lines())
+    assert "exact duplicate" in text
+    assert "corrupt" in text
+    assert "1 .pdf" in text
+
+
+@given(st.dictionaries(st.tuples(st.integers(1, 500), st.integers(1, 500)), st.integers(1, 9), min_size=1))
+def test_median_size_is_the_middle_picture(sizes: dict[tuple[int, int], int]) -> None:
+    report = Report("x", sizes={f"{width}x{height}": count for (height, width), count in sizes.items()})
+    every = sorted((h * w, (h, w)) for (h, w), count in sizes.items() for _ in range(count))
+    found = report.size_range()
+    assert found["median"] == every[(len(every) - 1) // 2][1]
+    assert (found["min"], found["max"]) == (every[0][1], every[-1][1])
+    assert report.suggested_size() in (32, 64, 128, 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "data.source is empty"),
+        ("no-such-folder", "no folder no-such-folder"),
+        ("./no/such/folder", "no folder"),
+        ("{file}", "is a file"),
+    ],
+)
+def test_a_source_that_is_none_of_the_kinds(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=message):
+        open_source(name.format(file=tmp_path / "file"), Data())
+
+
+def test_a_folder_by_its_name_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_photos(tmp_path / "mine", 2, 8, 8)
+    monkeypatch.setenv("SFUMATO_DATA", str(tmp_path))
+    assert len(open_source("mine", Data()).items("train")) == 2

@@ -1,0 +1,62 @@
+"""EMA, learning rate, retention, the loop's randomness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from sfumato.recipe import Train
+from sfumato.train import checkpoint
+from sfumato.train.ema import PowerEMA, exponent
+from sfumato.train.loop import learning_rate
+from sfumato.train.task import generator_for
+
+
+@pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
+def test_an_average_is_as_wide_as_it_says(width: float) -> None:
+    """The profile of the weights a power EMA gives has the asked relative standard deviation."""
+    steps = 4000
+    net = nn.Linear(1, 1, bias=False)
+    ema = PowerEMA(net, [width])
+    weight = torch.zeros(steps, dtype=torch.float64)
+    for k in range(steps):
+        keep = (1 - 1 / (k + 1)) ** (exponent(width) + 1)
+        weight *= keep
+        weight[k] = 1 - keep
+    t = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    mean = (weight * t).sum()
+    assert weight.sum() == pytest.approx(1.0)
+    assert float((weight * (t - mean) ** 2).sum().sqrt()) == pytest.approx(width, rel=0.02)
+    with torch.no_grad():
+        net.weight.fill_(3.0)
+    ema.update(net, 64, 64)
+    assert next(ema.first.parameters()).item() == 3.0
+
+
+@given(st.integers(0, 10_000), st.integers(1, 10_000))
+def test_the_learning_rate_is_a_function_of_images(images: int, warmup: int) -> None:
+    settings = Train(images=10_000, warmup=warmup, batch=10, lr=0.5)
+    rate = learning_rate(settings, images)
+    assert 0 <= rate <= 0.5
+    assert learning_rate(settings, 10_000) == pytest.approx(0, abs=1e-9)
+    assert learning_rate(settings.model_copy(update={"decay": "none"}), max(images, warmup)) == 0.5
+
+
+def test_a_step_has_its_own_randomness() -> None:
+    draws = {torch.rand(1, generator=generator_for(seed, images)).item() for seed in range(20) for images in range(50)}
+    assert len(draws) == 1000
+    assert generator_for(3, 128).initial_seed() == generator_for(3, 128).initial_seed()
+
+
+def test_retention_keeps_the_last_two_the_best_and_spaced_ones(tmp_path: Path) -> None:
+    losses = {100 * k: abs(k - 7) + 1.0 for k in range(1, 21)}
+    for images, loss in losses.items():
+        checkpoint.save(tmp_path, images, {"model": {"w": torch.ones(1)}}, {}, {"held_out": loss})
+        checkpoint.prune(tmp_path, 2000, 3)
+    kept = [int(path.name) for path in checkpoint.listing(tmp_path)]
+    assert kept == [500, 700, 1000, 1500, 1900, 2000]
