@@ -1,8 +1,8 @@
 """sfumato: teach a diffusion model your pictures, and know how good the result is.
 
-    import sfumato
-    run = sfumato.train("shapes")
-    pictures = sfumato.load(run.path).sample(16, texts=["a red circle on a grey background"])
+import sfumato
+run = sfumato.train("shapes")
+pictures = sfumato.load(run.path).sample(16, texts=["a red circle on a grey background"])
 """
 
 from __future__ import annotations

@@ -132,26 +132,28 @@ class Model:
     ) -> Tensor:
         """Draw n pictures, uint8 (n, C, H, W).
 
-        texts: labels or captions, picture k is told texts[k % len]; changes: `sampler`, `steps`, `guidance`, `interval`, `clip` in
-        place of the recipe's; callback(first, step) sees every step of the batch that starts with picture `first`.
+        texts: labels or captions, picture k is told texts[k % len]; changes: `sampler`, `steps`, `guidance`,
+        `interval`, `clip` in place of the recipe's; callback(first, step) sees every step of the batch that starts
+        with picture `first`.
         Picture k depends on seed + k alone, not on n or the batch.
         """
         s = self.settings(**changes)
         cond = self.tell(texts, n)
         levels = self._path(s)
         batch = batch or fitting_batch(self.shape, self.device)
+        dtype = torch.float64 if self.precision == "fp64" else torch.float32
         done = []
         for first in range(0, n, batch):
             count = min(batch, n - first)
             generators = picture_generators(seed + first, count)
 
             def fresh(generators: list[torch.Generator] = generators) -> Tensor:
-                return torch.stack([torch.randn(self.shape, generator=g) for g in generators]).to(self.device)
+                return torch.stack([torch.randn(self.shape, generator=g) for g in generators]).to(self.device, dtype)
 
             part = None if cond is None else cond[first : first + count]
             seen = None if callback is None else (lambda step, first=first: callback(first, step))
             x = SAMPLERS[s.sampler](
-                self._prepared(s, part), levels.sigma[0].float().to(self.device) * fresh(), levels, part,
+                self._prepared(s, part), float(levels.sigma[0]) * fresh(), levels, part,
                 noise=fresh, callback=seen,
             )  # fmt: skip
             done.append(to_uint8(x).cpu())

@@ -104,7 +104,9 @@ class Train(Section):
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema: list[float] = Field(
-        [0.05, 0.1], min_length=1, description="relative widths of the power-function EMAs; the first is sampled"
+        [0.05, 0.1],
+        min_length=1,
+        description="relative widths of the power-function EMAs; the first is sampled",
     )
     drop_condition: float = Field(0.1, ge=0, le=1, description="share of pictures trained without their condition")
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = "auto"

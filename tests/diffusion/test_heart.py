@@ -16,13 +16,21 @@ from sfumato.diffusion.level import Level
 from sfumato.diffusion.loss import WEIGHTINGS, denoising_loss
 from sfumato.diffusion.schedule import Flow, LogNormal, cosine, linear, scaled_linear
 
-SCHEDULES = [linear(), linear(250), cosine(), scaled_linear(), scaled_linear(zero_terminal=True), LogNormal(), Flow()]
+SCHEDULES = [
+    linear(),
+    linear(250),
+    cosine(),
+    scaled_linear(),
+    scaled_linear(zero_terminal=True),
+    LogNormal(),
+    Flow(),
+]
 NAMES = ["linear", "linear-250", "cosine", "scaled-linear", "zero-terminal", "edm", "flow"]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=NAMES)
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
-def test_a_path_descends_to_no_noise(schedule, steps: int) -> None:  # noqa: ANN001
+def test_a_path_descends_to_no_noise(schedule, steps: int) -> None:
     path = schedule.path(steps)
     assert len(path) == steps + 1
     assert path.alpha.dtype == path.sigma.dtype == torch.float64
@@ -32,7 +40,7 @@ def test_a_path_descends_to_no_noise(schedule, steps: int) -> None:  # noqa: ANN
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=NAMES)
-def test_more_uniform_means_more_noise(schedule) -> None:  # noqa: ANN001
+def test_more_uniform_means_more_noise(schedule) -> None:
     level = schedule.draw(torch.linspace(0, 0.999, 101, dtype=torch.float64))
     assert (level.log_ratio.diff() >= 0).all()
     assert torch.isfinite(level.alpha).all()
@@ -114,13 +122,13 @@ def test_the_loss_of_the_exact_denoiser_is_the_least(mixture: Mixture) -> None:
     noise = torch.randn(x0.shape, generator=generator, dtype=torch.float64)
     level = Level.of(torch.full((4000,), 0.7, dtype=torch.float64))
 
-    def as_network(denoise):  # noqa: ANN001, ANN202
+    def as_network(denoise):
         c = PREDICTIONS["edm"](level, 0.5)
         shape = (-1, 1, 1, 1)
         inp, skip, out = (t.reshape(shape) for t in (c.inp, c.skip, c.out))
         return lambda scaled, *_: (denoise(scaled / inp) - skip * scaled / inp) / out
 
-    def mean_loss(denoise) -> float:  # noqa: ANN001
+    def mean_loss(denoise) -> float:
         return float(denoising_loss(Preconditioned(as_network(denoise), "edm"), "edm", x0, noise, level).mean())
 
     best = mean_loss(lambda x: mixture(x, level))

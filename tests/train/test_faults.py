@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
 from sfumato.train import checkpoint, start
-from sfumato.train.checkpoint import DamagedCheckpoint, listing
+from sfumato.train.checkpoint import listing
 from sfumato.train.run import RunFolder
 
 from .conftest import SMALL, command, run
@@ -40,7 +40,7 @@ FILES = ["model", "ema-0.050", "ema-0.100", "optimizer", "config.json", "manifes
 def test_a_damaged_newest_checkpoint_falls_back(finished: Path, tmp_path: Path, file: str, harm: str) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    path = folder / "checkpoints" / "000000320" / (file if "." in file and file.endswith("json") else f"{file}.safetensors")
+    path = folder / "checkpoints" / "000000320" / (file if file.endswith("json") else f"{file}.safetensors")
     content = bytearray(path.read_bytes())
     if harm == "truncated":
         path.write_bytes(content[:-7])
@@ -51,13 +51,6 @@ def test_a_damaged_newest_checkpoint_falls_back(finished: Path, tmp_path: Path, 
         path.write_bytes(b"")
     else:
         path.unlink()
-    if file == "manifest.json" and harm == "flipped":
-        with pytest.raises(DamagedCheckpoint):  # or the flip hit a fact that no hash covers
-            found = checkpoint.read(path.parent)
-            if found.images == 320 and set(FILES) & set(found.facts):
-                raise DamagedCheckpoint("flip in a fact")
-            raise DamagedCheckpoint("read as it is")
-        return
     events: list[dict] = []
     start.train("shapes", [*SMALL, "train.images=336"], folder, events.append)
     assert events[0]["images"] == 160
@@ -66,7 +59,9 @@ def test_a_damaged_newest_checkpoint_falls_back(finished: Path, tmp_path: Path, 
     assert checkpoint.newest(folder / "checkpoints")[0].images == 336  # type: ignore[union-attr]
 
 
-def test_a_full_disk_leaves_the_old_checkpoint_whole(finished: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint_whole(
+    finished: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     limit = 30_000  # bytes a file may have: less than the weights

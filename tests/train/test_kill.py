@@ -77,9 +77,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path, environment: dict[str, str]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_same_command_goes_on(
-    tmp_path: Path, environment: dict[str, str], number: int
-) -> None:
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, environment: dict[str, str], number: int) -> None:
     folder = tmp_path / "run"
     words = train_command(folder, 100_000)
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

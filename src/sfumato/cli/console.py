@@ -35,23 +35,29 @@ def answer(value: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with ETA, shown once `done, total` is first told."""
+    with stages() as tell:
+        yield lambda done, total: tell(title, done, total)
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars with ETA for several named stages, `what, done, total`."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True,
+        console=console, transient=True, disable=not console.is_terminal,
     ) as bar:  # fmt: skip
-        task = None
+        tasks: dict[str, Any] = {}
 
-        def tell(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:
-                task = bar.add_task(title, total=total)
-            bar.update(task, completed=done, total=total)
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
 
         yield tell
 
 
 def duration(seconds: float) -> str:
-    """"3 s", "12 min", "2.5 h"."""
+    """As "3 s", "12 min", "2.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -19,7 +20,9 @@ def sample(
     sampler: str = typer.Option(None, "--sampler", help="ddpm, ddim, euler, heun, dpm++2m or dpm++2m-sde."),
     guidance: float = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none."),
     seed: int = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k."),
-    film: Path = typer.Option(None, "--film", help="Write the reverse and the forward process: a GIF, and a PNG strip beside it."),
+    film: Path = typer.Option(
+        None, "--film", help="Write the reverse and the forward process: a GIF, and a PNG strip beside it."
+    ),
     out: Path = typer.Option(None, "--out", help="Folder for the pictures [default: samples-MODEL]."),
     each: bool = typer.Option(False, "--each", help="Also write every picture as a PNG of its own."),
     json: bool = JSON,
@@ -30,19 +33,23 @@ def sample(
     from sfumato.files import aside
     from sfumato.model import load
     from sfumato.show import film as films
-    from sfumato.show.grid import enlarge, as_array, grid
+    from sfumato.show.grid import as_array, enlarge, grid
 
     if label and prompt:
         raise UserError("give --label or --prompt, not both")
     chosen = load(model)
     texts = label or prompt
-    options = {"texts": texts, "seed": seed, "steps": steps, "sampler": sampler, "guidance": guidance}
+    options: dict[str, Any] = {"texts": texts, "seed": seed, "steps": steps, "sampler": sampler, "guidance": guidance}
     folder = out or Path(f"samples-{chosen.name}")
     total = n * chosen.settings(steps=steps).steps
     started = time.perf_counter()
     written = []
     with progress("sampling") as tell:
-        pictures = chosen.sample(n, callback=lambda first, step: tell(min(total, first * step.steps + (step.index + 1) * n), total), **options)  # type: ignore[arg-type]
+        pictures = chosen.sample(
+            n,
+            callback=lambda first, step: tell(min(total, first * step.steps + (step.index + 1) * n), total),
+            **options,
+        )
     seconds = time.perf_counter() - started
     captions = [texts[k % len(texts)] for k in range(n)] if texts else None
     path = folder / "grid.png"
@@ -56,7 +63,7 @@ def sample(
                 enlarge(picture, 1).save(temporary, format="PNG")
             written.append(path)
     if film:
-        few, reverse = chosen.film(min(n, 8), **options)  # type: ignore[arg-type]
+        few, reverse = chosen.film(min(n, 8), **options)
         forward = chosen.forward_film(few, seed, steps=steps)
         for process, suffix in ((reverse, ""), (forward, "-forward")):
             moving, still = (film.with_name(f"{film.stem}{suffix}{kind}") for kind in (".gif", ".png"))
@@ -66,4 +73,13 @@ def sample(
     for path in written:
         console.print(str(path), markup=False)
     if json:
-        answer({"model": chosen.name, "n": n, "seed": seed, "seconds": seconds, "ms_per_picture": 1000 * seconds / n, "files": [str(p) for p in written]})
+        answer(
+            {
+                "model": chosen.name,
+                "n": n,
+                "seed": seed,
+                "seconds": seconds,
+                "ms_per_picture": 1000 * seconds / n,
+                "files": [str(p) for p in written],
+            }
+        )

@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    what: str = typer.Argument(..., metavar="RECIPE|FOLDER", help="A shipped recipe, a YAML file, a folder of pictures, or a run folder."),
-    overrides: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Override the recipe: train.images=200000 data.labels=[cat]"),
+    what: str = typer.Argument(
+        ...,
+        metavar="RECIPE|FOLDER",
+        help="A shipped recipe, a YAML file, a folder of pictures, or a run folder.",
+    ),
+    overrides: list[str] = typer.Argument(
+        None, metavar="[KEY=VALUE]...", help="Override the recipe: train.images=200000 data.labels=[cat]"
+    ),
     out: Path = typer.Option(None, "--out", help="Run folder [default: runs/NAME]."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Scan, decide, say time and memory, and stop."),
     json: bool = JSON,
@@ -41,7 +47,11 @@ def train(
                 "run": str(job.folder.path),
                 "images": last.get("images", 0),
                 "stopped": last.get("stopped"),
-                "estimate": {"seconds": took.seconds, "images_per_second": took.images_per_second, "bytes": took.memory},
+                "estimate": {
+                    "seconds": took.seconds,
+                    "images_per_second": took.images_per_second,
+                    "bytes": took.memory,
+                },
             }
         )
 
@@ -53,43 +63,59 @@ def describe(job: Job) -> None:
         say(line)
     c, h, w = job.store.shape
     parameters = sum(p.numel() for p in job.task.net.parameters())
-    say(f"{len(job.store.train):,} pictures to learn from, {len(job.store.held_out):,} held out, {w} x {h}, {c} channels")
+    mixed = job.accelerator.mixed_precision
+    say(f"{len(job.store.train):,} pictures to learn from, {len(job.store.held_out):,} held out, {w} x {h} x {c}")
     say(
         f"{parameters / 1e6:.1f} M parameters ({r.net.preset}), batch {r.train.batch}, {r.train.images:,} images on "
-        f"{job.accelerator.device} ({job.accelerator.mixed_precision if job.accelerator.mixed_precision != 'no' else 'fp32'}): "
+        f"{job.accelerator.device} ({'fp32' if mixed == 'no' else mixed}): "
         f"about {duration(took.seconds)} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
     )
     say(f"run folder {job.folder.path}; Ctrl-C saves, the same command goes on")
 
 
 def watch(job: Job) -> None:
-    """Train with a progress bar."""
+    """Train with a progress bar; where stderr is no terminal, with a line every half minute."""
     from sfumato.train import start
 
     with Progress(
         TextColumn("{task.completed:,.0f} / {task.total:,.0f} images"), BarColumn(), TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(), console=console,
+        TimeRemainingColumn(), console=console, disable=not console.is_terminal,
     ) as bar:  # fmt: skip
         task = bar.add_task("", total=job.recipe.train.images, state="")
+        spoken = 0.0
 
         def listen(event: dict[str, Any]) -> None:
-            kind = event["event"]
+            nonlocal spoken
             bar.update(task, completed=event["images"])
-            if kind == "report":
-                loss = f"loss {event['loss']:.4f}" if event["loss"] is not None else "loss not finite"
-                skipped = f", {event['skipped']} skipped" if event["skipped"] else ""
-                bar.update(task, state=f"{loss}  {event['images_per_second']:.0f}/s{skipped}")
-            elif kind == "start":
-                for trouble in event["damaged"]:
-                    bar.console.print(f"damaged: {trouble}; going on from the one before", markup=False)
-                if event["images"]:
-                    bar.console.print(f"going on from {event['images']:,} images")
-            elif kind == "held_out":
-                bar.console.print(f"{event['images']:>12,} images  held-out loss {event['loss']:.4f}")
-            elif kind == "preview":
-                bar.console.print(f"{event['images']:>12,} images  {job.folder.samples / event['path']}", markup=False)
-            elif kind == "end":
-                stopped = f"stopped by {event['stopped']}, saved" if event["stopped"] else "finished"
-                bar.console.print(f"{stopped} at {event['images']:,} images")
+            text = told(event, job)
+            if event["event"] == "report":
+                bar.update(task, state=text)
+                if console.is_terminal or event["seconds"] - spoken < 30:
+                    return
+                spoken = event["seconds"]
+                left = (job.recipe.train.images - event["images"]) / max(event["images_per_second"], 1e-9)
+                text = f"{text}  {duration(left)} left"
+            if text:
+                say(f"{event['images']:>12,} images  {text}")
 
         start.run(job, listen)
+
+
+def told(event: dict[str, Any], job: Job) -> str:
+    """An event of the log for people; empty if it says nothing to them."""
+    kind = event["event"]
+    if kind == "report":
+        loss = f"loss {event['loss']:.4f}" if event["loss"] is not None else "loss not finite"
+        skipped = f", {event['skipped']} steps skipped" if event["skipped"] else ""
+        return f"{loss}  {event['images_per_second']:.0f}/s{skipped}"
+    if kind == "start":
+        damaged = [f"damaged: {trouble}; going on from the one before" for trouble in event["damaged"]]
+        return "; ".join([*damaged, "going on" if event["images"] else "begun"])
+    if kind == "held_out":
+        figures = "".join(f", {k} {v:.4f}" for k, v in event.items() if k in ("accuracy",))
+        return f"held-out loss {event['loss']:.4f}{figures}"
+    if kind == "preview":
+        return str(job.folder.samples / event["path"])
+    if kind == "end":
+        return f"stopped by {event['stopped']}, saved" if event["stopped"] else "finished"
+    return ""

@@ -74,8 +74,8 @@ Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class Preconditioned:
     """A network F seen as a denoiser.
 
-    `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), and the condition; what its output
-    means is `prediction`, a key of PREDICTIONS. `sigma_data` is the standard deviation of clean pictures.
+    `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), and the condition; what its
+    output means is `prediction`, a key of PREDICTIONS. `sigma_data` is the standard deviation of clean pictures.
     """
 
     def __init__(self, network: Network, prediction: str, sigma_data: float = 0.5) -> None:

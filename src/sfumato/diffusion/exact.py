@@ -11,8 +11,8 @@ from sfumato.diffusion.level import Level, fit
 class Mixture:
     """Pictures drawn from a mixture of K isotropic Gaussians, and their exact denoiser.
 
-    means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), or equal. With `cond` (N, 1) a picture's
-    component k is told as k + 1, and 0 tells nothing.
+    means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), or equal. With `cond` (N, 1) a
+    picture's component k is told as k + 1, and 0 tells nothing.
     """
 
     def __init__(self, means: Tensor, std: float, weights: Tensor | None = None) -> None:
@@ -45,4 +45,3 @@ class Mixture:
         mean = torch.einsum("nk,kchw->nchw", weights, self.means)
         gain = a * self.std**2 / ((a * self.std).square() + s.square())
         return mean + gain * (x - a * mean)
-

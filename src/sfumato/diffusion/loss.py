@@ -33,7 +33,12 @@ WEIGHTINGS: dict[str, Weighting] = {"uniform": _uniform, "min-snr-5": _min_snr_5
 
 
 def denoising_loss(
-    denoiser: Preconditioned, weighting: str, x0: Tensor, noise: Tensor, level: Level, cond: Tensor | None = None
+    denoiser: Preconditioned,
+    weighting: str,
+    x0: Tensor,
+    noise: Tensor,
+    level: Level,
+    cond: Tensor | None = None,
 ) -> Tensor:
     """The loss of each picture, (N,).
 

@@ -97,7 +97,8 @@ def heun(
     """Heun's second-order method with churn (Karras et al. 2022, algorithm 2), two calls a step but the last.
 
     Works in y = x / alpha at noise r = sigma / alpha. `churn` is their S_churn, acting for r in
-    [churn_low, churn_high] with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the last.
+    [churn_low, churn_high] with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the
+    last.
     """
     steps = len(levels) - 1
     for i in range(steps):

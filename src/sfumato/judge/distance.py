@@ -107,9 +107,7 @@ def mmd2(a: np.ndarray, b: np.ndarray) -> float:
     return apart(x) + apart(y) - 2 * float(((x @ y.T / dim + 1) ** 3).sum()) / (n * m)
 
 
-def kid(
-    a: np.ndarray, b: np.ndarray, subsets: int = 100, size: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def kid(a: np.ndarray, b: np.ndarray, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
     """The kernel distance and its standard error.
 
     The mean of `mmd2` over `subsets` random subsets of `size` rows of each set; with fewer than 2 x size

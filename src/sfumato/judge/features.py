@@ -68,13 +68,9 @@ class Features:
     def _run(self, pictures: Tensor) -> np.ndarray:
         with torch.inference_mode():
             given = self._embed(pictures.to(self.device).expand(-1, 3, -1, -1))
-        array = (
-            given.float().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given, dtype=np.float32)
-        )
+        array = given.float().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given, dtype=np.float32)
         if array.ndim != 2 or len(array) != len(pictures):
-            raise ValueError(
-                f"{self.name} gave {array.shape} for {len(pictures)} pictures: (n, dim) is needed"
-            )
+            raise ValueError(f"{self.name} gave {array.shape} for {len(pictures)} pictures: (n, dim) is needed")
         return array
 
 
@@ -109,9 +105,7 @@ def resized(pictures: Tensor, side: int) -> Tensor:
     return x
 
 
-def clip_similarity(
-    pictures: Tensor, prompts: Sequence[str], device: str = "cpu", batch: int = 50
-) -> np.ndarray:
+def clip_similarity(pictures: Tensor, prompts: Sequence[str], device: str = "cpu", batch: int = 50) -> np.ndarray:
     """Cosine of each picture's CLIP embedding with that of its own prompt, (N,) float32 in [-1, 1].
 
     pictures: uint8 (N, 1 or 3, H, W); prompts: N texts, cut at CLIP's 77 tokens. Radford et al. 2021;
@@ -175,9 +169,7 @@ def _dinov2(device: str) -> Opened:
 
     net = Dinov2Model.from_pretrained(folder, use_safetensors=True).eval().to(device)
     prepare = _processor(folder, device)
-    return lambda pictures: net(pixel_values=prepare(pictures)).pooler_output, sha256(
-        folder / "model.safetensors"
-    )
+    return lambda pictures: net(pixel_values=prepare(pictures)).pooler_output, sha256(folder / "model.safetensors")
 
 
 def _clip(device: str) -> Opened:
@@ -186,9 +178,7 @@ def _clip(device: str) -> Opened:
 
 
 @functools.lru_cache(maxsize=1)
-def _clip_towers(
-    folder: Path, device: str
-) -> tuple[Callable[[Tensor], Tensor], Callable[[list[str]], Tensor]]:
+def _clip_towers(folder: Path, device: str) -> tuple[Callable[[Tensor], Tensor], Callable[[list[str]], Tensor]]:
     """Pictures and texts -> their embeddings in the common space, (n, dim), not normalised."""
     from transformers import CLIPModel, CLIPTokenizer
 
@@ -199,9 +189,7 @@ def _clip_towers(
         return net.visual_projection(net.vision_model(pixel_values=prepare(pictures)).pooler_output)
 
     def text(texts: list[str]) -> Tensor:
-        tokens = tokenizer(texts, padding=True, truncation=True, max_length=77, return_tensors="pt").to(
-            device
-        )
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=77, return_tensors="pt").to(device)
         return net.text_projection(net.text_model(**tokens).pooler_output)
 
     return image, text
@@ -214,7 +202,5 @@ def _processor(folder: Path, device: str) -> Callable[[Tensor], Tensor]:
     config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     size = config["crop_size"] if config.get("do_center_crop", True) else config["size"]
     side = size if isinstance(size, int) else next(iter(size.values()))
-    mean, std = (
-        torch.tensor(config[key], device=device).view(3, 1, 1) for key in ("image_mean", "image_std")
-    )
+    mean, std = (torch.tensor(config[key], device=device).view(3, 1, 1) for key in ("image_mean", "image_std"))
     return lambda pictures: (resized(pictures, side) / 255 - mean) / std

@@ -118,9 +118,7 @@ def judge_generated(
     kept = np.sort(rng.permutation(len(train))[:MOST])
 
     def run(what: str, pictures: Tensor) -> np.ndarray:
-        return features(
-            pictures, None if progress is None else lambda done, total: progress(what, done, total)
-        )
+        return features(pictures, None if progress is None else lambda done, total: progress(what, done, total))
 
     def real(what: str, pictures: Pictures, rows: np.ndarray) -> np.ndarray:
         path = _cached(digest, what, features, rows)
@@ -145,9 +143,7 @@ def judge_generated(
     floor = frechet(unseen[rng.permutation(len(unseen))[:floor_n]], Moments.of(taught))
     kernel, kernel_error = kid(fake, taught, seed=seed)
     even = min(n, len(taught))
-    precision, recall = precision_recall(
-        taught[rng.permutation(len(taught))[:even]], fake[rng.permutation(n)[:even]]
-    )
+    precision, recall = precision_recall(taught[rng.permutation(len(taught))[:even]], fake[rng.permutation(n)[:even]])
     copied = memorisation(fake, taught, unseen, (samples, _chosen(train, kept), held_out.pixels), seed)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
     return GenerateVerdict(
@@ -174,9 +170,7 @@ def _check(samples: Tensor, train: Pictures, held_out: Pictures) -> None:
 def _notes(n: int, floor_n: int, reference: int, even: int, dim: int) -> tuple[str, ...]:
     notes = []
     if floor_n < n:
-        notes.append(
-            f"The floor stands on {floor_n} held-out pictures, all there are; with {n} it would be lower."
-        )
+        notes.append(f"The floor stands on {floor_n} held-out pictures, all there are; with {n} it would be lower.")
     if even < n:
         notes.append(f"Precision and recall compare {even} with {even}, all training pictures there are.")
     if min(n, reference) < 2 * dim:
@@ -190,9 +184,7 @@ def _notes(n: int, floor_n: int, reference: int, even: int, dim: int) -> tuple[s
 def _cached(digest: str | None, what: str, features: Features, rows: np.ndarray) -> Path | None:
     if digest is None or features.digest is None:
         return None
-    key = hashlib.sha256(
-        "|".join((digest, what, features.name, features.digest)).encode() + rows.tobytes()
-    ).hexdigest()
+    key = hashlib.sha256("|".join((digest, what, features.name, features.digest)).encode() + rows.tobytes()).hexdigest()
     return cache_folder() / "features" / f"{key[:32]}.npy"
 
 

@@ -50,20 +50,16 @@ def judge(
     """Draw n samples and judge them.
 
     name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
-    changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the training
-    data. Raises UserError.
+    changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the
+    training data. Raises UserError.
     """
     model = name if isinstance(name, Model) else load(name)
     recipe = model.recipe
     store = open_store(recipe.data if data is None else recipe.data.model_copy(update={"source": data}))
     if tuple(store.shape) != tuple(model.shape):
-        raise UserError(
-            f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size"
-        )
+        raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
     chosen = model.settings(**changes)
-    extractor = (
-        features if isinstance(features, Features) else open_features(features or recipe.judge.features)
-    )
+    extractor = features if isinstance(features, Features) else open_features(features or recipe.judge.features)
     count = n or min(recipe.judge.n, max(4, len(store.train)))
     texts = told(model, store.train, count, seed)
     total = count * chosen.steps

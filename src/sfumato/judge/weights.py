@@ -13,9 +13,7 @@ from sfumato.errors import UserError
 from sfumato.files import aside, sha256
 from sfumato.pictures.cache import cache_folder
 
-INCEPTION_URL = (
-    "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
-)
+INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
 HUB_FILES = ["*.json", "model.safetensors", "*.txt"]
 TIMEOUT = 30.0  # seconds without an answer
@@ -74,9 +72,7 @@ def hub_folder(repo: str) -> Path:
 
         try:
             with contextlib.suppress(FileNotFoundError):  # what is there already needs no network
-                folder = _whole(
-                    Path(snapshot_download(repo, allow_patterns=HUB_FILES, local_files_only=True))
-                )
+                folder = _whole(Path(snapshot_download(repo, allow_patterns=HUB_FILES, local_files_only=True)))
             folder = folder or Path(snapshot_download(repo, allow_patterns=HUB_FILES, etag_timeout=TIMEOUT))
         except Exception as error:  # the Hub's client raises its own kinds and those of its HTTP library
             raise UserError(

@@ -1,1 +1,1 @@
-"""Networks: the pixel U-Net, the small classifier used for features. Shapes only; what an output means is decided elsewhere."""
+"""Networks: the pixel U-Net, the small classifier used for features. What an output means is decided elsewhere."""

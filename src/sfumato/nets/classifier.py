@@ -61,13 +61,9 @@ class StandardisedConv(nn.Module):
     With gain sqrt(2) the ReLU's output has the second moment of its input (He et al. 2015, eq. 10).
     """
 
-    def __init__(
-        self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, gain: float = math.sqrt(2)
-    ) -> None:
+    def __init__(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, gain: float = math.sqrt(2)) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.randn(c_out, c_in, kernel, kernel) / math.sqrt(c_in * kernel * kernel)
-        )
+        self.weight = nn.Parameter(torch.randn(c_out, c_in, kernel, kernel) / math.sqrt(c_in * kernel * kernel))
         self.gain = nn.Parameter(torch.full((c_out,), gain))
         self.bias = nn.Parameter(torch.zeros(c_out))
         self.stride, self.padding = stride, (kernel - 1) // 2

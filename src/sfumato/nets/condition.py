@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Condition(nn.Module):
     """A learned table of `vocabulary` words at `length` places; token 0 stands for nothing.
 
-    A word is bound to its place by an elementwise product, so that "a red circle on a blue background" and "a blue circle
-    on a red background" differ also in the sum. Gives that sum (N, width), for every block, and the bound words
+    A word is bound to its place by an elementwise product, so that "a red circle on a blue background" and "a blue
+    circle on a red background" differ also in the sum. Gives that sum (N, width), for every block, and the bound words
     (N, length, width), for cross-attention. With length 1 this is a table of classes.
     """
 

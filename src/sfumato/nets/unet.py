@@ -169,7 +169,7 @@ class Attention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v. On a CPU the fused kernel's backward pass is many times slower than plain products."""
+    """softmax(q k^T / sqrt(d)) v. On a CPU the fused kernel's backward pass is far slower than plain products."""
     if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v)
     return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1).to(v.dtype) @ v

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 import uuid
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,8 +100,7 @@ def _write(
 
     pieces = [0] * len(items)
     chunk = min(32, max(1, 2**20 // (3 * size[0] * size[1])))
-    with path.open("wb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what matters of a broken file is in the report
+    with path.open("wb") as file:
         for done, (index, result) in enumerate(zip(order, ordered(prepare, order, chunk), strict=True), 1):
             if isinstance(result, PictureError):
                 heads[index] = result

@@ -41,9 +41,7 @@ def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str
             else:
                 absent.append(name)
         if absent:
-            notes.append(
-                f"{path.name} names {len(absent)} pictures that are not there, such as {absent[0]!r}"
-            )
+            notes.append(f"{path.name} names {len(absent)} pictures that are not there, such as {absent[0]!r}")
     return rows
 
 

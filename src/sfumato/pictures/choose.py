@@ -19,6 +19,8 @@ Heads = Sequence[Header | PictureError]  # of all chosen items, in their order
 def chosen_items(source: Source, data: Data) -> dict[str, list[Item]]:
     """The items of each split that carry the wanted labels. Raises UserError if there are none."""
     if data.labels is not None:
+        if not data.labels:
+            raise UserError("data.labels is empty: name at least one label, or leave it out to use all")
         if not source.label_names:
             raise UserError(f"data.labels is set, but the pictures of {source.name} have no labels")
         for label in data.labels:
@@ -59,8 +61,7 @@ def size_of(source: Source, data: Data, heads: Heads) -> tuple[int, int]:
     height, width = found.size_range()["common"]
     if not (8 <= height <= 1024 and 8 <= width <= 1024):
         raise UserError(
-            f"the pictures of {source.name} are {width}x{height}, "
-            f"and a side is between 8 and 1024 pixels: {proposal}"
+            f"the pictures of {source.name} are {width}x{height}, and a side is between 8 and 1024 pixels: {proposal}"
         )
     return height, width
 
@@ -94,9 +95,7 @@ def border_of(source: Source, chosen: Mapping[str, Sequence[Item]], good: Sequen
     if chosen.get("test"):
         border = sum(index >= len(train) for index in good)
         if not 0 < border < len(good):
-            raise UserError(
-                f"{source.name} has no whole picture for {'training' if border else 'the test split'}"
-            )
+            raise UserError(f"{source.name} has no whole picture for {'training' if border else 'the test split'}")
         return border
     contents = list(dict.fromkeys(train[index].digest for index in good))
     if len(contents) < 2:
@@ -119,9 +118,7 @@ def final_report(
     result, shape = report(source.name, chosen, heads), f"{size[1]}x{size[0]}"
     if data.crop == "tiles":
         result.notes.append(f"cut into {rows:,} tiles of {shape}")
-    small = sum(
-        isinstance(head, Header) and (head.height < size[0] or head.width < size[1]) for head in heads
-    )
+    small = sum(isinstance(head, Header) and (head.height < size[0] or head.width < size[1]) for head in heads)
     if small:
         result.notes.append(f"{small:,} of the pictures are smaller than {shape} and are enlarged")
     return result

@@ -41,11 +41,7 @@ def tiles(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     scale = max(cover, min(1.0, 2 * cover))
     tall, wide = max(size[0], round(height * scale)), max(size[1], round(width * scale))
     whole = _resize(picture, (tall, wide), (0, 0, width, height))
-    pieces = [
-        whole[y : y + size[0], x : x + size[1]]
-        for y in _starts(tall, size[0])
-        for x in _starts(wide, size[1])
-    ]
+    pieces = [whole[y : y + size[0], x : x + size[1]] for y in _starts(tall, size[0]) for x in _starts(wide, size[1])]
     return np.stack(pieces)
 
 

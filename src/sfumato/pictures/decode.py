@@ -16,13 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-PLUGINS = (
-    BmpImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)  # import = register
+# Importing a reader registers it under its format
+READERS = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 2**30
@@ -157,9 +152,7 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
             yield image
             return
     found = next((what for start, what in LOOKS_LIKE.items() if head.startswith(start)), None)
-    raise PictureError(
-        "not a JPEG, PNG, WebP, BMP or TIFF picture" + (f" (looks like {found})" if found else "")
-    )
+    raise PictureError("not a JPEG, PNG, WebP, BMP or TIFF picture" + (f" (looks like {found})" if found else ""))
 
 
 def _stream(source: Path | bytes) -> BinaryIO:

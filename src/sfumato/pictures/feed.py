@@ -42,8 +42,9 @@ class Feed:
         self.flip, self.seed = flip, seed
         pixels = pictures.pixels
         self.resident = self.device.type == "cpu" or pixels.numel() <= _free(self.device) / 4
-        self._pixels = pixels.to(self.device) if self.resident else pixels
-        self._tokens = vocabulary.encode(pictures.texts(vocabulary.kind)).to(self.device)
+        self._home = self.device if self.resident else torch.device("cpu")
+        self._pixels = pixels.to(self._home)
+        self._tokens = vocabulary.encode(pictures.texts(vocabulary.kind)).to(self._home)
         self._orders: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -56,18 +57,17 @@ class Feed:
         flips of `generator` if the feed flips; and conditions, int64 (batch, L).
         """
         which = self.indices(images, batch)
-        here = which.to(self.device)
-        picked = self._pixels.index_select(0, here if self.resident else which).to(self.device)
+        picked, tokens = (self._send(part.index_select(0, which)) for part in (self._pixels, self._tokens))
         if self.flip:
-            coins = torch.rand(batch, generator=generator, device=generator.device).to(self.device) < 0.5
+            coins = self._send(torch.rand(batch, generator=generator, device=generator.device)) < 0.5
             rows = torch.arange(batch, device=self.device)
             picked = torch.cat([picked, picked.flip(3)]).index_select(0, rows + batch * coins)
         picked = picked.contiguous(memory_format=torch.channels_last)  # while it is small
         pictures = picked.to(torch.float32).div_(127.5).sub_(1)
-        return pictures, self._tokens.index_select(0, here)
+        return pictures, tokens
 
     def indices(self, images: int, batch: int) -> Tensor:
-        """Which pictures that batch holds, int64 (batch,) on the CPU."""
+        """Which pictures that batch holds, int64 (batch,), where the pixels are."""
         pieces = []
         while batch > 0:
             epoch, start = divmod(images, len(self))
@@ -80,8 +80,12 @@ class Feed:
             self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
             digest = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-            self._orders[epoch] = torch.randperm(len(self), generator=generator)
+            self._orders[epoch] = torch.randperm(len(self), generator=generator).to(self._home)
         return self._orders[epoch]
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        """To the device, without waiting for what it is doing."""
+        return tensor.to(self.device, non_blocking=True)
 
 
 def _free(device: torch.device) -> int:

@@ -125,9 +125,7 @@ class FolderSource:
 
     def _key(self, path: Path) -> str:
         """A path for people: relative, with `/`, unprintable characters escaped."""
-        text = (
-            os.fsencode(path.relative_to(self.root)).decode("utf-8", "backslashreplace").replace(os.sep, "/")
-        )
+        text = os.fsencode(path.relative_to(self.root)).decode("utf-8", "backslashreplace").replace(os.sep, "/")
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "."
 
     def _split_folders(self) -> dict[str, str]:

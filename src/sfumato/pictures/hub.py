@@ -47,10 +47,7 @@ def from_datasets(name: str, splits: dict[str, Dataset], data: Data) -> TableSou
     return TableSource(
         name,
         {split: partial(_table, dataset) for split, dataset in chosen.items()},
-        {
-            split: [Path(file["filename"]) for file in dataset.cache_files]
-            for split, dataset in chosen.items()
-        },
+        {split: [Path(file["filename"]) for file in dataset.cache_files] for split, dataset in chosen.items()},
         columns,
         names,
         data,

@@ -19,9 +19,7 @@ def ordered(work: Callable[[T], R], items: Sequence[T], chunk: int) -> Iterator[
     try:
         waiting: deque[Future[list[R]]] = deque()
         for start in range(0, len(items), chunk):
-            waiting.append(
-                pool.submit(lambda part: [work(item) for item in part], items[start : start + chunk])
-            )
+            waiting.append(pool.submit(lambda part: [work(item) for item in part], items[start : start + chunk]))
             if len(waiting) > 2 * THREADS:
                 yield from waiting.popleft().result()
         while waiting:

@@ -115,9 +115,7 @@ class Report:
         return cls(**{key: value for key, value in values.items() if key not in derived})
 
 
-def report(
-    name: str, splits: Mapping[str, Sequence[Item]], headers: Iterable[Header | PictureError]
-) -> Report:
+def report(name: str, splits: Mapping[str, Sequence[Item]], headers: Iterable[Header | PictureError]) -> Report:
     """Count the chosen items of each split; `headers` are theirs in order, errors where they failed."""
     result = Report(name)
     sizes: Counter[str] = Counter()

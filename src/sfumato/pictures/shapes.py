@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 VERSION = 1  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 32, 16_000, 1_600
 FINE = 4  # points across a pixel
-NEAR = 55.0  # colours closer than this, in RGB, may be one; no two named ones of a kind are
-OVERLAP, MARGIN = (
-    0.8,
-    0.04,
-)  # a mask must share this much with the best drawing, and more than with the second
+# What is read, in RGB distances and shares of overlap
+NAMED = 40.0  # a colour this close to a named one has its name
+NEAR = 55.0  # two colours this close may be one with noise
+OVERLAP = 0.8  # a mask shares more than this with the best drawing
+MARGIN = 0.04  # and more than this beyond the second best
 
 COLOURS = {
     "red": (215, 30, 40),
@@ -74,9 +74,7 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "square": lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 0.88,
     "triangle": _triangle,
     "star": _star,
-    "cross": lambda u, v: (
-        (np.minimum(np.abs(u), np.abs(v)) <= 0.34) & (np.maximum(np.abs(u), np.abs(v)) <= 1)
-    ),
+    "cross": lambda u, v: (np.minimum(np.abs(u), np.abs(v)) <= 0.34) & (np.maximum(np.abs(u), np.abs(v)) <= 1),
     "ring": lambda u, v: np.abs(u**2 + v**2 - 0.65) <= 0.35,
     "diamond": lambda u, v: np.abs(u) / 0.72 + np.abs(v) <= 1,
     "heart": _heart,
@@ -128,9 +126,7 @@ def _stamp(shape: str, reach: int) -> np.ndarray:
     return SHAPES[shape](*np.meshgrid(line, line))
 
 
-def paint(
-    combination: Combination, size: tuple[int, int], centre: tuple[float, float], radius: float
-) -> np.ndarray:
+def paint(combination: Combination, size: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
     """One picture, uint8 (H, W, 3)."""
     shape, colour, background = combination
     cover = mask(shape, size, centre, radius)[:, :, None]
@@ -192,7 +188,7 @@ def _nearest(colour: np.ndarray, names: dict[str, tuple[int, int, int]]) -> str:
     """The named colour that is near, and clearly nearer than any other."""
     far = {name: float(np.linalg.norm(colour - np.array(value))) for name, value in names.items()}
     first, second, *_ = sorted(far, key=far.__getitem__)
-    return first if far[first] < NEAR and far[first] < 0.7 * far[second] else "?"
+    return first if far[first] < NAMED and far[first] < 0.7 * far[second] else "?"
 
 
 def _shape(cover: np.ndarray) -> str:

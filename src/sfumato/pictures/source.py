@@ -89,11 +89,7 @@ def open_source(name: str, data: Data) -> Source:
     if path.is_dir():
         return folder.FolderSource(path, data)
     if path.exists():
-        raise UserError(
-            f"{name} is a file: data.source is a folder, cifar10, shapes or a Hub data set (owner/name)"
-        )
+        raise UserError(f"{name} is a file: data.source is a folder, cifar10, shapes or a Hub data set (owner/name)")
     if HUB_NAME.fullmatch(name):
         return hub.open_hub(name, data)
-    raise UserError(
-        f"no folder {name}: data.source is a folder, cifar10, shapes or a Hub data set (owner/name)"
-    )
+    raise UserError(f"no folder {name}: data.source is a folder, cifar10, shapes or a Hub data set (owner/name)")

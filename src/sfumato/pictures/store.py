@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,28 @@ def open_store(data: Data, progress: Progress | None = None) -> Store:
     Raises UserError if there are fewer than two different pictures, sizes that differ with no
     `data.image_size`, labels that do not exist, or no room.
     """
+    with _quiet():
+        return _open(data, progress)
+
+
+def survey(data: Data, progress: Progress | None = None) -> Report:
+    """The report from the files' headers alone, before anything is decoded or chosen. Raises UserError."""
+    with _quiet():
+        source = open_source(data.source, data)
+        source.fingerprint(progress)
+        chosen = chosen_items(source, data)
+        return report(source.name, chosen, looks(chosen, data)).include(source)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's own warnings about broken files: what matters of them is in the report."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def _open(data: Data, progress: Progress | None) -> Store:
     source = open_source(data.source, data)
     digest = _address(source.fingerprint(progress), data)
     folder = cache_folder() / "stores" / digest[:32]
@@ -93,14 +117,6 @@ def open_store(data: Data, progress: Progress | None = None) -> Store:
     store.report.name = source.name
     store.report.include(source)
     return store
-
-
-def survey(data: Data, progress: Progress | None = None) -> Report:
-    """The report from the files' headers alone, before anything is decoded or chosen. Raises UserError."""
-    source = open_source(data.source, data)
-    source.fingerprint(progress)
-    chosen = chosen_items(source, data)
-    return report(source.name, chosen, looks(chosen, data)).include(source)
 
 
 def _address(fingerprint: str, data: Data) -> str:

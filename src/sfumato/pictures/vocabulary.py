@@ -46,9 +46,7 @@ class Vocabulary:
         for text in texts:
             if text not in known:
                 known[text] = self._tokens(text, numbers)
-        return torch.tensor([known[text] for text in texts], dtype=torch.int64).reshape(
-            len(texts), self.length
-        )
+        return torch.tensor([known[text] for text in texts], dtype=torch.int64).reshape(len(texts), self.length)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "words": self.words, "length": self.length}
@@ -70,22 +68,16 @@ class Vocabulary:
         if kind == "class":
             names = [name for name in dict.fromkeys(labels or ()) if name]
             if not names:
-                raise UserError(
-                    "data.condition=class, but the pictures have no labels: put them in one folder a label"
-                )
+                raise UserError("data.condition=class, but the pictures have no labels: put them in one folder a label")
             return cls(kind, names, 1)
         lists = {text: _words(text) for text in dict.fromkeys(captions or ())}
         words = sorted({word for found in lists.values() for word in found})
         if not words:
-            raise UserError(
-                "data.condition=words, but the pictures have no captions: put NAME.txt beside each picture"
-            )
+            raise UserError("data.condition=words, but the pictures have no captions: put NAME.txt beside each picture")
         longest = max(lists, key=lambda text: len(lists[text]))
         length = len(lists[longest])
         if length > LONGEST:
-            raise UserError(
-                f"the caption that starts {longest[:40]!r} has {length} words: shorten it to {LONGEST}"
-            )
+            raise UserError(f"the caption that starts {longest[:40]!r} has {length} words: shorten it to {LONGEST}")
         return cls(kind, words, length)
 
     def _tokens(self, text: str, numbers: dict[str, int]) -> list[int]:

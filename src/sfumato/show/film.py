@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.files import aside
-from sfumato.show.grid import GAP, INK, PAPER, as_array, enlargement, grid, legible, side_by_side, to_uint8, wrap
-from sfumato.show.grid import text_height, write
+from sfumato.show.grid import PAPER, grid, legible, side_by_side, text_height, to_uint8, write
 
 FRAMES_PER_SECOND = 20
 
@@ -42,8 +41,8 @@ def gif(
     as "sigma 4.1". seconds: length of the process; of more than FRAMES_PER_SECOND a second, evenly spaced
     frames are shown, the first and the last always. hold: seconds for which the last frame stays.
 
-    Every frame has its own 256 colours, chosen without dithering on the pictures before they are enlarged: noise
-    keeps its grain, pictures their tones, and the runs of equal pixels keep the file small.
+    Every frame has 256 colours of its own, chosen without dithering: noise keeps its grain, pictures their tones,
+    and the runs of equal pixels keep the file small.
     """
     kept = evenly(len(frames), max(2, round(seconds * FRAMES_PER_SECOND)))
     if captions is not None and len(captions) != len(frames):
@@ -90,3 +89,16 @@ def evenly(count: int, wanted: int) -> list[int]:
     if wanted < 2 or count <= wanted:
         return list(range(count))[-max(wanted, 1) :]
     return [round(k * (count - 1) / (wanted - 1)) for k in range(wanted)]
+
+
+def _frame(pictures: Tensor | np.ndarray, caption: str, columns: int | None, scale: int | None) -> Image.Image:
+    """One frame with its caption underneath, in 256 colours of its own."""
+    sheet = grid(pictures, columns, scale).convert("RGB")
+    if caption:
+        font = legible(120)
+        room = text_height(caption, font)
+        taller = Image.new("RGB", (sheet.width, sheet.height + room), (PAPER,) * 3)
+        taller.paste(sheet, (0, 0))
+        write(taller, (sheet.width // 2, sheet.height), caption, font)
+        sheet = taller
+    return sheet.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

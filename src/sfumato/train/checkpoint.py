@@ -1,13 +1,13 @@
 """Checkpoints: folders that are whole or not there, named by images seen.
 
-A folder is written under another name, every file synced, `manifest.json` with each file's SHA-256 last, then renamed. Reading
-verifies every hash.
+A folder is written under another name, every file synced, `manifest.json` with each file's SHA-256 last, then
+renamed. Reading verifies every hash, the manifest's own too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 DIGITS = 9
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpointError(Exception):
     """A checkpoint that is not what was written; the message says which file and why."""
 
 
@@ -45,7 +45,11 @@ class Checkpoint:
 
 
 def save(
-    folder: Path, images: int, tensors: Mapping[str, Mapping[str, Tensor]], config: dict[str, Any], facts: dict[str, Any]
+    folder: Path,
+    images: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    config: dict[str, Any],
+    facts: dict[str, Any],
 ) -> Checkpoint:
     """Write `folder/000120000` with one safetensors file a group of tensors, config.json and the manifest.
 
@@ -65,11 +69,12 @@ def save(
             files[file.name] = {"sha256": sha256(file), "bytes": file.stat().st_size}
         facts = {"images": images, **facts}
         manifest = temporary / MANIFEST
-        manifest.write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
+        content = {**facts, "files": files}
+        manifest.write_text(json.dumps({**content, "digest": _digest(content)}, indent=1), encoding="utf-8")
         sync(manifest)
         if path.exists():  # a damaged checkpoint of the same moment
             shutil.rmtree(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync(folder)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -80,22 +85,29 @@ def save(
 
 
 def read(path: Path) -> Checkpoint:
-    """A checkpoint, every file verified. Raises DamagedCheckpoint."""
+    """A checkpoint, every file verified. Raises DamagedCheckpointError."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        intact = manifest.pop("digest") == _digest(manifest)
         files = manifest.pop("files")
         images = int(manifest["images"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedCheckpoint(f"{path.name}/{MANIFEST} is missing or unreadable") from error
+        raise DamagedCheckpointError(f"{path.name}/{MANIFEST} is missing or unreadable") from error
+    if not intact:
+        raise DamagedCheckpointError(f"{path.name}/{MANIFEST} is damaged (its digest is not its content's)")
     if path.name != f"{images:0{DIGITS}d}":
-        raise DamagedCheckpoint(f"{path.name}/{MANIFEST} belongs to another checkpoint ({images} images)")
+        raise DamagedCheckpointError(f"{path.name}/{MANIFEST} belongs to another checkpoint ({images} images)")
     for name, entry in files.items():
         file = path / name
         if not file.is_file():
-            raise DamagedCheckpoint(f"{path.name}/{name} is missing")
+            raise DamagedCheckpointError(f"{path.name}/{name} is missing")
         if sha256(file) != entry["sha256"]:
-            raise DamagedCheckpoint(f"{path.name}/{name} is damaged (its SHA-256 is not the manifest's)")
+            raise DamagedCheckpointError(f"{path.name}/{name} is damaged (its SHA-256 is not the manifest's)")
     return Checkpoint(path, manifest)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def listing(folder: Path) -> list[Path]:
@@ -107,13 +119,13 @@ def listing(folder: Path) -> list[Path]:
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint, and what was wrong with each newer one. Leftovers of a killed save are removed."""
-    troubles = []
+    troubles: list[str] = []
     for leftover in folder.glob(".*.part") if folder.is_dir() else ():
         shutil.rmtree(leftover, ignore_errors=True)
     for path in reversed(listing(folder)):
         try:
             return read(path), troubles
-        except DamagedCheckpoint as error:
+        except DamagedCheckpointError as error:
             troubles.append(str(error))
     return None, troubles
 
@@ -137,13 +149,13 @@ def prune(folder: Path, total: int, keep: int) -> None:
     for path in paths:
         if path not in kept and path in facts:
             hidden = path.with_name(f".{path.name}.part")
-            os.replace(path, hidden)
+            path.replace(hidden)
             shutil.rmtree(hidden, ignore_errors=True)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, Tensor]:
     """The optimiser's state as flat tensors, `parameter/key`."""
-    names = {p: name for name, p in net.named_parameters()}
+    names: dict[Tensor, str] = {p: name for name, p in net.named_parameters()}
     return {
         f"{names[p]}/{key}": torch.as_tensor(value)
         for p, state in optimizer.state.items()
@@ -157,6 +169,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors:
     for flat, value in tensors.items():
         name, _, key = flat.rpartition("/")
         if name not in parameters:
-            raise UserError(f"the checkpoint's optimiser knows {name}, which this network has not: choose another --out")
+            raise UserError(
+                f"the checkpoint's optimiser knows {name}, which this network has not: choose another --out"
+            )
         p = parameters[name]
         optimizer.state[p][key] = value.clone() if key == "step" else value.to(p.device, p.dtype)

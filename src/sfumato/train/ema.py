@@ -12,8 +12,8 @@ from torch import nn
 def exponent(width: float) -> float:
     """The power gamma whose average has relative width `width` (Karras et al. 2024, eq. 123 and algorithm 2).
 
-    The weights of the average follow t^gamma, with a standard deviation of `width` times the training so far: the positive
-    root of gamma^3 + 7 gamma^2 + (16 - width^-2) gamma + (12 - width^-2) = 0.
+    The weights of the average follow t^gamma, with a standard deviation of `width` times the training so far: the
+    positive root of gamma^3 + 7 gamma^2 + (16 - width^-2) gamma + (12 - width^-2) = 0.
     """
     roots = np.roots([1, 7, 16 - width**-2, 12 - width**-2])
     return float(roots.real.max())

@@ -67,14 +67,17 @@ class Generate:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net)._network
-        parts = [{key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)]
+        parts = [
+            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
+        ]
         losses = torch.cat([self.loss(network, part) for part in parts]).double()  # type: ignore[arg-type]
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         order = ratio.argsort()
-        bands = []
-        for chunk in order.tensor_split(BANDS):
-            if len(chunk):
-                bands.append(Band(float(ratio[chunk[0]]), float(ratio[chunk[-1]]), float(losses[chunk].mean())))
+        bands = [
+            Band(float(ratio[chunk[0]]), float(ratio[chunk[-1]]), float(losses[chunk].mean()))
+            for chunk in order.tensor_split(BANDS)
+            if len(chunk)
+        ]
         return HeldOut(float(losses.mean()), bands)
 
     def preview(self, net: nn.Module) -> Image.Image:
@@ -99,11 +102,16 @@ class Generate:
 
     def _model(self, net: nn.Module) -> Model:
         return Model(
-            net, self.recipe, self.vocabulary, self.store.shape, device=str(self.device), precision=self.precision
+            net,
+            self.recipe,
+            self.vocabulary,
+            self.store.shape,
+            device=str(self.device),
+            precision=self.precision,
         )
 
 
 def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:
     """What the model can be told, by the recipe's `data.condition`."""
-    labels = [name for name in store.train.label_names]
+    labels = list(store.train.label_names)
     return Vocabulary.build(recipe.data.condition, labels, store.train.captions or [])

@@ -47,7 +47,12 @@ class Loop:
     """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint."""
 
     def __init__(
-        self, task: Task, recipe: Recipe, folder: RunFolder, accelerator: Accelerator, listener: Listener | None = None
+        self,
+        task: Task,
+        recipe: Recipe,
+        folder: RunFolder,
+        accelerator: Accelerator,
+        listener: Listener | None = None,
     ) -> None:
         self.task, self.recipe, self.settings, self.folder = task, recipe, recipe.train, folder
         self.accelerator, self.listener = accelerator, listener
@@ -167,9 +172,9 @@ class Loop:
     def _roll_back(self) -> None:
         found, _ = checkpoints.newest(self.folder.checkpoints)
         back = found.images if found else 0
-        self._say(event="rollback", images=back, reason=f"{STREAK} non-finite steps in a row before {self.images} images")
+        self._say(event="rollback", images=back, before=self.images, reason=f"{STREAK} non-finite steps in a row")
         raise UserError(
-            f"the loss was not finite {STREAK} steps in a row, before {self.images} images: went back to {back} images; "
+            f"the loss was not finite {STREAK} steps in a row before {self.images} images: went back to {back}; "
             f"run again with a lower train.lr (it is {self.settings.lr:g}) or train.precision=fp32"
         )
 
@@ -187,7 +192,10 @@ class Loop:
         tensors |= {label(width): net.state_dict() for width, net in self.ema.nets.items()}
         tensors["optimizer"] = checkpoints.optimizer_tensors(self.optimizer, self.net)
         config = {"recipe": self.recipe.model_dump(mode="json"), **self.task.describe()}
-        facts = {"held_out": held.loss if math.isfinite(held.loss) else None, "scaler": self.scaler.state_dict()}
+        facts = {
+            "held_out": held.loss if math.isfinite(held.loss) else None,
+            "scaler": self.scaler.state_dict(),
+        }
         saved = checkpoints.save(where, self.images, tensors, config, facts)
         checkpoints.prune(where, self.settings.images, self.settings.keep)
         seconds = round(time.perf_counter() - began, 3)
@@ -267,14 +275,14 @@ class Watch:
         self.skipped += bad
 
     def read(self) -> dict[str, float] | None:
-        """Means since the last reading, skipped steps in all, and the longest run of bad ones; None if nothing was seen."""
+        """Means since the last reading, all steps skipped, the longest run of them; None if nothing was seen."""
         loss, norm, count = self.sums.tolist()
         worst, skipped = int(self.worst), int(self.skipped)
         if not count and not worst:
             return None
         self.sums.zero_()
         self.worst.zero_()
-        mean = (lambda total: total / count if count else None)  # noqa: E731
+        mean = lambda total: total / count if count else None  # noqa: E731
         return {"loss": mean(loss), "norm": mean(norm), "skipped": skipped, "streak": worst}  # type: ignore[dict-item]
 
 

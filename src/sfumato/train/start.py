@@ -73,7 +73,7 @@ def prepare(
 
 
 def run(job: Job, listener: Listener | None = None) -> RunFolder:
-    """Train a prepared job to its end, or until a signal. Raises UserError if the folder is in use or of another recipe."""
+    """Train a prepared job to its end, or until a signal. Raises UserError if the folder is in use or another's."""
     main = job.accelerator.is_main_process
     if not main:
         Loop(job.task, job.recipe, job.folder, job.accelerator).run()
@@ -93,7 +93,7 @@ def task_of(recipe: Recipe, store: Store, accelerator: Accelerator) -> Task:
     from sfumato.train.features import LearnFeatures
     from sfumato.train.generate import Generate
 
-    kind = {"generate": Generate, "features": LearnFeatures}[recipe.task]
+    kind: type[Generate] | type[LearnFeatures] = Generate if recipe.task == "generate" else LearnFeatures
     precision = precision_of(recipe.train, accelerator.device.type)
     return kind(recipe, store, accelerator.device, precision)
 
@@ -118,9 +118,7 @@ def _same(folder: Path, what: str | Path | Recipe) -> bool:
     return isinstance(what, (str, Path)) and Path(what).is_dir() and Path(what).resolve() == folder.resolve()
 
 
-def _planned(
-    recipe: Recipe, overrides: list[str], device: str, progress: Callable[[int, int], None] | None
-) -> Recipe:
+def _planned(recipe: Recipe, overrides: list[str], device: str, progress: Callable[[int, int], None] | None) -> Recipe:
     """The recipe for a folder, chosen by what is in it; overrides have the last word."""
     data: Data = recipe.data
     if data.image_size is None:

@@ -1,0 +1,98 @@
+"""`sfumato demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from sfumato.cli.console import JSON, answer, say, stages
+from sfumato.cli.train import describe, watch
+
+if TYPE_CHECKING:
+    from sfumato.judge.model import Judged
+
+CHANGES = (
+    "train.images=36000",
+    "train.preview_seconds=20",
+    "train.lr=3e-3",
+    "train.warmup=3000",
+    "train.keep=0",
+)
+ASKED = [
+    f"a {colour} {shape} on a {ground} background"
+    for colour, shape, ground in (
+        ("red", "circle", "black"), ("blue", "star", "white"), ("green", "square", "brown"), ("yellow", "heart", "navy"),
+        ("pink", "triangle", "mint"), ("cyan", "ring", "grey"), ("purple", "cross", "white"), ("red", "diamond", "navy"),
+    )
+]  # fmt: skip
+
+
+def demo(
+    out: Path = typer.Option(Path("runs/demo"), "--out", help="Folder for the run and the page."),
+    json: bool = JSON,
+) -> None:
+    """Train a small model from nothing, draw with it and judge it, in under three minutes, offline.
+
+    Ends with a page, demo.html, that shows what was made and how good it is.
+    """
+    import time
+
+    from sfumato.judge import model as judging
+    from sfumato.train import start
+
+    began = time.monotonic()
+    say("1 of 3  teaching a model to draw shapes from their captions")
+    job = start.prepare("shapes", CHANGES, out)
+    describe(job)
+    watch(job)
+    say("2 of 3  drawing, 3 of 3  judging")
+    with stages() as tell:
+        found = judging.judge(out, n=500, steps=12, progress=tell)
+    page = write(found, out, time.monotonic() - began)
+    say(found.verdict.words())
+    say(f"open {page}")
+    if json:
+        answer({"page": str(page), "seconds": time.monotonic() - began, "judge": found.to_json()})
+
+
+def write(found: Judged, folder: Path, seconds: float) -> Path:
+    """demo.html: what was asked and drawn, the process as a film, the figures."""
+    from sfumato.judge.report import copies_section, curves_section, figures_section, samples_section
+    from sfumato.show import film as films
+    from sfumato.show.grid import grid
+    from sfumato.show.report import Page, Picture, Section, write_page
+    from sfumato.train.run import RunFolder
+
+    drawn, film = found.model.film(len(ASKED), texts=ASKED, seed=1)
+    films.gif(film.frames, folder / "film.gif", film.captions)
+    films.strip(film.frames, folder / "film.png", captions=film.captions)
+    asked = Section(
+        "Asked and drawn",
+        ["The model saw nothing but drawn shapes and their captions, for a minute or two. More makes it exact."],
+        pictures=[
+            Picture(grid(drawn, columns=4, captions=ASKED), "eight drawings with their captions"),
+            Picture(folder / "film.gif", "the same, out of noise", "The reverse process: noise to picture."),
+            Picture(folder / "film.png", "stages of the process", "The same as a strip, sigma falling."),
+        ],
+    )  # fmt: skip
+    events = RunFolder(folder).events()
+    sections = [
+        asked,
+        samples_section(found),
+        figures_section(found),
+        copies_section(found),
+        curves_section(events),
+    ]
+    again = Section(
+        "What to try next",
+        code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample cifar10 --film film.gif"],
+    )
+    lead = (
+        f"A diffusion model trained from nothing, sampled and judged on this machine in {seconds:.0f} seconds, offline."
+    )
+    return write_page(
+        folder / "demo.html",
+        Page("Out of the haze", lead, found.verdict.words(), "unclear", [*sections, again]),
+    )
