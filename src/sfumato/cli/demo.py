@@ -21,10 +21,11 @@ CHANGES = (
     "train.keep=0",
 )
 ASKED = [
-    f"a {colour} {shape} on a {ground} background"
-    for colour, shape, ground in (
-        ("red", "circle", "black"), ("blue", "star", "white"), ("green", "square", "brown"), ("yellow", "heart", "navy"),
-        ("pink", "triangle", "mint"), ("cyan", "ring", "grey"), ("purple", "cross", "white"), ("red", "diamond", "navy"),
+    f"a {c} {s} on a {g} background"
+    for c, s, g in (
+        ("red", "circle", "black"), ("blue", "star", "white"), ("green", "square", "brown"),
+        ("yellow", "heart", "navy"), ("pink", "triangle", "mint"), ("cyan", "ring", "grey"),
+        ("purple", "cross", "white"), ("red", "diamond", "navy"),
     )
 ]  # fmt: skip
 

@@ -11,9 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.files import aside
-from sfumato.show.grid import PAPER, grid, legible, side_by_side, text_height, to_uint8, write
+from sfumato.show.grid import PAPER, as_array, grid, legible, side_by_side, text_height, to_uint8, wrap, write
 
 FRAMES_PER_SECOND = 20
+COLOURS, GREYS = 240, 16
+"""The 256 colours of a frame: the pictures' own, and a ramp of greys for the ground and the writing."""
 
 
 def frame(x: Tensor, alpha: float, sigma: float, sigma_data: float = 0.5) -> Tensor:
@@ -41,13 +43,13 @@ def gif(
     as "sigma 4.1". seconds: length of the process; of more than FRAMES_PER_SECOND a second, evenly spaced
     frames are shown, the first and the last always. hold: seconds for which the last frame stays.
 
-    Every frame has 256 colours of its own, chosen without dithering: noise keeps its grain, pictures their tones,
-    and the runs of equal pixels keep the file small.
+    Every frame has colours of its own, chosen without dithering on the pictures before they are enlarged: noise
+    keeps its grain, pictures their tones, and the runs of equal pixels keep the file small.
     """
     kept = evenly(len(frames), max(2, round(seconds * FRAMES_PER_SECOND)))
     if captions is not None and len(captions) != len(frames):
         raise ValueError(f"{len(frames)} frames and {len(captions)} captions")
-    images = [_frame(frames[k], captions[k] if captions else "", columns, scale) for k in kept]
+    images = [_indexed(frames[k], captions[k] if captions else "", columns, scale, k == kept[-1]) for k in kept]
     each = max(20, round(seconds * 100 / len(images)) * 10)  # a GIF counts in hundredths of a second
     durations = [each] * (len(images) - 1) + [each + round(hold * 1000)]
     with aside(path) as temporary:
@@ -58,7 +60,6 @@ def gif(
             append_images=images[1:],
             duration=durations,
             loop=0,
-            disposal=1,
             optimize=False,
         )
 
@@ -91,14 +92,24 @@ def evenly(count: int, wanted: int) -> list[int]:
     return [round(k * (count - 1) / (wanted - 1)) for k in range(wanted)]
 
 
-def _frame(pictures: Tensor | np.ndarray, caption: str, columns: int | None, scale: int | None) -> Image.Image:
-    """One frame with its caption underneath, in 256 colours of its own."""
-    sheet = grid(pictures, columns, scale).convert("RGB")
+def _indexed(
+    frame: Tensor | np.ndarray, caption: str, columns: int | None, scale: int | None, last: bool
+) -> Image.Image:
+    """A grid with a caption under it, in 256 colours (mode P); the last frame, which stays, gets the better ones."""
+    array = as_array(frame)
+    flat = np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3))).reshape(-1, array.shape[2], 3)
+    few = Image.fromarray(flat).quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=int(last), dither=Image.Dither.NONE)
+    palette = (few.getpalette() or [])[: 3 * COLOURS]
+    greys = [level * 255 // (GREYS - 1) for level in range(GREYS) for _ in range(3)]
+    places = np.asarray(few).reshape(array.shape[0], 1, *array.shape[1:3])
+    sheet = np.asarray(grid(places, columns, scale))  # the ground, 255, is the last grey: white
     if caption:
-        font = legible(120)
-        room = text_height(caption, font)
-        taller = Image.new("RGB", (sheet.width, sheet.height + room), (PAPER,) * 3)
-        taller.paste(sheet, (0, 0))
-        write(taller, (sheet.width // 2, sheet.height), caption, font)
-        sheet = taller
-    return sheet.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        font = legible(sheet.shape[1])
+        text = wrap(caption, font, sheet.shape[1], lines=1)
+        bar = Image.new("L", (sheet.shape[1], text_height(text, font)), PAPER)
+        write(bar, (bar.width // 2, 0), text, font)
+        levels = np.asarray(bar).astype(int) * (GREYS - 1) // 255
+        sheet = np.concatenate([sheet, (COLOURS + levels).astype(np.uint8)])
+    image = Image.fromarray(sheet).convert("P")
+    image.putpalette(palette + [0] * (3 * COLOURS - len(palette)) + greys)
+    return image

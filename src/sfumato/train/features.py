@@ -9,22 +9,20 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sfumato.nets.classifier import Classifier, cropped
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.train.task import Batch, HeldOut
 
-PAD = 4
 SMOOTHING = 0.1
 
 
 class LearnFeatures:
-    """Learn the labels of a store, from pictures mirrored and shifted by up to 4 pixels."""
+    """Learn the labels of a store, from pictures mirrored and shifted by up to 2 pixels."""
 
     def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
-        from sfumato.nets.classifier import Classifier
-
         self.vocabulary = Vocabulary.build("class", store.train.label_names)
         self.store, self.device, self.precision = store, device, precision
         self.feed = Feed(store.train, self.vocabulary, recipe.data.flip, recipe.train.seed, device)
@@ -34,13 +32,7 @@ class LearnFeatures:
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         pictures, cond = self.feed.draw(images, batch, generator)
-        height, width = pictures.shape[-2:]
-        padded = F.pad(pictures, (PAD,) * 4, mode="reflect")
-        rows = torch.randint(2 * PAD + 1, (batch, 1), generator=generator, device=self.device) + torch.arange(height)
-        columns = torch.randint(2 * PAD + 1, (batch, 1), generator=generator, device=self.device) + torch.arange(width)
-        which = torch.arange(batch)[:, None, None]
-        shifted = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        return {"x": shifted, "label": cond[:, 0] - 1}
+        return {"x": cropped(pictures, generator), "label": cond[:, 0] - 1}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         logits = net(part["x"])
