@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfumato.diffusion.samplers import evaluations
 from sfumato.errors import UserError
-from sfumato.judge.features import Features, open_features
+from sfumato.judge.features import Features, clip_similarity, open_features
 from sfumato.judge.generate import GenerateVerdict, judge_generated
 from sfumato.model import Model, load
 from sfumato.pictures.store import Pictures, Store, open_store
@@ -23,7 +23,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict with what it was taken on and what it cost."""
+    """A verdict with what it was taken on and what it cost.
+
+    similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
+    `clip` features.
+    """
 
     model: Model
     store: Store
@@ -31,10 +35,12 @@ class Judged:
     verdict: GenerateVerdict
     settings: dict[str, Any]
     seconds: float
+    similarity: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         cost = {"ms_per_picture": 1000 * self.seconds / len(self.samples), "seconds": self.seconds}
-        return {"model": self.model.name, **self.verdict.to_json(), "sample": self.settings, "cost": cost}
+        told = {} if self.similarity is None else {"clip_similarity": self.similarity}
+        return {"model": self.model.name, **self.verdict.to_json(), **told, "sample": self.settings, "cost": cost}
 
 
 def judge(
@@ -79,7 +85,10 @@ def judge(
         "evaluations": evaluations(chosen.sampler, chosen.steps),
         "seed": seed,
     }
-    return Judged(model, store, samples, verdict, settings, seconds)
+    similarity = None
+    if extractor.name == "clip" and texts and model.vocabulary.kind == "words":
+        similarity = float(clip_similarity(samples, texts, extractor.device).mean())
+    return Judged(model, store, samples, verdict, settings, seconds, similarity)
 
 
 def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:

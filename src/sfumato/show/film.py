@@ -13,7 +13,7 @@ from torch import Tensor
 from sfumato.files import aside
 from sfumato.show.grid import PAPER, as_array, grid, legible, side_by_side, text_height, to_uint8, wrap, write
 
-FRAMES_PER_SECOND = 20
+FRAMES_PER_SECOND = 12
 COLOURS, GREYS = 240, 16
 """The 256 colours of a frame: the pictures' own, and a ramp of greys for the ground and the writing."""
 

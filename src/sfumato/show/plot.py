@@ -1,18 +1,26 @@
-"""Quiet plots as PNG bytes."""
+"""Quiet plots as PNG bytes, on a light ground, in colours that everybody tells apart."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, ScalarFormatter
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Okabe and Ito's palette, told apart by everybody."""
+"""Okabe and Ito's palette (2008), for things of different kinds."""
+RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#d4b600")
+"""Steps of viridis, dark to light, for things in an order."""
+PAPER, INK, SOFT, LINE = "#ffffff", "#2b2a26", "#6d6a60", "#e6e3da"
+WIDTH, HEIGHT, DPI = 8.0, 4.0, 160
 
 Points = Sequence[tuple[float, float]]
 Intervals = Sequence[tuple[float, float, float]]
+Events = Sequence[Mapping[str, Any]]
 
 
 def lines(
@@ -25,64 +33,197 @@ def lines(
     bands: Mapping[str, Intervals] | None = None,
     levels: Mapping[str, float] | None = None,
 ) -> bytes:
-    """Named series of (x, y); bands: (x, low, high) behind the series of the same name; levels: named dashed heights.
+    """Named series of (x, y) as a PNG.
 
-    Values that are not finite are left out; an empty plot says so.
+    bands: (x, low, high), shaded in the colour of the series of the same name. levels: named dashed heights.
+    Values that are not finite, or not positive on a logarithmic axis, leave a gap; an empty plot says so.
     """
-    figure = Figure(figsize=(7.2, 3.8), dpi=150, layout="constrained")
+    figure = _figure()
     axes = figure.subplots()
     drawn = 0
     for number, (name, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
-        kept = [(x, y) for x, y in points if _shown(x, logx) and _shown(y, logy)]
-        if not kept:
-            continue
-        drawn += 1
-        marker = "o" if len(kept) < 20 else ""
-        xs, ys = zip(*kept, strict=True)
-        axes.plot(xs, ys, color=colour, label=name, linewidth=1.6, marker=marker, markersize=4)
-        band = [(x, a, b) for x, a, b in (bands or {}).get(name, ()) if _shown(a, logy) and _shown(b, logy)]
+        drawn += _line(axes, name, points, colour, logx, logy)
+        band = [(x, a, b) for x, a, b in (bands or {}).get(name, ()) if _shown(x, logx) and _shown(b, logy)]
         if band:
-            xs, low, high = zip(*band, strict=True)
-            axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
+            floor = min(y for _, y in points if _shown(y, logy)) / 10 if logy else -math.inf
+            low = [a if _shown(a, logy) else floor for _, a, _ in band]
+            axes.fill_between(
+                [x for x, _, _ in band], low, [b for *_, b in band], color=colour, alpha=0.15, linewidth=0
+            )
     for name, height in (levels or {}).items():
-        axes.axhline(height, color=COLOURS[-1], linewidth=1, linestyle="--", label=name)
+        if _shown(height, logy):
+            axes.axhline(height, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=1)
+    _finish(axes, xlabel, ylabel, drawn, logx, logy)
+    if not logx:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return _png(figure)
+
+
+def bars(
+    values: Mapping[str, float | tuple[float, float, float]],
+    xlabel: str,
+    *,
+    levels: Mapping[str, float] | None = None,
+) -> bytes:
+    """Named values as horizontal bars with their figures beside them, first on top, as a PNG.
+
+    A value is a number or (value, low, high), drawn with its interval. levels: named dashed heights, such as a
+    floor. A value that is not finite is written as "not measured".
+    """
+    figure = _figure(1.1 + 0.42 * max(len(values), 1) + (0.3 if levels else 0))
+    axes = figure.subplots()
+    triples = [value if isinstance(value, tuple) else (value, value, value) for value in values.values()]
+    ends = [max(part for part in triple if math.isfinite(part)) for triple in triples if math.isfinite(triple[0])]
+    for place, (value, low, high) in enumerate(triples):
+        if not math.isfinite(value):
+            axes.text(0, place, " not measured", va="center", color=SOFT, fontsize=9)
+            continue
+        axes.barh(place, value, height=0.62, color=COLOURS[0], alpha=0.85, zorder=2)
+        end = value
+        if low < high and math.isfinite(low) and math.isfinite(high):
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt", zorder=3)
+            end = max(value, high)
+        axes.annotate(
+            f"{value:.4g}", (end, place), (5, 0), textcoords="offset points", va="center", color=INK, fontsize=9
+        )
+    for name, height in (levels or {}).items():
+        if math.isfinite(height):
+            axes.axvline(height, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=4)
+    _finish(axes, xlabel, "", len(ends), False, False)
+    axes.set_yticks(range(len(values)), [_short(name) for name in values], fontsize=9.5, color=INK)
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color=LINE, linewidth=0.8)
+    axes.spines["bottom"].set_visible(False)
+    axes.spines["left"].set_visible(True)
+    if ends and max(ends) > 0:
+        axes.set_xlim(right=max([*ends, *(levels or {}).values()]) * 1.12)
+    return _png(figure)
+
+
+def curves(events: Events) -> bytes:
+    """How a training went, as a PNG: on the left training and held-out loss over images seen, on the right the
+    held-out loss of each noise band (sigma on the [-1, 1] scale).
+
+    events: the rows of log.jsonl. What a resumed or rolled-back run did over is shown once, as it went the last
+    time; a loss that is not a number leaves a gap, and rollbacks are marked.
+    """
+    rows = _last_time(events)
+    training = _smooth([(e["images"], _number(e.get("loss"))) for e in rows if e.get("event") == "report"])
+    held = [e for e in rows if e.get("event") == "held_out"]
+    bands: dict[tuple[float, float], list[tuple[float, float]]] = {}
+    for event in held:
+        for band in event.get("bands") or ():
+            bands.setdefault((band["low"], band["high"]), []).append((event["images"], _number(band.get("loss"))))
+    figure = _figure()
+    left, *right = figure.subplots(1, 2) if bands else [figure.subplots()]
+    drawn = _line(left, "training", training, COLOURS[0], logy=True)
+    drawn += _line(left, "held out", [(e["images"], _number(e.get("loss"))) for e in held], COLOURS[1], logy=True)
+    for event in events:
+        if event.get("event") == "rollback":
+            left.axvline(event["images"], color=COLOURS[3], linewidth=1, linestyle=":", zorder=1)
+    _finish(left, "images seen", "loss", drawn, logy=True)
+    for axes in right:
+        drawn = 0
+        for number, ((low, high), points) in enumerate(sorted(bands.items())):
+            colour = RAMP[round(number * (len(RAMP) - 1) / max(1, len(bands) - 1))]
+            drawn += _line(axes, f"sigma {low:.2g} to {high:.2g}", points, colour, logy=True)
+        _finish(axes, "images seen", "held-out loss by noise", drawn, logy=True)
+    for axes in (left, *right):
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return _png(figure)
+
+
+def _last_time(events: Events) -> list[Mapping[str, Any]]:
+    """The rows without those that a later start or rollback to fewer images made void."""
+    rows: list[Mapping[str, Any]] = []
+    for event in events:
+        if not isinstance(event.get("images"), (int, float)):
+            continue
+        if event.get("event") in ("start", "rollback"):
+            rows = [row for row in rows if row["images"] <= event["images"]]
+        rows.append(event)
+    return rows
+
+
+def _smooth(points: Points, most: int = 150) -> list[tuple[float, float]]:
+    """At most about `most` points, each the mean of the finite values of its neighbours in equal pieces."""
+    size = math.ceil(len(points) / most) or 1
+    pieces = [points[k : k + size] for k in range(0, len(points), size)]
+    means = []
+    for piece in pieces:
+        finite = [y for _, y in piece if math.isfinite(y)]
+        means.append((piece[len(piece) // 2][0], sum(finite) / len(finite) if finite else math.nan))
+    return means
+
+
+def _line(axes: Axes, name: str, points: Points, colour: str, logx: bool = False, logy: bool = False) -> int:
+    """Draw one series with gaps where a value cannot be shown; 1 if there was anything to draw, else 0."""
+    points = [(x, y if _shown(y, logy) else math.nan) for x, y in points if _shown(x, logx)]
+    shown = sum(not math.isnan(y) for _, y in points)
+    if shown:
+        marker = {"marker": "o", "markersize": 4} if shown < 25 else {}
+        axes.plot(*zip(*points, strict=True), color=colour, label=_short(name), linewidth=1.7, zorder=2, **marker)
+    return int(shown > 0)
+
+
+def _figure(height: float = HEIGHT) -> Figure:
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=PAPER)
+
+
+def _finish(axes: Axes, xlabel: str, ylabel: str, drawn: int, logx: bool = False, logy: bool = False) -> None:
+    """Scales, labels and the quiet frame."""
+    axes.set_facecolor(PAPER)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color("#b9b5a9")
+    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT, which="both")
     if not drawn:
-        axes.text(0.5, 0.5, "nothing measured yet", ha="center", va="center", transform=axes.transAxes)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    if logx and drawn:
-        axes.set_xscale("log")
-    if logy and drawn:
-        axes.set_yscale("log")
-    if drawn + len(levels or {}) > 1:
-        axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.tick_params(labelsize=8)
+        axes.text(0.5, 0.5, "nothing measured yet", ha="center", va="center", color=SOFT, transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
+        return
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
+    axes.set_xlabel(xlabel, fontsize=9.5, color=SOFT)
+    axes.set_ylabel(ylabel, fontsize=9.5, color=SOFT)
+    for log, axis, scale, ends in (
+        (logx, axes.xaxis, axes.set_xscale, axes.get_xlim),
+        (logy, axes.yaxis, axes.set_yscale, axes.get_ylim),
+    ):
+        if log:
+            scale("log")
+            low, high = ends()
+            wide = high > 30 * low
+            axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 3.0, 5.0, 7.0), numticks=20))
+            axis.set_minor_formatter(NullFormatter())
+            if 1e-3 < low and high < 1e5:
+                plain = ScalarFormatter()
+                plain.set_scientific(False)
+                axis.set_major_formatter(plain)
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) > 1 or (names and not ylabel):
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if len(names) > 3 else max(1, len(names)),
+            frameon=False, fontsize=9, labelcolor=INK, handlelength=1.4, borderaxespad=0.2, columnspacing=1.4,
+        )  # fmt: skip
+
+
+def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor="white")
+    figure.savefig(out, format="png")
     return out.getvalue()
 
 
-def curves(events: Sequence[Mapping[str, Any]]) -> bytes:
-    """Training loss and held-out loss per noise band over images seen, from the rows of log.jsonl."""
-    series: dict[str, list[tuple[float, float]]] = {"training": _smooth(events)}
-    for event in events:
-        if event.get("event") == "held_out":
-            series.setdefault("held out", []).append((event["images"], event["loss"]))
-            for band in event.get("bands", ()):
-                name = f"held out, sigma {band['low']:.2g} to {band['high']:.2g}"
-                series.setdefault(name, []).append((event["images"], band["loss"]))
-    return lines(series, "images seen", "loss", logy=True)
+def _short(name: str, longest: int = 48) -> str:
+    """A name as matplotlib may show it: not too long, `$` and a leading `_` without their special meaning."""
+    plain = " ".join(name.split()).replace("$", r"\$")
+    plain = plain if len(plain) <= longest else plain[: longest - 1] + "…"
+    return plain.replace("_", "\u2009_", 1) if plain.startswith("_") else plain
 
 
-def _smooth(events: Sequence[Mapping[str, Any]], points: int = 200) -> list[tuple[float, float]]:
-    """The reported training loss, averaged into at most `points` equal pieces."""
-    rows = [(e["images"], e["loss"]) for e in events if e.get("event") == "report" and e.get("loss") is not None]
-    size = max(1, len(rows) // points)
-    pieces = [rows[k : k + size] for k in range(0, len(rows), size)]
-    return [(piece[-1][0], sum(loss for _, loss in piece) / len(piece)) for piece in pieces]
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def _shown(value: float, log: bool) -> bool:
-    return value == value and abs(value) != float("inf") and (value > 0 or not log)
+    return math.isfinite(value) and (value > 0 or not log)
