@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 Precision = Literal["bf16", "fp16", "fp32"]
@@ -17,12 +18,34 @@ def best_device() -> str:
 
 
 def best_precision(device: str) -> Precision:
-    """bf16 where the hardware multiplies it natively (on a CPU: AMX), fp16 on older GPUs, else fp32."""
+    """bf16 where the hardware multiplies it natively (on a CPU: AMX tiles), fp16 on older GPUs, else fp32."""
     import torch
 
-    if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if device == "cpu":
-        tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
-        return "bf16" if tiles is not None and tiles() else "fp32"
-    return "fp32"
+    if str(device).startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if str(device).startswith("cpu") and has_amx() else "fp32"
+
+
+def has_amx() -> bool:
+    """Whether this CPU has the matrix tiles (Intel's AMX) that make bf16 fast."""
+    import torch
+
+    asked = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(asked()) if asked is not None else {"amx_tile", "amx_bf16"} <= cpu_flags()
+
+
+def has_avx512_bf16() -> bool:
+    """Whether this CPU multiplies pairs of bf16 (AVX512-BF16)."""
+    import torch
+
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(asked()) if asked is not None else "avx512_bf16" in cpu_flags()
+
+
+def cpu_flags() -> set[str]:
+    """The CPU's features as Linux names them; none elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())

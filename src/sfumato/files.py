@@ -14,6 +14,11 @@ from typing import Any
 
 from sfumato.errors import UserError
 
+UNWRITABLE = (
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file where a folder is needed, or the reverse
+)
+
 
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
@@ -66,7 +71,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def disk_trouble(error: BaseException, path: Path) -> UserError | None:
-    """The one-line form of an error of the disk (full, read-only, forbidden), or None for any other error.
+    """The one-line form of an error of the disk (full, read-only, forbidden, taken), or None for any other error.
 
     safetensors reports the system's errors as text, so its messages are looked at too.
     """
@@ -75,6 +80,6 @@ def disk_trouble(error: BaseException, path: Path) -> UserError | None:
         f"os error {code}" in text for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
     ):
         return UserError(f"no room to write {path}: free some space or choose another --out, then run again")
-    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if number in UNWRITABLE:
         return UserError(f"cannot write {path}: {os.strerror(number)}; choose another --out")
     return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -44,6 +45,19 @@ def schedule_of(noise: Noise) -> Schedule:
     return Flow() if noise.schedule == "flow" else LogNormal(noise.mean, noise.std, noise.sigma_min, noise.sigma_max)
 
 
+def concrete(net: Net) -> Net:
+    """The same net with what its preset stands for written out, so that it outlives a change of the presets."""
+    preset = unet.PRESETS[net.preset]
+    return net.model_copy(
+        update={
+            "channels": net.channels or list(preset.channels),
+            "blocks": net.blocks or preset.blocks,
+            "attention": net.attention or list(preset.attention),
+            "stem": net.stem or preset.stem,
+        }
+    )
+
+
 def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
     """The U-Net a recipe names, for pictures of `shape` (C, H, W). Raises UserError if the sides do not divide."""
     try:
@@ -73,7 +87,7 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
 
 def picture_generators(seed: int, n: int) -> list[torch.Generator]:
     """One generator a picture: picture k has the seed `seed + k`, in any batch."""
-    return [torch.Generator().manual_seed(seed + k) for k in range(n)]
+    return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
 
 
 @dataclass
@@ -234,19 +248,21 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
     """
     folder, weights = find(name)
     device = device or best_device()
-    try:
+    with _described(folder):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         recipe = Recipe.model_validate(config["recipe"])
         vocabulary = Vocabulary.from_json(config["vocabulary"])
-        shape = tuple(config["shape"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a model that can be sampled") from error
+        channels, height, width = map(int, config["shape"])
+    shape = (channels, height, width)
     net = net_of(recipe.net, shape, vocabulary)
     try:
-        net.load_state_dict({k: t.float() for k, t in load_file(folder / weights).items()})
+        state = {k: t.float() for k, t in load_file(folder / weights).items()}
+        net.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{folder / weights} does not hold this model's weights ({reason})") from error
+    if bad := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise UserError(f"{folder / weights} is damaged: {bad[0]} is not finite; take another checkpoint")
     net.eval().requires_grad_(False).to(device)
     name = name if not Path(name).exists() else Path(name).resolve().name
     return Model(net, recipe, vocabulary, shape, str(name), device, precision or best_precision(device), config)
@@ -259,8 +275,9 @@ def find(name: str | Path) -> tuple[Path, str]:
 
     path = Path(name)
     if path.is_file() and path.suffix == ".safetensors":
+        _verify(path.parent)
         return path.parent, path.name
-    if (path / "checkpoints").is_dir():
+    if (path / "recipe.yaml").is_file() or (path / "checkpoints").is_dir():
         found, troubles = checkpoint.newest(path / "checkpoints")
         if found is None:
             why = f" ({troubles[0]})" if troubles else ""
@@ -273,14 +290,37 @@ def find(name: str | Path) -> tuple[Path, str]:
             hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
             raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
         path = PRETRAINED / str(name)
+    else:
+        _verify(path)
     averages = sorted(file.name for file in path.glob("ema-*.safetensors"))
     if averages:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        first = f"{label(config['recipe']['train']['ema'][0])}.safetensors"
+        with _described(path):
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            first = f"{label(config['recipe']['train']['ema'][0])}.safetensors"
         return path, first if first in averages else averages[0]
     if not (path / "model.safetensors").is_file():
         raise UserError(f"{path} is not a run folder, a checkpoint or a model (no model.safetensors in it)")
     return path, "model.safetensors"
+
+
+def _verify(folder: Path) -> None:
+    """Raises UserError if the folder is a checkpoint in its place and not what was written there."""
+    from sfumato.train import checkpoint
+
+    if folder in checkpoint.listing(folder.parent) and (folder / checkpoint.MANIFEST).is_file():
+        try:
+            checkpoint.read(folder)
+        except checkpoint.DamagedCheckpointError as error:
+            raise UserError(f"{error}: take another checkpoint of {folder.parent}") from error
+
+
+@contextlib.contextmanager
+def _described(folder: Path) -> Iterator[None]:
+    """A config.json that is missing, damaged or of another kind is one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"{folder / 'config.json'} does not describe a model that can be sampled") from error
 
 
 def models() -> list[str]:

@@ -27,7 +27,7 @@ PresetName = Literal["tiny", "small", "medium", "large", "huge"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -59,7 +59,7 @@ class Data(Section):
 class Net(Section):
     """The U-Net. A preset sets what is left out."""
 
-    preset: PresetName = Field("small", description="tiny 1 M, small 3 M, medium 6 M, large 36 M, huge 56 M")
+    preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")
     channels: list[int] | None = Field(None, description="channels of each level, top first")
     blocks: int | None = Field(None, ge=1, description="residual blocks a level")
     attention: list[bool] | None = Field(None, description="self-attention at each level, top first")
@@ -111,7 +111,7 @@ class Train(Section):
     drop_condition: float = Field(0.1, ge=0, le=1, description="share of pictures trained without their condition")
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = "auto"
     compile: bool | None = Field(None, description="torch.compile; left out: on a GPU")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     save_seconds: float = Field(300, gt=0, description="between checkpoints")
     preview_seconds: float = Field(300, gt=0, description="between preview grids; the first comes within a minute")
     keep: int = Field(4, ge=0, description="spaced checkpoints kept beside the last two and the best")

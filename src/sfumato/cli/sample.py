@@ -47,7 +47,7 @@ def sample(
     with progress("sampling") as tell:
         pictures = chosen.sample(
             n,
-            callback=lambda first, step: tell(min(total, first * step.steps + (step.index + 1) * n), total),
+            callback=lambda first, step: tell(min(total, first * step.steps + (step.index + 1) * len(step.x)), total),
             **options,
         )
     seconds = time.perf_counter() - started

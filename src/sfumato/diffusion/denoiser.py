@@ -85,9 +85,8 @@ class Preconditioned:
 
     def raw(self, x: Tensor, level: Level, cond: Tensor | None = None) -> tuple[Tensor, Coefficients]:
         """The network's own output F, in the dtype of x, and the coefficients that stand around it."""
-        level = level.to(x.device)
         c = self.coefficients(level, self.sigma_data)
-        noise = (level.log_ratio / 4).to(x.dtype).expand(len(x))
+        noise = (level.log_ratio / 4).to(x.dtype).to(x.device, non_blocking=True).expand(len(x))
         return self.network(fit(c.inp, x) * x, noise, cond).to(x.dtype), c
 
     def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:

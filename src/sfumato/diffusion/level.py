@@ -15,7 +15,7 @@ class Level:
     `alpha` and `sigma` are float64 tensors of one shape: () for one level, (N,) for one a picture, (K,) for a
     path of levels. Variance-preserving levels have alpha^2 + sigma^2 = 1, flow matching alpha + sigma = 1, and
     EDM alpha = 1; `alpha = 0` is pure noise. Every scale is the same thing to a denoiser, since D depends on the
-    ratio sigma / alpha alone once x is rescaled.
+    ratio sigma / alpha alone once x is rescaled. Levels stay on the CPU; `fit` brings a coefficient to a picture.
     """
 
     alpha: Tensor
@@ -50,13 +50,6 @@ class Level:
     def __getitem__(self, index: int | slice | Tensor) -> Level:
         return Level(self.alpha[index], self.sigma[index])
 
-    def to(self, device: torch.device | str) -> Level:
-        return Level(self.alpha.to(device), self.sigma.to(device))
-
-    def expand(self, n: int) -> Level:
-        """The same level for each of n pictures, if it is not one a picture already."""
-        return Level(self.alpha.expand(n), self.sigma.expand(n))
-
     def mix(self, x0: Tensor, noise: Tensor) -> Tensor:
         """alpha * x0 + sigma * noise, (N, ...) in the dtype of x0."""
         return fit(self.alpha, x0) * x0 + fit(self.sigma, x0) * noise
@@ -64,5 +57,5 @@ class Level:
 
 def fit(coefficient: Tensor, x: Tensor) -> Tensor:
     """A float64 coefficient of shape () or (N,), cast to x's dtype and shaped to multiply x (N, ...)."""
-    c = coefficient.to(device=x.device, dtype=x.dtype)
+    c = coefficient.to(x.dtype).to(x.device, non_blocking=True)
     return c if c.ndim == 0 else c.reshape(-1, *[1] * (x.ndim - 1))

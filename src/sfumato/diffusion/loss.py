@@ -45,9 +45,8 @@ def denoising_loss(
     x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one a picture. The error is taken on the
     network's output, where it is of order one at every level, and weighted by `weighting` (a key of WEIGHTINGS).
     """
-    level = level.to(x0.device)
     x = level.mix(x0, noise)
     output, c = denoiser.raw(x, level, cond)
     target = (x0 - fit(c.skip, x0) * x) / fit(c.out, x0)
     weight = WEIGHTINGS[weighting](level, c, denoiser.sigma_data)
-    return (output - target).square().flatten(1).mean(1) * weight.to(x0.dtype)
+    return (output - target).square().flatten(1).mean(1) * fit(weight, x0).flatten()

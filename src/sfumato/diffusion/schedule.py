@@ -45,7 +45,7 @@ class Discrete:
 
     def draw(self, u: Tensor) -> Level:
         index = (u * self.timesteps).long().clamp_max(self.timesteps - 1)
-        bar = self.alpha_bar.to(u.device)[index]
+        bar = self.alpha_bar[index]
         return Level(bar.sqrt(), (1 - bar).sqrt())
 
     def visited(self, steps: int) -> Tensor:

@@ -141,7 +141,7 @@ def _mini(device: str) -> Opened:
         net.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     except FileNotFoundError as error:
         raise UserError(
-            f"no mini features in {folder}: train them with `sfumato train features`, or reinstall"
+            f"no mini features in {folder}: train them with `sfumato train mini-features`, or reinstall"
         ) from error
     net.eval().to(device)
 

@@ -24,6 +24,7 @@ class UNetConfig:
     channels: of each level, top first, multiples of 8; each level has half the resolution of the one above;
     blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth
     factor; colours: channels of a picture; vocabulary, length: of the condition's tokens (0: unconditional).
+    Raises ValueError if channels and attention do not fit these words.
     """
 
     channels: tuple[int, ...] = (64, 128)
@@ -35,6 +36,12 @@ class UNetConfig:
     vocabulary: int = 0
     length: int = 1
 
+    def __post_init__(self) -> None:
+        if not self.channels or any(width < 8 or width % 8 for width in self.channels):
+            raise ValueError(f"channels {list(self.channels)} are not positive multiples of 8")
+        if len(self.attention) != len(self.channels):
+            raise ValueError(f"{len(self.channels)} levels of channels and {len(self.attention)} of attention")
+
     @property
     def multiple(self) -> int:
         """A picture's sides must be multiples of this."""
@@ -42,9 +49,9 @@ class UNetConfig:
 
 
 PRESETS: dict[str, UNetConfig] = {
-    "tiny": UNetConfig((32, 64, 128), 1, (False, False, True), stem=2),
-    "small": UNetConfig((64, 128), 2, (False, True), stem=2),
-    "medium": UNetConfig((96, 192), 2, (False, True), stem=2),
+    "tiny": UNetConfig((32, 64, 96), 1, (False, False, True), stem=2),
+    "small": UNetConfig((96, 160), 1, (False, True), stem=2),
+    "medium": UNetConfig((96, 160), 2, (False, True), stem=2),
     "large": UNetConfig((128, 256, 256), 3, (False, True, True), stem=1),
     "huge": UNetConfig((192, 320, 320), 3, (False, True, True), stem=1),
 }
@@ -150,7 +157,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, context: int = 0, head: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head)
+        self.heads = next(heads for heads in range(max(1, channels // head), 0, -1) if channels % heads == 0)
         self.norm = norm(channels)
         self.query = nn.Linear(channels, channels, bias=False)
         self.key_value = nn.Linear(context or channels, 2 * channels, bias=False)

@@ -46,7 +46,7 @@ def lines(
         drawn += _line(axes, name, points, colour, logx, logy)
         band = [(x, a, b) for x, a, b in (bands or {}).get(name, ()) if _shown(x, logx) and _shown(b, logy)]
         if band:
-            floor = min(y for _, y in points if _shown(y, logy)) / 10 if logy else -math.inf
+            floor = min(high for *_, high in band) / 10
             low = [a if _shown(a, logy) else floor for _, a, _ in band]
             axes.fill_between(
                 [x for x, _, _ in band], low, [b for *_, b in band], color=colour, alpha=0.15, linewidth=0
@@ -55,8 +55,6 @@ def lines(
         if _shown(height, logy):
             axes.axhline(height, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=1)
     _finish(axes, xlabel, ylabel, drawn, logx, logy)
-    if not logx:
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     return _png(figure)
 
 
@@ -111,27 +109,25 @@ def curves(events: Events) -> bytes:
     """
     rows = _last_time(events)
     training = _smooth([(e["images"], _number(e.get("loss"))) for e in rows if e.get("event") == "report"])
-    held = [e for e in rows if e.get("event") == "held_out"]
-    bands: dict[tuple[float, float], list[tuple[float, float]]] = {}
-    for event in held:
-        for band in event.get("bands") or ():
-            bands.setdefault((band["low"], band["high"]), []).append((event["images"], _number(band.get("loss"))))
+    held = [{**e, "bands": e.get("bands") or ()} for e in rows if e.get("event") == "held_out"]
+    bands: list[tuple[str, list[tuple[float, float]]]] = []
+    for number, band in enumerate(held[-1]["bands"] if held else ()):
+        losses = [(e["images"], _number(e["bands"][number].get("loss"))) for e in held if len(e["bands"]) > number]
+        bands.append((f"sigma {band['low']:.2g} to {band['high']:.2g}", losses))
     figure = _figure()
     left, *right = figure.subplots(1, 2) if bands else [figure.subplots()]
     drawn = _line(left, "training", training, COLOURS[0], logy=True)
     drawn += _line(left, "held out", [(e["images"], _number(e.get("loss"))) for e in held], COLOURS[1], logy=True)
-    for event in events:
+    for event in rows:
         if event.get("event") == "rollback":
             left.axvline(event["images"], color=COLOURS[3], linewidth=1, linestyle=":", zorder=1)
     _finish(left, "images seen", "loss", drawn, logy=True)
     for axes in right:
         drawn = 0
-        for number, ((low, high), points) in enumerate(sorted(bands.items())):
+        for number, (name, points) in enumerate(bands):
             colour = RAMP[round(number * (len(RAMP) - 1) / max(1, len(bands) - 1))]
-            drawn += _line(axes, f"sigma {low:.2g} to {high:.2g}", points, colour, logy=True)
+            drawn += _line(axes, name, points, colour, logy=True)
         _finish(axes, "images seen", "held-out loss by noise", drawn, logy=True)
-    for axes in (left, *right):
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     return _png(figure)
 
 
@@ -163,8 +159,9 @@ def _line(axes: Axes, name: str, points: Points, colour: str, logx: bool = False
     points = [(x, y if _shown(y, logy) else math.nan) for x, y in points if _shown(x, logx)]
     shown = sum(not math.isnan(y) for _, y in points)
     if shown:
-        marker = {"marker": "o", "markersize": 4} if shown < 25 else {}
-        axes.plot(*zip(*points, strict=True), color=colour, label=_short(name), linewidth=1.7, zorder=2, **marker)
+        marker = "o" if shown < 25 else ""
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, color=colour, label=_short(name), linewidth=1.7, zorder=2, marker=marker, markersize=4)
     return int(shown > 0)
 
 
@@ -182,6 +179,7 @@ def _finish(axes: Axes, xlabel: str, ylabel: str, drawn: int, logx: bool = False
     if not drawn:
         axes.text(0.5, 0.5, "nothing measured yet", ha="center", va="center", color=SOFT, transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
+        axes.spines["bottom"].set_visible(False)
         return
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_xlabel(xlabel, fontsize=9.5, color=SOFT)
@@ -193,13 +191,16 @@ def _finish(axes: Axes, xlabel: str, ylabel: str, drawn: int, logx: bool = False
         if log:
             scale("log")
             low, high = ends()
-            wide = high > 30 * low
-            axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 3.0, 5.0, 7.0), numticks=20))
+            fine, finer = (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0)
+            subs = (1.0,) if high > 500 * low else fine if high > 8 * low else finer
+            axis.set_major_locator(LogLocator(subs=subs, numticks=20))
             axis.set_minor_formatter(NullFormatter())
-            if 1e-3 < low and high < 1e5:
+            if low > 1e-3 and high < 1e5:
                 plain = ScalarFormatter()
                 plain.set_scientific(False)
                 axis.set_major_formatter(plain)
+    if not logx and axes.get_xlim()[1] >= 10_000:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1.5M
     names = axes.get_legend_handles_labels()[1]
     if len(names) > 1 or (names and not ylabel):
         axes.legend(

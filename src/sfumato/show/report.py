@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import base64
 import io
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from sfumato.errors import UserError
 from sfumato.files import write_text
 
 Tone = Literal["good", "unclear", "bad"]
+KINDS = {"PNG": "png", "GIF": "gif", "JPEG": "jpeg", "WEBP": "webp"}
+SMALL = 240
+"""Pixels: a narrower picture is enlarged by a whole factor, as near to this width as it gets."""
+FIGURE = re.compile(r"[-+±~<>≤≥×]?\s?\d[\d.,]*(e[-+]?\d+)?(\s?[%×]|\s[\w/²]{1,10})?(\s?(±|\().*)?")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, PNG or GIF bytes, or a file of either; `crisp` keeps enlarged pixels square."""
+    """An image, or PNG, GIF, JPEG or WebP as bytes or a file.
+
+    alt says what is to be seen for who cannot see it; `crisp` keeps enlarged pixels square, as it is for every
+    picture narrower than SMALL.
+    """
 
     image: Image.Image | bytes | Path
     alt: str
     caption: str = ""
     crisp: bool = False
-
-    @property
-    def source(self) -> str:
-        """The picture as a data URL."""
-        if isinstance(self.image, Image.Image):
-            out = io.BytesIO()
-            self.image.save(out, format="PNG")
-            content = out.getvalue()
-        else:
-            content = self.image.read_bytes() if isinstance(self.image, Path) else self.image
-        kind = "gif" if content.startswith(b"GIF8") else "png"
-        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class Table:
+    """Rows as long as the header. A column of figures is set to the right; None and NaN are shown as a dash."""
+
     header: Sequence[str]
-    rows: Sequence[Sequence[str | int | float]]
+    rows: Sequence[Sequence[str | int | float | None]]
+    caption: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, in the order in which it is shown."""
+    """A part of a page, in the order in which it is shown: verdict, prose, facts, tables, pictures, code.
+
+    code: commands, a line each.
+    """
 
     heading: str
     prose: Sequence[str] = ()
@@ -65,6 +70,8 @@ class Section:
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     code: Sequence[str] = ()
+    verdict: str = ""
+    tone: Tone = "unclear"
 
 
 @dataclass(frozen=True)
@@ -79,17 +86,65 @@ class Page:
 
 
 def write_page(path: Path, page: Page) -> Path:
-    """Write a page in one step. Text is escaped; pictures are inside."""
+    """Write a page in one step, and give its path. Text is escaped; pictures are inside.
+
+    Raises UserError for a picture that is missing or cannot be shown.
+    """
     template = (resources.files("sfumato") / "show" / "report.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["figure"] = _figure
-    environment.tests["figure"] = lambda value: isinstance(value, (int, float))
-    write_text(path, environment.from_string(template).render(page=page))
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.filters |= {"cell": _cell, "image": _image, "right": _right}
+    html = environment.from_string(template).render(page=page, version=metadata.version("sfumato"))
+    write_text(path, html.encode("utf-8", "replace").decode() + "\n")
     return path
 
 
-def _figure(value: str | float) -> str:
-    """Numbers for a table: whole ones with thousands apart, others to four digits."""
+@dataclass(frozen=True)
+class _Image:
+    source: str
+    width: int
+    height: int
+    crisp: bool
+
+
+def _image(picture: Picture) -> _Image:
+    """The picture as a data URL, with its size on the page in CSS pixels."""
+    image = picture.image
+    if isinstance(image, Image.Image):
+        out = io.BytesIO()
+        image.save(out, format="PNG")
+        content = out.getvalue()
+    elif isinstance(image, Path):
+        try:
+            content = image.read_bytes()
+        except OSError as error:
+            raise UserError(f"{image}: the page cannot show this picture ({error.strerror}): make it again") from error
+    else:
+        content = image
+    try:
+        with Image.open(io.BytesIO(content), formats=list(KINDS)) as opened:
+            kind, (width, height) = KINDS[str(opened.format)], opened.size
+    except OSError as error:
+        name = str(picture.image) if isinstance(picture.image, Path) else picture.alt
+        raise UserError(f"{name}: a page shows PNG, GIF, JPEG and WebP, and this is none of them") from error
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    times = max(1, round(SMALL / width)) if width < SMALL else 1
+    return _Image(source, width * times, height * times, picture.crisp or width < SMALL)
+
+
+def _cell(value: str | float | None) -> str:
+    """A cell as text: whole numbers with thousands apart, others to four digits."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
     if isinstance(value, str):
         return value
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _right(table: Table) -> list[bool]:
+    """Which columns hold figures: at least one, and words for none but what is missing."""
+    columns = [[_cell(row[k]) for row in table.rows] for k in range(len(table.header))]
+    return [
+        any(FIGURE.fullmatch(cell) for cell in cells)
+        and all(FIGURE.fullmatch(cell) or cell in ("", "–", "not known", "not measured") for cell in cells)
+        for cells in columns
+    ]

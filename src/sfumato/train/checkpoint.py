@@ -117,11 +117,15 @@ def listing(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit() and len(p.name) == DIGITS)
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint, and what was wrong with each newer one. Leftovers of a killed save are removed."""
-    troubles: list[str] = []
-    for leftover in folder.glob(".*.part") if folder.is_dir() else ():
+def tidy(folder: Path) -> None:
+    """Remove the leftovers of a killed save: for the process that holds the run."""
+    for leftover in folder.glob(".*.part"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and what was wrong with each newer one. Changes nothing: the run may be alive."""
+    troubles: list[str] = []
     for path in reversed(listing(folder)):
         try:
             return read(path), troubles

@@ -41,7 +41,7 @@ class LearnFeatures:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         right, losses = 0, 0.0
-        order = torch.Generator(self.device).manual_seed(0)
+        order = torch.Generator().manual_seed(0)
         low = self.precision in ("bf16", "fp16")
         for first in range(0, len(self.held), 500):
             pictures, cond = self.held.draw(first, min(500, len(self.held) - first), order)

@@ -35,21 +35,19 @@ class Generate:
         self.net: nn.Module = net_of(recipe.net, store.shape, self.vocabulary)
         self.schedule = schedule_of(recipe.noise)
         held = Feed(store.held_out, self.vocabulary, False, 0, device)
-        fixed = torch.Generator(device).manual_seed(0)
+        fixed = torch.Generator().manual_seed(0)
         count = min(HELD_OUT, len(store.held_out))
         x0, cond = held.draw(0, count, fixed)
-        u = (torch.arange(count, dtype=torch.float64, device=device) + 0.5) / count
-        self.fixed: Batch = {"x0": x0, "cond": cond, "u": u}
-        self.fixed["noise"] = torch.randn(x0.shape, generator=fixed, device=device)
+        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        self.fixed: Batch = {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, fixed)}
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         x0, cond = self.feed.draw(images, batch, generator)
-        options: dict[str, Any] = {"generator": generator, "device": self.device}
-        strata = torch.arange(batch, device=self.device, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, **options)) / batch
-        noise = torch.randn(x0.shape, **options)
-        told = torch.rand(batch, **options) >= self.recipe.train.drop_condition
-        return {"x0": x0, "cond": cond * told[:, None], "u": u, "noise": noise}
+        strata = torch.arange(batch, dtype=torch.float64)
+        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
+        noise = normal(x0, generator)
+        return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         noise = self.recipe.noise
@@ -70,7 +68,7 @@ class Generate:
         parts = [
             {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
         ]
-        losses = torch.cat([self.loss(network, part) for part in parts]).double()  # type: ignore[arg-type]
+        losses = torch.cat([self.loss(network, part) for part in parts]).cpu().double()  # type: ignore[arg-type]
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         order = ratio.argsort()
         bands = [
@@ -109,6 +107,14 @@ class Generate:
             device=str(self.device),
             precision=self.precision,
         )
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of a picture's shape, drawn where the pictures are from the generator's seed."""
+    if like.device.type == "cpu":
+        return torch.randn(like.shape, generator=generator)
+    own = torch.Generator(like.device).manual_seed(generator.initial_seed())
+    return torch.randn(like.shape, generator=own, device=like.device)
 
 
 def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:

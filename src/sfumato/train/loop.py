@@ -118,7 +118,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             rate = learning_rate(s, self.images)
             group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else group.__setitem__("lr", rate)
-        generator = generator_for(s.seed, self.images, self.device)
+        generator = generator_for(s.seed, self.images)
         whole = self.task.draw(self.images, s.batch, generator)
         first = self.accelerator.process_index * s.accumulate
         torch.manual_seed(generator.initial_seed() + first)  # dropout
@@ -142,7 +142,7 @@ class Loop:
         clock.inside += time.perf_counter() - inside
         self.images += s.batch
         self.ema.update(self.net, self.images, s.batch)
-        self.watch.see(total, norm)
+        self.watch.see(total, norm, scaled=self.scaler.is_enabled())
 
     def _last_only(self, k: int) -> Any:
         """Gradients cross processes once a step."""
@@ -260,19 +260,20 @@ class Watch:
     """Loss, gradient norm and non-finite steps, added up on the device and read now and then."""
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(3, device=device, dtype=torch.float64)
+        self.sums = torch.zeros(3, device=device)
         self.streak = torch.zeros((), device=device)
         self.worst = torch.zeros((), device=device)
         self.skipped = torch.zeros((), device=device)
 
-    def see(self, loss: Tensor, norm: Tensor) -> None:
+    def see(self, loss: Tensor, norm: Tensor, scaled: bool) -> None:
+        """A step's loss and gradient norm. With a loss scale, found by overflowing, only a bad loss is trouble."""
         fine = torch.isfinite(norm) & torch.isfinite(loss)
-        row = torch.stack([loss.double(), norm.double(), torch.ones_like(norm, dtype=torch.float64)])
+        row = torch.stack([loss.float(), norm.float(), torch.ones_like(norm, dtype=torch.float32)])
         self.sums += torch.where(fine, row, torch.zeros_like(row))
-        bad = (~fine).float()
-        self.streak = (self.streak + bad) * bad
+        trouble = (~torch.isfinite(loss) if scaled else ~fine).float()
+        self.streak = (self.streak + trouble) * trouble
         self.worst = torch.maximum(self.worst, self.streak)
-        self.skipped += bad
+        self.skipped += (~fine).float()
 
     def read(self) -> dict[str, float] | None:
         """Means since the last reading, all steps skipped, the longest run of them; None if nothing was seen."""

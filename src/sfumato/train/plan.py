@@ -43,7 +43,7 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
     times, peak = [], 0
     for k in range(steps):
         start = time.perf_counter()
-        part = {key: value[:piece] for key, value in task.draw(0, s.batch, generator_for(0, k, device)).items()}
+        part = {key: value[:piece] for key, value in task.draw(0, s.batch, generator_for(0, k)).items()}
         with accelerator.autocast():
             loss = task.loss(net, part).mean()
         if device.type == "cpu":
@@ -69,7 +69,8 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
     preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
     recipe = Recipe(name="", about=f"{count} pictures of {folder}", data=data)
     recipe.net.preset = preset  # type: ignore[assignment]
-    recipe.net.stem = 1 if side < 32 else 2 if side <= 64 else 4
+    half, quarter = (32, 64) if device == "cpu" else (64, 128)
+    recipe.net.stem = 1 if side < half else 2 if side < quarter else 4
     recipe.net.dropout = 0.1 if count < FEW else 0.0
     recipe.train.batch = 64 if device == "cpu" else 256
     recipe.judge.n = max(2, min(5000, count))

@@ -19,6 +19,7 @@ from sfumato import recipe as recipes
 from sfumato.errors import UserError
 from sfumato.files import aside, disk_trouble, write_json, write_text
 from sfumato.recipe import Recipe
+from sfumato.train import checkpoint
 
 FREE = {  # may change between two starts of one run
     "name",
@@ -89,6 +90,7 @@ class RunFolder:
         if log.is_file() and log.stat().st_size and not log.read_bytes().endswith(b"\n"):
             with log.open("a") as tail:  # a kill cut the last line short
                 tail.write("\n")
+        checkpoint.tidy(self.checkpoints)
         write_json(known, data)
         write_text(file, recipe.dump())
         write_json(self.path / "env.json", environment())

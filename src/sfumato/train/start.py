@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
+from sfumato.model import concrete
 from sfumato.pictures.store import Store, open_store
 from sfumato.recipe import Data, Recipe
 from sfumato.train import plan
@@ -63,7 +64,8 @@ def prepare(
     if photos:
         recipe = _planned(recipe, overrides, device, progress)
     store = open_store(recipe.data, progress)
-    recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name})
+    net = concrete(recipe.net) if recipe.task == "generate" else recipe.net
+    recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
     took = plan.estimate(task, recipe, accelerator)
     if photos and not any(text.startswith("train.images=") for text in overrides):

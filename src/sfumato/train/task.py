@@ -52,7 +52,7 @@ class Task(Protocol):
         """What a checkpoint must hold beside the recipe to be used alone (JSON)."""
 
 
-def generator_for(seed: int, images: int, device: torch.device | str = "cpu") -> torch.Generator:
+def generator_for(seed: int, images: int) -> torch.Generator:
     """The generator of the step that starts at `images` images seen."""
     digest = hashlib.blake2b(f"{seed}:{images}".encode(), digest_size=4).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest))
+    return torch.Generator().manual_seed(int.from_bytes(digest))

@@ -1,0 +1,271 @@
+"""On a GPU: images/s of `cifar10-large` step by step from eager fp32 to ours, and its FD after given minutes.
+
+Speed: `ordinary` is eager fp32 in a plain loop, its data in main memory, picked and normalised there; then the
+product's loop with the data on the GPU in fp32, with bf16, and with bf16 and torch.compile, which is ours. Claim: ours
+is at least 4 x `ordinary`. Quality: one training by the product's loop, its length set from its own speed, stopped at
+each of the minutes to be judged and then resumed. It also runs on a CPU, as a test: --set net.preset=tiny --batch 16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import time
+from typing import Any
+
+import torch
+
+import sfumato
+from common import (
+    Cells,
+    Figures,
+    arguments,
+    judged,
+    note_steps,
+    passed,
+    run,
+    same,
+    save_grid,
+    set_threads,
+    shelf,
+    span,
+    table,
+)
+from peers import RESNET20, features_named
+from sfumato import recipe as recipes
+from sfumato.device import best_device
+from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.loss import denoising_loss
+from sfumato.files import write_json
+from sfumato.judge.model import told
+from sfumato.model import net_of, schedule_of
+from sfumato.pictures.store import open_store
+from sfumato.recipe import Recipe
+from sfumato.train import start
+from sfumato.train.generate import vocabulary_of
+
+FACTOR = 4.0
+NEVER = 1e9  # seconds
+LADDER = {
+    "ordinary": None,
+    "loop-fp32": ["train.precision=fp32", "train.compile=false"],
+    "loop-low": ["train.precision=auto", "train.compile=false"],
+    "ours": ["train.precision=auto"],
+}
+
+
+def parse() -> argparse.Namespace:
+    p = arguments(__doc__ or "", n=5000)
+    p.add_argument("--recipe", default="cifar10-large", help="recipe of all cells")
+    p.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the recipe")
+    p.add_argument("--batch", type=int, help="batch [the recipe's]")
+    p.add_argument("--only", nargs="+", choices=LADDER, default=list(LADDER), help="which speeds")
+    p.add_argument("--warmup", type=int, default=20, help="steps before the clock starts, compilation among them")
+    p.add_argument("--steps", type=int, default=50, help="steps timed")
+    p.add_argument("--minutes", type=float, nargs="*", default=[10, 20, 30], help="when to judge; none: speeds only")
+    p.add_argument("--stop-after", type=float, help="judge up to this minute only; a later call goes on")
+    p.add_argument("--features", nargs="+", default=["resnet20", "mini"], help="features of the FD")
+    p.add_argument("--sampler", default="dpm++2m", help="sampler of the judged pictures")
+    p.add_argument("--sampler-steps", type=int, default=20, help="its steps")
+    return p.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    shelf("cifar10", *([RESNET20] if "resnet20" in args.features and args.minutes else []))
+    set_threads(args.threads)
+    batch = [f"train.batch={args.batch}"] if args.batch else []
+    quiet = [f"train.save_seconds={NEVER}", f"train.preview_seconds={NEVER}", f"train.seed={args.seed}"]
+    recipe = recipes.load(args.recipe, [*args.set, *batch, *quiet])
+    cells = Cells("gpu", args)
+    shared = {"recipe": args.recipe, "changes": args.set, "batch": recipe.train.batch, "device": device_name()}
+    speeds: dict[str, Figures] = {}
+    for name in args.only:
+        settings = {**shared, "steps": args.steps, "warmup": args.warmup, "loop": LADDER[name]}
+
+        def figures(name: str = name) -> Figures:
+            return speed(name, recipe, cells, args)
+
+        speeds[name] = cells.measure(f"speed-{name}", settings, figures)["figures"]
+    quality = curve(recipe, cells, shared, args) if args.minutes else {}
+    report(speeds, quality, args)
+
+
+def device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else best_device()
+
+
+def wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def speed(name: str, recipe: Recipe, cells: Cells, args: argparse.Namespace) -> Figures:
+    """Images/s over `--steps` steps after `--warmup`, and the GPU's peak memory."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    changes = LADDER[name]
+    seconds = ordinary(recipe, args) if changes is None else product(recipe, changes, cells, args)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+    return {
+        "images_per_second": args.steps * recipe.train.batch / seconds,
+        "step_seconds": seconds / args.steps,
+        "peak_gpu_mb": peak,
+        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
+    }
+
+
+def product(recipe: Recipe, changes: list[str], cells: Cells, args: argparse.Namespace) -> float:
+    """Seconds of the timed steps in the product's own loop."""
+    images = (args.warmup + args.steps + 1) * recipe.train.batch
+    folder = cells.fresh("speed")
+    job = start.prepare(recipe, [*changes, f"train.images={images}"], folder)
+    moments = note_steps(job.task, (args.warmup, args.warmup + args.steps))
+    start.run(job)
+    shutil.rmtree(folder)
+    return moments[args.warmup + args.steps] - moments[args.warmup]
+
+
+def ordinary(recipe: Recipe, args: argparse.Namespace) -> float:
+    """Seconds of the timed steps in a plain loop: fp32, eager, pictures cut and normalised in main memory, one EMA."""
+    s, device = recipe.train, best_device()
+    store = open_store(recipe.data)
+    vocabulary = vocabulary_of(recipe, store)
+    net = net_of(recipe.net, store.shape, vocabulary).to(device)
+    average = {key: value.clone() for key, value in net.state_dict().items()}
+    optimizer = torch.optim.AdamW(net.parameters(), s.lr, betas=s.betas)
+    denoiser = Preconditioned(net, recipe.noise.prediction, recipe.noise.sigma_data)
+    schedule = schedule_of(recipe.noise)
+    pixels, tokens = store.train.pixels, vocabulary.encode(store.train.texts(vocabulary.kind))
+    began = 0.0
+    for step in range(args.warmup + args.steps):
+        if step == args.warmup:
+            wait()
+            began = time.perf_counter()
+        which = torch.randint(len(pixels), (s.batch,))
+        x0 = (pixels[which].float() / 127.5 - 1).to(device)
+        cond = tokens[which].to(device) if vocabulary.kind != "none" else None
+        level = schedule.draw(torch.rand(s.batch, dtype=torch.float64, device=device))
+        loss = denoising_loss(denoiser, recipe.noise.weighting, x0, torch.randn_like(x0), level, cond).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), s.clip)
+        optimizer.step()
+        with torch.no_grad():
+            for key, value in net.state_dict().items():
+                average[key].lerp_(value, 1e-3)
+    wait()
+    return time.perf_counter() - began
+
+
+def curve(recipe: Recipe, cells: Cells, shared: Figures, args: argparse.Namespace) -> dict[float, Figures]:
+    """The FD at each of the minutes, of one training whose learning rate ends at the last of them."""
+    folder, marks = cells.work / "run", sorted(args.minutes)
+    images = planned(recipe, cells, {**shared, "minutes": marks}, args)
+    found: dict[float, Figures] = {}
+    for minutes in marks:
+        if args.stop_after is not None and minutes > args.stop_after:
+            break
+        name = f"fd-{minutes:g}-minutes"
+        settings = {**shared, "minutes": marks, "images": images, "n": args.n, "seed": args.seed,
+                    "sampler": args.sampler, "steps": args.sampler_steps, "features": args.features}  # fmt: skip
+
+        def figures(minutes: float = minutes, name: str = name) -> Figures:
+            last = minutes == marks[-1]
+            spent = train_until(recipe, images, folder, None if last else 60 * minutes)
+            model = sfumato.load(folder)
+            store = open_store(recipe.data)
+            texts = told(model, store.train, args.n, args.seed)
+            wait()
+            began = time.perf_counter()
+            samples = model.sample(args.n, texts=texts, seed=args.seed, sampler=args.sampler, steps=args.sampler_steps)
+            seconds = time.perf_counter() - began
+            save_grid(samples[:64], cells.work / f"{name}.png", columns=8)
+            extractors = [features_named(each, model.device) for each in args.features]
+            return {
+                **spent,
+                "ms_per_picture": 1000 * seconds / args.n,
+                "judged": {each.name: judged(samples, store, each, 0) for each in extractors},
+            }
+
+        found[minutes] = cells.measure(name, settings, figures)["figures"]
+    return found
+
+
+def planned(recipe: Recipe, cells: Cells, settings: Figures, args: argparse.Namespace) -> int:
+    """Images that fit the last of the minutes, measured once for a run."""
+    notes = cells.work / "plan.json"
+    if args.again:
+        shutil.rmtree(cells.work / "run", ignore_errors=True)
+        notes.unlink(missing_ok=True)
+    if notes.is_file():
+        known = json.loads(notes.read_text("utf-8"))
+        same(known["settings"], settings, str(notes), "--again trains anew, --work keeps both")
+        return int(known["images"])
+    rate = speed("ours", recipe, cells, args)["images_per_second"]
+    images = max(1, int(rate * 60 * settings["minutes"][-1] / recipe.train.batch)) * recipe.train.batch
+    write_json(notes, {"settings": settings, "images": images, "images_per_second": rate})
+    return images
+
+
+def train_until(recipe: Recipe, images: int, folder: Any, seconds: float | None) -> Figures:
+    """Train, and stop once the run's steps have taken `seconds` in all (None: at its end). Saves and resumes."""
+    job = start.prepare(recipe, [f"train.images={images}"], folder)
+    before = spent(job.folder.events())
+
+    def listen(event: dict[str, Any]) -> None:
+        if seconds is not None and event["event"] == "report" and before + event["seconds"] >= seconds:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if seconds is None or before < seconds:
+        start.run(job, listen)
+    events = job.folder.events()
+    return {
+        "images": max(event["images"] for event in events if event["event"] == "save"),
+        "seconds": spent(events),
+        "parameters": sum(p.numel() for p in job.task.net.parameters()),
+    }
+
+
+def spent(events: list[dict[str, Any]]) -> float:
+    """Seconds in steps over all starts of a run, compilation included."""
+    total, segment = 0.0, 0.0
+    for event in events:
+        if event["event"] == "start":
+            total, segment = total + segment, 0.0
+        elif event["event"] == "report":
+            segment = event["seconds"]
+    return total + segment
+
+
+def report(speeds: dict[str, Figures], quality: dict[float, Figures], args: argparse.Namespace) -> None:
+    if speeds:
+        base = speeds.get("ordinary")
+        rows = [
+            [name, f["images_per_second"], f["images_per_second"] / base["images_per_second"] if base else None,
+             f["peak_gpu_mb"]]
+            for name, f in speeds.items()
+        ]  # fmt: skip
+        table(f"{args.recipe} on {device_name()}", ("loop", "images/s", "x ordinary", "GPU MB"), rows)
+        if base and "ours" in speeds:
+            factor = speeds["ours"]["images_per_second"] / base["images_per_second"]
+            passed(f"ours / ordinary: {factor:.2f}, at least {FACTOR:g}", factor >= FACTOR)
+    if quality:
+        rows = [
+            [
+                f"{minutes:g}",
+                f"{f['images']:,}",
+                f["ms_per_picture"],
+                *(span(f["judged"][k]["fd"]) for k in args.features),
+            ]
+            for minutes, f in quality.items()
+        ]
+        head = ("minutes", "images", "ms/picture", *(f"FD ({name})" for name in args.features))
+        table(f"{args.recipe}: {args.n} samples, {args.sampler}, {args.sampler_steps} steps", head, rows)
+
+
+if __name__ == "__main__":
+    run(main)
