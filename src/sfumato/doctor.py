@@ -13,6 +13,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+from sfumato import __version__
+
 PACKAGES = (
     *("torch", "numpy", "pillow", "accelerate", "diffusers", "transformers", "peft"),
     *("datasets", "safetensors", "huggingface-hub", "matplotlib"),
@@ -54,8 +56,8 @@ def diagnose() -> Diagnosis:
     """Look around, and time one small network. Never fails, uses no network, and takes a few seconds."""
     pace: dict[str, float] = {}
     checks: dict[str, Callable[[], Found]] = {
-        "sfumato": lambda: _same(metadata.version("sfumato")),
-        "python": lambda: _same(f"{platform.python_version()} on {platform.platform()}"),
+        "sfumato": lambda: (__version__, __version__),
+        "python": lambda: (f"{platform.python_version()} on {platform.platform()}",) * 2,
         "packages": _packages,
         "devices": _devices,
         "memory": _memory,
@@ -77,10 +79,6 @@ def _guarded(name: str, check: Callable[[], Found]) -> Finding:
     except Exception as error:  # one broken part must not hide the others
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(name, f"could not be looked at ({why})", {"error": why})
-
-
-def _same(text: str) -> Found:
-    return text, text
 
 
 def _packages() -> Found:

@@ -53,7 +53,8 @@ def aside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if (mended := disk_trouble(error, path)) is not None:
             raise mended from error
         raise

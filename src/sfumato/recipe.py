@@ -188,7 +188,8 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
     """Check plain values, with overrides laid over them, and give the recipe."""
-    merged: dict[str, Any] = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
+    given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
+    merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
     for text in overrides:
         key, value = parse_override(text)
         inner = merged

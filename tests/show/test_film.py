@@ -28,7 +28,8 @@ def test_gif_frames_read_back(tmp_path: Path, c: int) -> None:
     frames = fade(8, c=c)
     gif(frames, tmp_path / "film.gif", [f"sigma {k}" for k in range(8)], seconds=2, hold=1.5)
     with Image.open(tmp_path / "film.gif") as film:
-        assert film.n_frames == 8 and film.info["loop"] == 0
+        assert film.n_frames == 8
+        assert film.info["loop"] == 0
         durations, shown = [], []
         for k in range(8):
             film.seek(k)
@@ -39,7 +40,9 @@ def test_gif_frames_read_back(tmp_path: Path, c: int) -> None:
         true = np.asarray(grid(frames[k]).convert("RGB")).astype(float)
         part, caption = seen[: len(true)], seen[len(true) :]
         assert np.sqrt(np.mean((part - true) ** 2)) < 16, "noise keeps its grain"
-        assert (part[:GAP] == PAPER).all() and caption.min() < 128 and caption.max() == PAPER
+        assert (part[:GAP] == PAPER).all()
+        assert caption.min() < 128
+        assert caption.max() == PAPER
     np.testing.assert_allclose(shown[-1][: len(true)], true, atol=3)  # few colours: all but exact
 
 
@@ -91,8 +94,10 @@ def test_wrong_numbers_are_refused_and_leave_no_file(tmp_path: Path) -> None:
 @given(st.integers(1, 400), st.integers(1, 60))
 def test_evenly(count: int, wanted: int) -> None:
     kept = evenly(count, wanted)
-    assert kept == sorted(set(kept)) and len(kept) == min(count, wanted)
-    assert kept[-1] == count - 1 and (wanted == 1 or kept[0] == 0)
+    assert kept == sorted(set(kept))
+    assert len(kept) == min(count, wanted)
+    assert kept[-1] == count - 1
+    assert wanted == 1 or kept[0] == 0
     steps = np.diff(kept)
     assert len(steps) == 0 or steps.max() - steps.min() <= 1
 

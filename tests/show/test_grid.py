@@ -47,10 +47,12 @@ def test_captions_stand_under_their_pictures_and_leave_the_pixels_alone(c: int) 
     pictures = some(4, c, 32, 32)
     plain = np.asarray(grid(pictures, 2))
     told = np.asarray(grid(pictures, 2, captions=["one", "", "three words of a caption that is long", "4"]))
-    assert told.shape[0] > plain.shape[0] and told.shape[1] == plain.shape[1]
+    assert told.shape[0] > plain.shape[0]
+    assert told.shape[1] == plain.shape[1]
     np.testing.assert_array_equal(told[: GAP + 96], plain[: GAP + 96])
     under = told[GAP + 96 : GAP + 96 + 12]
-    assert (under[:, :98] < 128).any() and (under[:, 98:] == PAPER).all()
+    assert (under[:, :98] < 128).any()
+    assert (under[:, 98:] == PAPER).all()
 
 
 def test_side_by_side_mixes_grey_colour_and_sizes() -> None:

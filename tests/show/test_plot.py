@@ -91,7 +91,8 @@ def test_lines_with_bands_levels_and_hostile_names() -> None:
         "x", "y", logx=True, logy=True,
         bands={"$\\frac{": [(x, y / 2 - 0.1, y * 2) for x, y in points]}, levels={"floor": 0.01, "none": math.nan},
     )  # fmt: skip
-    assert pixels(png).shape == (640, 1280, 3) and area(png, plot.COLOURS[0]) > 50
+    assert pixels(png).shape == (640, 1280, 3)
+    assert area(png, plot.COLOURS[0]) > 50
     assert area(plot.lines({}, "x", "y"), plot.COLOURS[0]) == 0
 
 

@@ -16,7 +16,7 @@ from sfumato.train.run import RunFolder
 
 from .conftest import SMALL, command, run
 
-IMAGES = 24_000
+IMAGES = 48_000
 
 
 def train_command(folder: Path, images: int = IMAGES) -> list[str]:

@@ -23,7 +23,7 @@ def to_uint8(x: Tensor) -> Tensor:
 
 
 def enlargement(height: int, width: int) -> int:
-    """The whole factor that brings a picture near TILE pixels: 3 for 32 px, 1 from 64 px x 1.5 upwards."""
+    """The whole factor that brings the longer side near TILE pixels: 3 for 32 px, 2 for 64 px, 1 for 128 px."""
     return max(1, round(TILE / max(height, width)))
 
 

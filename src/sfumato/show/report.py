@@ -8,13 +8,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from sfumato import __version__
 from sfumato.errors import UserError
 from sfumato.files import write_text
 
@@ -93,7 +94,7 @@ def write_page(path: Path, page: Page) -> Path:
     template = (resources.files("sfumato") / "show" / "report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters |= {"cell": _cell, "image": _image, "right": _right}
-    html = environment.from_string(template).render(page=page, version=metadata.version("sfumato"))
+    html = environment.from_string(template).render(page=page, version=__version__)
     write_text(path, html.encode("utf-8", "replace").decode() + "\n")
     return path
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
@@ -67,7 +68,7 @@ def prepare(
     net = concrete(recipe.net) if recipe.task == "generate" else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
-    took = plan.estimate(task, recipe, accelerator)
+    took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
     if photos and not any(text.startswith("train.images=") for text in overrides):
         recipe.train.images = plan.length(len(store.train), took.images_per_second, device)
         took = plan.Estimate(took.images_per_second, recipe.train.images / took.images_per_second, took.memory)
