@@ -119,6 +119,19 @@ class Cells:
         write_json(self.path(name), cell)
         return cell
 
+    def read(self, name: str) -> Figures:
+        """The figures of a cell that has been measured."""
+        cell: Figures = json.loads(self.path(name).read_text(encoding="utf-8"))
+        return cell["figures"]
+
+    def alone(self, script: str, name: str) -> None:
+        """Call the script again with `--inside NAME`: one cell in a process of its own. Raises UserError."""
+        threads = str(self.args.threads)
+        env = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        done = subprocess.run([sys.executable, script, *sys.argv[1:], "--inside", name], env=env)
+        if done.returncode:
+            raise UserError(f"cell {name} ended with status {done.returncode}; the cells measured before are kept")
+
     def fresh(self, *parts: str) -> Path:
         """An empty folder under --work."""
         folder = self.work.joinpath(*parts)

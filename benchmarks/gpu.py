@@ -13,7 +13,9 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +49,9 @@ from sfumato.recipe import Recipe
 from sfumato.train import start
 from sfumato.train.generate import vocabulary_of
 
+BEGAN = time.monotonic()
 FACTOR = 4.0
+SAVE = 120  # seconds between the curve's checkpoints
 NEVER = 1e9  # seconds
 LADDER = {
     "ordinary": None,
@@ -66,10 +70,12 @@ def parse() -> argparse.Namespace:
     p.add_argument("--warmup", type=int, default=20, help="steps before the clock starts, compilation among them")
     p.add_argument("--steps", type=int, default=50, help="steps timed")
     p.add_argument("--minutes", type=float, nargs="*", default=[10, 20, 30], help="when to judge; none: speeds only")
-    p.add_argument("--stop-after", type=float, help="judge up to this minute only; a later call goes on")
+    p.add_argument("--call-minutes", type=float, help="stop training, saved, this long after the call began; the same "
+                   "command goes on")  # fmt: skip
     p.add_argument("--features", nargs="+", default=["resnet20", "mini"], help="features of the FD")
     p.add_argument("--sampler", default="dpm++2m", help="sampler of the judged pictures")
     p.add_argument("--sampler-steps", type=int, default=20, help="its steps")
+    p.add_argument("--inside", choices=LADDER, help=argparse.SUPPRESS)
     return p.parse_args()
 
 
@@ -82,16 +88,16 @@ def main() -> None:
     recipe = recipes.load(args.recipe, [*args.set, *batch, *quiet])
     cells = Cells("gpu", args)
     shared = {"recipe": args.recipe, "changes": args.set, "batch": recipe.train.batch, "device": device_name()}
-    speeds: dict[str, Figures] = {}
+    timed = {**shared, "steps": args.steps, "warmup": args.warmup}
+    if args.inside:
+        settings = {**timed, "loop": LADDER[args.inside]}
+        cells.measure(f"speed-{args.inside}", settings, lambda: speed(args.inside, recipe, cells, args))
+        return
     for name in args.only:
-        settings = {**shared, "steps": args.steps, "warmup": args.warmup, "loop": LADDER[name]}
-
-        def figures(name: str = name) -> Figures:
-            return speed(name, recipe, cells, args)
-
-        speeds[name] = cells.measure(f"speed-{name}", settings, figures)["figures"]
+        if cells.known(f"speed-{name}", {**timed, "loop": LADDER[name]}) is None:
+            cells.alone(__file__, name)
     quality = curve(recipe, cells, shared, args) if args.minutes else {}
-    report(speeds, quality, args)
+    report({name: cells.read(f"speed-{name}") for name in args.only}, quality, args)
 
 
 def device_name() -> str:
@@ -167,15 +173,14 @@ def curve(recipe: Recipe, cells: Cells, shared: Figures, args: argparse.Namespac
     images = planned(recipe, cells, {**shared, "minutes": marks}, args)
     found: dict[float, Figures] = {}
     for minutes in marks:
-        if args.stop_after is not None and minutes > args.stop_after:
-            break
         name = f"fd-{minutes:g}-minutes"
         settings = {**shared, "minutes": marks, "images": images, "n": args.n, "seed": args.seed,
                     "sampler": args.sampler, "steps": args.sampler_steps, "features": args.features}  # fmt: skip
 
         def figures(minutes: float = minutes, name: str = name) -> Figures:
             last = minutes == marks[-1]
-            spent = train_until(recipe, images, folder, None if last else 60 * minutes)
+            end = None if args.call_minutes is None else BEGAN + 60 * args.call_minutes
+            spent = train_until(recipe, images, folder, None if last else 60 * minutes, end)
             model = sfumato.load(folder)
             store = open_store(recipe.data)
             texts = told(model, store.train, args.n, args.seed)
@@ -211,20 +216,29 @@ def planned(recipe: Recipe, cells: Cells, settings: Figures, args: argparse.Name
     return images
 
 
-def train_until(recipe: Recipe, images: int, folder: Any, seconds: float | None) -> Figures:
-    """Train, and stop once the run's steps have taken `seconds` in all (None: at its end). Saves and resumes."""
-    job = start.prepare(recipe, [f"train.images={images}"], folder)
+def train_until(recipe: Recipe, images: int, folder: Path, seconds: float | None, end: float | None) -> Figures:
+    """Train, and stop once the run's steps have taken `seconds` in all (None: at its end). Saves and resumes.
+
+    end: the moment by which this call stops; if it comes first, the script says so and exits.
+    """
+    job = start.prepare(recipe, [f"train.images={images}", f"train.save_seconds={SAVE}"], folder)
     before = spent(job.folder.events())
 
     def listen(event: dict[str, Any]) -> None:
-        if seconds is not None and event["event"] == "report" and before + event["seconds"] >= seconds:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if event["event"] == "report":
+            enough = seconds is not None and before + event["seconds"] >= seconds
+            if enough or (end is not None and time.monotonic() >= end):
+                os.kill(os.getpid(), signal.SIGTERM)
 
     if seconds is None or before < seconds:
         start.run(job, listen)
     events = job.folder.events()
+    images_seen = max(event["images"] for event in events if event["event"] == "save")
+    if images_seen < images and (seconds is None or spent(events) < seconds):
+        print(f"stopped at {images_seen:,} of {images:,} images, saved: the same command goes on")
+        sys.exit(0)
     return {
-        "images": max(event["images"] for event in events if event["event"] == "save"),
+        "images": images_seen,
         "seconds": spent(events),
         "parameters": sum(p.numel() for p in job.task.net.parameters()),
     }

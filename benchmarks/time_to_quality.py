@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -114,16 +111,8 @@ def main() -> None:
         return
     for name in every:
         if cells.known(name, settings_of(name, args)) is None:
-            alone(name, args.threads)
+            cells.alone(__file__, name)
     report(cells, every, args)
-
-
-def alone(name: str, threads: int) -> None:
-    """Measure a cell in a process of its own."""
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    done = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--inside", name], env=env)
-    if done.returncode:
-        raise UserError(f"cell {name} failed with status {done.returncode}; the other cells' figures are kept")
 
 
 class Cell:
@@ -254,7 +243,7 @@ class Cell:
     def judged(self, samples: Tensor, store: Store, seconds: float) -> Figures:
         save_grid(samples[:64], self.work / "grid.png", columns=8)
         features = resnet20_features(shelf(RESNET20) / RESNET20)
-        return {"ms_per_picture": 1000 * seconds / len(samples), **judged(samples, store, features, 0)}
+        return {"ms_per_picture": 1000 * seconds / len(samples), "judged": judged(samples, store, features, 0)}
 
 
 def weights(folder: Path, width: float) -> Path:
@@ -266,21 +255,22 @@ def parameters(net: torch.nn.Module) -> int:
 
 
 def report(cells: Cells, names: list[str], args: argparse.Namespace) -> None:
-    found = {name: json.loads(cells.path(name).read_text("utf-8"))["figures"] for name in names}
+    found = {name: cells.read(name) for name in names}
+    fd = {name: f["judged"]["fd"] for name, f in found.items()}
     rows = [
         [name, f"{f['parameters'] / 1e6:.2f} M", f["precision"], f"{f['images_per_second']:.0f}", f"{f['images']:,}",
-         f"{f['wall_seconds'] / 60:.1f}", f"{f['peak_mb']:.0f}", span(f["fd"]), f"{f['ema_width']:g}, {f['sampler']}"]
+         f"{f['wall_seconds'] / 60:.1f}", f"{f['peak_mb']:.0f}", span(fd[name]), f"{f['ema_width']:g}, {f['sampler']}"]
         for name, f in found.items()
     ]  # fmt: skip
     head = ("cell", "parameters", "precision", "images/s", "images", "minutes", "MB", "FD (resnet20)", "EMA, sampler")
     table(f"CIFAR-10, {args.minutes:g} minutes each, {args.n} samples at {args.steps} evaluations", head, rows)
-    print(f"floor (test pictures): {next(iter(found.values()))['fd']['floor']:.4g}")
+    print(f"floor (test pictures): {fd[names[0]]['floor']:.4g}")
     for kind in ("fp32", "bf16"):
-        peers = {name: f for name, f in found.items() if name != "ours" and f["precision"] == kind}
+        peers = [name for name, f in found.items() if name != "ours" and f["precision"] == kind]
         if "ours" not in found or not peers:
             continue
-        best = min(peers, key=lambda name: peers[name]["fd"]["value"])
-        ratio = found["ours"]["fd"]["value"] / peers[best]["fd"]["value"]
+        best = min(peers, key=lambda name: fd[name]["value"])
+        ratio = fd["ours"]["value"] / fd[best]["value"]
         passed(f"ours / {best}, the best {kind} peer: {ratio:.3f}, at most {RATIO}", ratio <= RATIO)
 
 

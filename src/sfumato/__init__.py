@@ -21,16 +21,19 @@ __all__ = ["Model", "compare", "judge", "load", "train"]
 _HOMES = {
     "Model": "sfumato.model",
     "load": "sfumato.model",
-    "train": "sfumato.train.start",
-    "judge": "sfumato.judge.model",
     "compare": "sfumato.judge.model",
 }
 
 
+_VERBS = ("train", "judge")  # packages that can be called
+
+
 def __getattr__(name: str) -> Any:
     """Bring in torch and friends when they are first needed."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sfumato' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _VERBS:
+        return import_module(f"sfumato.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sfumato' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -11,6 +11,9 @@ from sfumato.cli import demo, doctor, judge, sample, train
 from sfumato.cli.console import fail
 from sfumato.errors import UserError
 
+TOO_MUCH = ("out of memory", "can't allocate memory")
+"""How torch says that memory is full, on a GPU and on a CPU."""
+
 app = typer.Typer(
     name="sfumato",
     help="Teach a diffusion model your pictures, on the machine you have, and know how good the result is.",
@@ -46,6 +49,8 @@ def main() -> Any:
     except KeyboardInterrupt:
         fail("stopped")
         sys.exit(130)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in TOO_MUCH):
+            raise
         fail("out of memory: lower train.batch, data.image_size or -n")
         sys.exit(2)

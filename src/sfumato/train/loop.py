@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from sfumato.device import best_device, best_precision
@@ -40,6 +41,7 @@ def accelerator_for(settings: Settings) -> Accelerator:
     """Devices, mixed precision, processes and trackers, as `accelerate launch` and the recipe say."""
     precision = precision_of(settings, best_device())
     mixed = precision if precision in ("bf16", "fp16") else "no"
+    AcceleratorState._reset_state()  # a process may train again in another precision
     return Accelerator(mixed_precision=mixed, cpu=best_device() == "cpu", log_with=settings.tracker)
 
 
