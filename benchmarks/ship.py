@@ -38,7 +38,7 @@ def main() -> None:
         save_file(weights, temporary)
     config = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
     if recipe.task == "features":
-        config = {key: value for key, value in asdict(ClassifierConfig()).items()}
+        config = asdict(ClassifierConfig())
     write_json(folder / "config.json", config)
     held = RunFolder(options.run).events("held_out")[-1]
     size = (folder / "model.safetensors").stat().st_size

@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
     p.add_argument("--ema", type=float, nargs="+", help="relative widths of the EMAs; ours samples the first, the "
                    "peers the best [the recipe's]")  # fmt: skip
     p.add_argument("--steps", type=int, default=20, help="evaluations a picture")
-    p.add_argument("--pilot", type=int, default=500, help="pictures by which a peer's EMA and sampler are chosen")
+    p.add_argument("--pilot", type=int, default=300, help="pictures by which a peer's EMA and sampler are chosen")
     p.add_argument("--batch", type=int, default=64, help="batch of every cell")
     p.add_argument("--peer-decay", choices=("cosine", "none"), default="cosine", help="the peers' learning rate")
     p.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to our recipe")

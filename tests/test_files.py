@@ -109,7 +109,7 @@ def test_places_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
 def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(UserError, match="cannot write .*Permission denied.*--out"):
+        with pytest.raises(UserError, match=r"cannot write .*Permission denied.*--out"):
             write_text(tmp_path / "a", "new")
     finally:
         tmp_path.chmod(0o700)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -80,7 +81,7 @@ class TestSampling:
 
     def test_guidance_acts_in_its_interval_alone(self) -> None:
         model = model_of("class")
-        told = {"texts": ["bee"]}
+        told: dict[str, Any] = {"texts": ["bee"]}
         plain = model.sample(3, **told, guidance=1)
         assert not near(plain, model.sample(3, **told, guidance=4))
         assert near(plain, model.sample(3, **told, guidance=4, interval=(500.0, 600.0)))
@@ -206,7 +207,7 @@ class TestFilms:
         likenesses = [likeness(frame) for frame in film.frames]
         assert likenesses[0] == pytest.approx(1)
         assert abs(likenesses[-1]) < 0.05
-        assert all(b < a + 0.05 for a, b in zip(likenesses, likenesses[1:], strict=False))
+        assert all(b < a + 0.05 for a, b in itertools.pairwise(likenesses))
         assert film.frames[-1].float().std() == pytest.approx(62, rel=0.1)
 
     def test_both_films_have_the_same_noise(self) -> None:
@@ -303,7 +304,8 @@ class TestLoading:
     @pytest.mark.parametrize(
         "text",
         [
-            "", "{", "\x00\x01", "[]", "5", "null", '"text"', "{}", '{"recipe": 1}', '{"recipe": {"net": {"blocks": -1}}}',
+            "", "{", "\x00\x01", "[]", "5", "null", '"text"', "{}",
+            '{"recipe": 1}', '{"recipe": {"net": {"blocks": -1}}}',
             '{"recipe": {}, "vocabulary": []}', '{"recipe": {}, "vocabulary": {"kind": "none"}}',
         ],
     )  # fmt: skip

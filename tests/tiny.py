@@ -18,13 +18,13 @@ from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.train import start
 
-COLOURS = {"red": (210, 30, 40), "blue": (40, 70, 210), "green": (40, 160, 60), "white": (245, 245, 245)}
+COLOURS = {"red": (210, 30, 40), "blue": (40, 70, 210), "green": (40, 160, 60), "white": (240, 240, 240)}
 LABELS = ("ant", "bee", "cat")
 SIDE = 16
 
 
 def write_pictures(folder: Path, count: int = 60, grey: bool = False) -> Path:
-    """PNG files in a folder a label, a caption beside each: a square of one colour on another."""
+    """PNG files in a folder a label, a caption beside each: a square of one colour on another, with a little grain."""
     rng = np.random.default_rng(0)
     pairs = list(itertools.permutations(COLOURS, 2))
     for k in range(count):
@@ -32,6 +32,7 @@ def write_pictures(folder: Path, count: int = 60, grey: bool = False) -> Path:
         picture = np.full((SIDE, SIDE, 3), COLOURS[ground], np.uint8)
         y, x = rng.integers(1, SIDE - 8, 2)
         picture[y : y + 7, x : x + 7] = COLOURS[ink]
+        picture += rng.integers(0, 11, picture.shape, dtype=np.uint8)  # no two are the same
         path = folder / LABELS[k % len(LABELS)] / f"{k:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(picture)

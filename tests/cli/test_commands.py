@@ -27,6 +27,13 @@ SMALL = (
 )
 
 
+KEYS = {
+    *("model", "fd", "kid", "kid_error", "precision", "recall", "memorised", "memorisation", "features", "n"),
+    *("reference_n", "notes", "sample", "cost", "report"),
+}
+"""Of `judge --json`."""
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -96,8 +103,15 @@ class TestHelp:
         assert sfumato("--version").out == f"{__version__}\n"
 
     @pytest.mark.parametrize(
-        "words", [("trian",), ("sample",), ("sample", "x", "--setps", "3"), ("sample", "x", "-n", "0"), ("judge", "x", "-n", "3")]
-    )  # fmt: skip
+        "words",
+        [
+            ("trian",),
+            ("sample",),
+            ("sample", "x", "--setps", "3"),
+            ("sample", "x", "-n", "0"),
+            ("judge", "x", "-n", "3"),
+        ],
+    )
     def test_words_that_are_no_command(self, sfumato: Sfumato, words: tuple[str, ...]) -> None:
         answer = sfumato(*words)
         assert answer.status == 2
@@ -109,10 +123,10 @@ class TestHelp:
 @pytest.mark.parametrize("module", ["sfumato", "sfumato.cli", "sfumato.recipe", "sfumato.doctor", "sfumato.train"])
 def test_importing_is_light(module: str) -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); import {module}; took = time.perf_counter() - start\n"
-        "heavy = {{'torch', 'matplotlib', 'diffusers', 'transformers', 'accelerate', 'datasets', 'PIL'}} & set(sys.modules)\n"
-        "print(took, *heavy)"
-    ).format(module=module)
+        f"import sys, time; start = time.perf_counter(); import {module}; took = time.perf_counter() - start\n"
+        "heavy = {'torch', 'matplotlib', 'diffusers', 'transformers', 'accelerate', 'datasets', 'PIL'}\n"
+        "print(took, *heavy & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     took, *heavy = done.stdout.split()
     assert not heavy
@@ -120,7 +134,12 @@ def test_importing_is_light(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "before", ["", "import sfumato.train.loop, sfumato.judge.model", "from sfumato.train import start; from sfumato import judge"]
+    "before",
+    [
+        "",
+        "import sfumato.train.loop, sfumato.judge.model",
+        "from sfumato.train import start; from sfumato import judge",
+    ],
 )
 def test_verbs_can_be_called_whatever_was_imported_before(before: str) -> None:
     """`train` and `judge` are packages and functions at once."""
@@ -310,7 +329,9 @@ class TestMistakes:
 
 
 class TestTrain:
-    def test_a_folder_from_nothing_to_a_run_that_goes_on(self, sfumato: Sfumato, pictures: Path, tmp_path: Path) -> None:
+    def test_a_folder_from_nothing_to_a_run_that_goes_on(
+        self, sfumato: Sfumato, pictures: Path, tmp_path: Path
+    ) -> None:
         words = ("train", pictures, *SMALL)
         planned = sfumato(*words, "--dry-run", "--json")
         assert planned.status == 0
@@ -328,7 +349,14 @@ class TestTrain:
         assert (value["images"], value["stopped"]) == (64, None)
         folder = tmp_path / value["run"]
         assert folder == tmp_path / "runs" / pictures.name
-        for name in ("recipe.yaml", "data.json", "env.json", "log.jsonl", "checkpoints/000000064", "samples/000000064.png"):
+        for name in (
+            "recipe.yaml",
+            "data.json",
+            "env.json",
+            "log.jsonl",
+            "checkpoints/000000064",
+            "samples/000000064.png",
+        ):
             assert (folder / name).exists()
         assert sfumato(*words, "train.images=96", "--json").json()["images"] == 96
         assert sfumato("train", folder, "train.images=112", "--json").json() | {"estimate": 0} == {
@@ -336,6 +364,12 @@ class TestTrain:
         }
         starts = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         assert [row["images"] for row in starts if row["event"] == "start"] == [0, 64, 96]
+
+    def test_one_process_may_train_in_several_precisions(self, sfumato: Sfumato, pictures: Path) -> None:
+        for precision in ("fp32", "bf16", "fp32"):
+            answer = sfumato("train", pictures, *SMALL, f"train.precision={precision}", "--dry-run")
+            assert answer.status == 0, answer.err
+            assert f"({precision})" in answer.err
 
     def test_captions_are_learned_if_there_are_any(self, sfumato: Sfumato, pictures: Path, tmp_path: Path) -> None:
         answer = sfumato("train", pictures, *SMALL, "train.images=16", "--out", "r")
@@ -361,7 +395,10 @@ class TestSample:
     def test_a_picture_can_be_drawn_again_alone(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
         sfumato("sample", run, "-n", 4, "--seed", 10, "--each", "--out", "a", "--label", "bee")
         sfumato("sample", run, "-n", 1, "--seed", 12, "--each", "--out", "b", "--label", "bee")
-        assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [*(f"{k:06d}.png" for k in range(10, 14)), "grid.png"]
+        assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
+            *(f"{k:06d}.png" for k in range(10, 14)),
+            "grid.png",
+        ]
         with Image.open(tmp_path / "a" / "000012.png") as one, Image.open(tmp_path / "b" / "000012.png") as two:
             assert one.size == (SIDE, SIDE)
             pairs = zip(one.tobytes(), two.tobytes(), strict=True)
@@ -400,20 +437,17 @@ class TestSample:
 
 @pytest.mark.usefixtures("offline")
 class TestJudge:
-    KEYS = {
-        *("model", "fd", "kid", "kid_error", "precision", "recall", "memorised", "memorisation", "features", "n"),
-        *("reference_n", "notes", "sample", "cost", "report"),
-    }
-
     def test_one_json_object_and_the_page(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
         answer = sfumato("judge", run, "-n", 8, "--steps", 2, "--sampler", "heun", "--seed", 4, "--out", "j", "--json")
         assert answer.status == 0, answer.err
         value = answer.json()
-        assert value.keys() == self.KEYS
+        assert value.keys() == KEYS
         assert value["fd"].keys() == {"value", "low", "high", "floor", "floor_n"}
         assert (value["n"], value["sample"]["evaluations"], value["sample"]["seed"]) == (8, 3, 4)
         assert value["report"] == "j/report.html"
-        assert json.loads((tmp_path / "j" / "report.json").read_text()) == {k: v for k, v in value.items() if k != "report"}
+        assert json.loads((tmp_path / "j" / "report.json").read_text()) == {
+            k: v for k, v in value.items() if k != "report"
+        }
         assert "real held-out pictures score" in answer.err
 
     def test_the_page_of_a_run_lies_in_the_run(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def model(folder: Path, condition: str = "class", **sections: Any) -> Model:
 class Sampled(Model):
     """A model whose samples are given."""
 
-    def sample(self, n: int = 16, **options: Any) -> Tensor:  # type: ignore[override]
+    def sample(self, n: int = 16, **options: Any) -> Tensor:
         return self.facts["samples"][:n]
 
 
@@ -93,12 +93,17 @@ def test_conditions_come_as_often_as_in_the_data(folder: Path) -> None:
         assert Counter(told(ours, train, 3 * len(train), seed) or []) == {key: 3 * v for key, v in counts.items()}
     assert told(ours, train, 48, 0) == told(ours, train, 48, 0) != told(ours, train, 48, 1)
     assert told(ours, train, 48, 0) != sorted(told(ours, train, 48, 0) or [])
-    assert told(model(folder, "words"), train, 60, 0) == [*(first := told(model(folder, "words"), train, 48, 0) or []), *first[:12]]
+    assert told(model(folder, "words"), train, 60, 0) == [
+        *(first := told(model(folder, "words"), train, 48, 0) or []),
+        *first[:12],
+    ]
     assert set(first) == set(train.captions or [])
 
 
 def test_pictures_without_a_label_are_drawn_untold(folder: Path) -> None:
-    pictures = Pictures(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([-1, 1]), ["ant", "bee"], None, ["a", "b"])
+    pictures = Pictures(
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([-1, 1]), ["ant", "bee"], None, ["a", "b"]
+    )
     assert sorted(told(model(folder), pictures, 2, 0) or []) == ["", "bee"]
 
 

@@ -156,7 +156,9 @@ def test_two_models_side_by_side(found: Judged, run: Path, tmp_path: Path) -> No
         ((5, 3, 6), (2, 1, 3), "Too close to call"),
     ],
 )
-def test_better_only_if_the_intervals_do_not_touch(found: Judged, a: tuple, b: tuple, start: str) -> None:
+def test_better_only_if_the_intervals_do_not_touch(
+    found: Judged, a: tuple[float, float, float], b: tuple[float, float, float], start: str
+) -> None:
     assert re.match(start, report.words_of(with_fd(found, *a, "one"), with_fd(found, *b, "two")))
 
 

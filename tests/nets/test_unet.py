@@ -22,7 +22,7 @@ WORDS = UNetConfig((16, 32), 1, (False, True), vocabulary=9, length=4)
 
 def made(config: UNetConfig, seed: int = 0) -> UNet:
     torch.manual_seed(seed)
-    return UNet(config).to(memory_format=torch.channels_last)
+    return UNet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def batch(config: UNetConfig, n: int = 4, height: int = 16, width: int = 16) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -201,7 +201,7 @@ def test_attention_does_not_know_places() -> None:
     """Self-attention moves with the positions it is given."""
     torch.manual_seed(0)
     layer = Attention(32).double()
-    torch.nn.init.normal_(layer.leave.weight)
+    torch.nn.init.normal_(next(layer.leave.parameters()))
     x = torch.randn(2, 32, 3, 4, dtype=torch.float64)
     order = torch.randperm(12)
     moved = x.flatten(2)[:, :, order].reshape(x.shape)

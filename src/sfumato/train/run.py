@@ -47,6 +47,12 @@ class RunFolder:
         """The resolved recipe the run was started with."""
         return recipes.load(self.path / "recipe.yaml")
 
+    def threads(self) -> int | None:
+        """Threads that earlier starts of this run used, if it has begun."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return int(json.loads((self.path / "env.json").read_text(encoding="utf-8"))["threads"])
+        return None
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Keep every other process out. Raises UserError if one is at work here."""

@@ -68,7 +68,9 @@ def prepare(
     net = concrete(recipe.net) if recipe.task == "generate" else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
-    took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
+    took = broadcast_object_list([plan.fastest(task, recipe, accelerator, folder.threads())])[
+        0
+    ]  # one length for all processes
     if photos and not any(text.startswith("train.images=") for text in overrides):
         recipe.train.images = plan.length(len(store.train), took.images_per_second, device)
         took = plan.Estimate(took.images_per_second, recipe.train.images / took.images_per_second, took.memory)
