@@ -53,6 +53,27 @@ def test_a_step_has_its_own_randomness() -> None:
     assert generator_for(3, 128).initial_seed() == generator_for(3, 128).initial_seed()
 
 
+def test_a_restored_optimizer_steps_as_the_old_one_would() -> None:
+    """Also for weights that lie in memory channels last."""
+    torch.manual_seed(0)
+    nets = [nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    optimizers = [torch.optim.AdamW(net.parameters(), 0.1, fused=True) for net in nets]
+
+    def step(k: int, seed: int) -> None:
+        x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(seed))
+        nets[k](x).square().sum().backward()
+        optimizers[k].step()
+        optimizers[k].zero_grad()
+
+    step(0, 1)
+    nets[1].load_state_dict(nets[0].state_dict())
+    checkpoint.restore_optimizer(optimizers[1], nets[1], checkpoint.optimizer_tensors(optimizers[0], nets[0]))
+    for k in range(2):
+        step(k, 2)
+    assert torch.equal(nets[0].weight, nets[1].weight)
+
+
 def test_retention_keeps_the_last_two_the_best_and_spaced_ones(tmp_path: Path) -> None:
     losses = {100 * k: abs(k - 7) + 1.0 for k in range(1, 21)}
     for images, loss in losses.items():

@@ -14,20 +14,22 @@ if TYPE_CHECKING:
     from sfumato.judge.model import Judged
 
 CHANGES = (
-    "train.images=36000",
-    "train.preview_seconds=20",
+    "train.images=28000",
+    "train.preview_seconds=45",
     "train.lr=3e-3",
     "train.warmup=3000",
     "train.keep=0",
 )
-ASKED = [
-    f"a {c} {s} on a {g} background"
-    for c, s, g in (
-        ("red", "circle", "black"), ("blue", "star", "white"), ("green", "square", "brown"),
-        ("yellow", "heart", "navy"), ("pink", "triangle", "mint"), ("cyan", "ring", "grey"),
-        ("purple", "cross", "white"), ("red", "diamond", "navy"),
-    )
-]  # fmt: skip
+ASKED = (
+    ("circle", "red", "black"),
+    ("star", "blue", "white"),
+    ("square", "green", "brown"),
+    ("heart", "yellow", "navy"),
+    ("triangle", "pink", "mint"),
+    ("ring", "cyan", "grey"),
+    ("cross", "purple", "white"),
+    ("diamond", "red", "navy"),
+)
 
 
 def demo(
@@ -61,26 +63,28 @@ def demo(
 def write(found: Judged, folder: Path, seconds: float) -> Path:
     """demo.html: what was asked and drawn, the process as a film, the figures."""
     from sfumato.judge.report import copies_section, curves_section, figures_section, samples_section
+    from sfumato.pictures.shapes import caption
     from sfumato.show import film as films
     from sfumato.show.grid import grid
     from sfumato.show.report import Page, Picture, Section, write_page
     from sfumato.train.run import RunFolder
 
-    drawn, film = found.model.film(len(ASKED), texts=ASKED, seed=1)
+    asked = [caption(*combination) for combination in ASKED]
+    drawn, film = found.model.film(len(asked), texts=asked, seed=1)
     films.gif(film.frames, folder / "film.gif", film.captions)
     films.strip(film.frames, folder / "film.png", captions=film.captions)
-    asked = Section(
+    first = Section(
         "Asked and drawn",
         ["The model saw nothing but drawn shapes and their captions, for a minute or two. More makes it exact."],
         pictures=[
-            Picture(grid(drawn, columns=4, captions=ASKED), "eight drawings with their captions"),
+            Picture(grid(drawn, columns=4, captions=asked), "eight drawings with their captions"),
             Picture(folder / "film.gif", "the same, out of noise", "The reverse process: noise to picture."),
             Picture(folder / "film.png", "stages of the process", "The same as a strip, sigma falling."),
         ],
     )  # fmt: skip
     events = RunFolder(folder).events()
     sections = [
-        asked,
+        first,
         samples_section(found),
         figures_section(found),
         copies_section(found),

@@ -21,7 +21,7 @@ from sfumato.recipe import Data
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 1  # of the drawing; part of the fingerprint
+VERSION = 2  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 32, 16_000, 1_600
 FINE = 4  # points across a pixel
 # What is read, in RGB distances and shares of overlap
@@ -95,7 +95,7 @@ DRAWN: list[Combination] = sorted(set(COMBINATIONS) - set(HELD_OUT))
 
 def caption(shape: str, colour: str, background: str) -> str:
     """The words of a combination."""
-    return f"a {colour} {shape} on a {background} background"
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape} on a {background} background"
 
 
 def captions(held_out: bool) -> list[str]:

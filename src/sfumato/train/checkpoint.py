@@ -168,7 +168,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave. Raises UserError if it belongs to another network."""
+    """Put back what `optimizer_tensors` gave, in the memory layout of the parameters, which fused optimisers walk flat.
+
+    Raises UserError if it belongs to another network.
+    """
     parameters = dict(net.named_parameters())
     for flat, value in tensors.items():
         name, _, key = flat.rpartition("/")
@@ -177,4 +180,4 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors:
                 f"the checkpoint's optimiser knows {name}, which this network has not: choose another --out"
             )
         p = parameters[name]
-        optimizer.state[p][key] = value.clone() if key == "step" else value.to(p.device, p.dtype)
+        optimizer.state[p][key] = value.clone() if key == "step" else torch.empty_like(p).copy_(value)
