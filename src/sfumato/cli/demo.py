@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from sfumato.judge.model import Judged
 
 CHANGES = (
-    "train.images=28000",
+    "train.images=22000",
+    "train.batch=32",
     "train.preview_seconds=45",
-    "train.lr=3e-3",
+    "train.lr=2e-3",
     "train.warmup=3000",
     "train.keep=0",
 )
@@ -52,7 +53,7 @@ def demo(
     watch(job)
     say("2 of 3  drawing, 3 of 3  judging")
     with stages() as tell:
-        found = judging.judge(out, n=500, steps=12, progress=tell)
+        found = judging.judge(out, n=300, steps=12, progress=tell)
     page = write(found, out, time.monotonic() - began)
     say(found.verdict.words())
     say(f"open {page}")
