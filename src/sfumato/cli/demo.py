@@ -51,6 +51,8 @@ def demo(
     job = start.prepare("shapes", CHANGES, out)
     describe(job)
     watch(job)
+    if job.folder.events("end")[-1]["stopped"]:
+        raise KeyboardInterrupt
     say("2 of 3  drawing, 3 of 3  judging")
     with stages() as tell:
         found = judging.judge(out, n=300, steps=12, progress=tell)
