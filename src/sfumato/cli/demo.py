@@ -37,7 +37,7 @@ def demo(
     out: Path = typer.Option(Path("runs/demo"), "--out", help="Folder for the run and the page."),
     json: bool = JSON,
 ) -> None:
-    """Train a small model from nothing, draw with it and judge it, in under three minutes, offline.
+    """Train a small model from nothing, draw with it and judge it, in some minutes, offline.
 
     Ends with a page, demo.html, that shows what was made and how good it is.
     """
@@ -95,7 +95,7 @@ def write(found: Judged, folder: Path, seconds: float) -> Path:
     ]
     again = Section(
         "What to try next",
-        code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample cifar10 --film film.gif"],
+        code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample runs/shapes --film film.gif"],
     )
     lead = (
         f"A diffusion model trained from nothing, sampled and judged on this machine in {seconds:.0f} seconds, offline."
