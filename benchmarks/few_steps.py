@@ -68,7 +68,7 @@ def main() -> None:
 
 def model_images(name: str) -> int | None:
     """Images a model has seen, None where that is not known."""
-    from sfumato.model import find
+    from sfumato.zoo import find
 
     folder, _ = find(name)
     return int(folder.name) if folder.name.isdigit() else None

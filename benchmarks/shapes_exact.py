@@ -19,10 +19,11 @@ from torch import Tensor
 import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato.errors import UserError
-from sfumato.model import Model, find
+from sfumato.model import Model
 from sfumato.pictures import shapes
 from sfumato.pictures.shapes import Combination
 from sfumato.train.run import RunFolder
+from sfumato.zoo import find
 
 PARTS = ("shape", "colour", "background")
 CLAIMS = {"drawn": 0.95, "held-out": 0.85}

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import save_file
 
 from sfumato.files import aside, write_json
-from sfumato.model import PRETRAINED
 from sfumato.nets.classifier import ClassifierConfig
 from sfumato.train import checkpoint
 from sfumato.train.ema import label
 from sfumato.train.run import RunFolder
+from sfumato.zoo import PRETRAINED
 
 
 def main() -> None:

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from sfumato.errors import UserError
-from sfumato.files import aside, disk_trouble, sha256, write_json, write_text
+from sfumato.files import aside, disk_trouble, save_tensors, sha256, write_json, write_text
 
 
 def test_it_is_written_beside_and_renamed(tmp_path: Path) -> None:
@@ -144,3 +146,11 @@ def test_text_and_json_as_they_are(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_tensors_are_readable_by_others(tmp_path: Path) -> None:
+    """As any other file is."""
+    (tmp_path / "plain").touch()
+    save_tensors(tmp_path / "t.safetensors", {"a": torch.ones(2, 3).T})
+    assert (tmp_path / "t.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert torch.equal(load_file(tmp_path / "t.safetensors")["a"], torch.ones(3, 2))

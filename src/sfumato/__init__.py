@@ -13,14 +13,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sfumato.judge.model import compare, judge
-    from sfumato.model import Model, load
+    from sfumato.model import Model
     from sfumato.train.start import train
+    from sfumato.zoo import load
 
 __all__ = ["Model", "compare", "judge", "load", "train"]
 
 _HOMES = {
     "Model": "sfumato.model",
-    "load": "sfumato.model",
+    "load": "sfumato.zoo",
     "compare": "sfumato.judge.model",
 }
 

@@ -176,7 +176,7 @@ def _files(count: int) -> str:
 
 
 def _models() -> Found:
-    from sfumato.model import models
+    from sfumato.zoo import models
 
     drawing = models()
     shelf = Path(str(resources.files("sfumato") / "pretrained"))

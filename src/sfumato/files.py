@@ -8,11 +8,14 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfumato.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNWRITABLE = (
     *(errno.EROFS, errno.EACCES, errno.EPERM),
@@ -58,6 +61,16 @@ def aside(path: Path) -> Iterator[Path]:
         if (mended := disk_trouble(error, path)) is not None:
             raise mended from error
         raise
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file with the mode any other new file gets."""
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+    path.chmod(mode)  # safetensors makes files that only their owner can read
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sfumato.device import best_device, best_precision
 from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
@@ -151,6 +143,8 @@ class Model:
         with picture `first`.
         Picture k depends on seed + k alone, not on n or the batch.
         """
+        if n < 1:
+            raise UserError(f"n={n}: draw at least one picture")
         s = self.settings(**changes)
         cond = self.tell(texts, n)
         levels = self._path(s)
@@ -236,93 +230,3 @@ def fitting_batch(shape: Sequence[int], device: str) -> int:
     """Pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
     budget = 2**19 if device == "cpu" else 2**24
     return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))
-
-
-PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
-
-
-def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
-    """A model by run folder, checkpoint folder, safetensors file beside its config.json, or shipped name.
-
-    Raises UserError if there is none, or what is there is not whole.
-    """
-    folder, weights = find(name)
-    device = device or best_device()
-    with _described(folder):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        recipe = Recipe.model_validate(config["recipe"])
-        vocabulary = Vocabulary.from_json(config["vocabulary"])
-        channels, height, width = map(int, config["shape"])
-    shape = (channels, height, width)
-    net = net_of(recipe.net, shape, vocabulary)
-    try:
-        state = {k: t.float() for k, t in load_file(folder / weights).items()}
-        net.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder / weights} does not hold this model's weights ({reason})") from error
-    if bad := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise UserError(f"{folder / weights} is damaged: {bad[0]} is not finite; take another checkpoint")
-    net.eval().requires_grad_(False).to(device)
-    name = name if not Path(name).exists() else Path(name).resolve().name
-    return Model(net, recipe, vocabulary, shape, str(name), device, precision or best_precision(device), config)
-
-
-def find(name: str | Path) -> tuple[Path, str]:
-    """Where a model lies: its folder and the name of its weights file."""
-    from sfumato.train import checkpoint
-    from sfumato.train.ema import label
-
-    path = Path(name)
-    if path.is_file() and path.suffix == ".safetensors":
-        _verify(path.parent)
-        return path.parent, path.name
-    if (path / "recipe.yaml").is_file() or (path / "checkpoints").is_dir():
-        found, troubles = checkpoint.newest(path / "checkpoints")
-        if found is None:
-            why = f" ({troubles[0]})" if troubles else ""
-            raise UserError(f"{path} has no whole checkpoint yet{why}: let `sfumato train` save one")
-        path = found.path
-    elif not path.is_dir():
-        if not (PRETRAINED / str(name) / "config.json").is_file():
-            known = models()
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
-            raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
-        path = PRETRAINED / str(name)
-    else:
-        _verify(path)
-    averages = sorted(file.name for file in path.glob("ema-*.safetensors"))
-    if averages:
-        with _described(path):
-            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            first = f"{label(config['recipe']['train']['ema'][0])}.safetensors"
-        return path, first if first in averages else averages[0]
-    if not (path / "model.safetensors").is_file():
-        raise UserError(f"{path} is not a run folder, a checkpoint or a model (no model.safetensors in it)")
-    return path, "model.safetensors"
-
-
-def _verify(folder: Path) -> None:
-    """Raises UserError if the folder is a checkpoint in its place and not what was written there."""
-    from sfumato.train import checkpoint
-
-    if folder in checkpoint.listing(folder.parent) and (folder / checkpoint.MANIFEST).is_file():
-        try:
-            checkpoint.read(folder)
-        except checkpoint.DamagedCheckpointError as error:
-            raise UserError(f"{error}: take another checkpoint of {folder.parent}") from error
-
-
-@contextlib.contextmanager
-def _described(folder: Path) -> Iterator[None]:
-    """A config.json that is missing, damaged or of another kind is one line."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a model that can be sampled") from error
-
-
-def models() -> list[str]:
-    """Names of the shipped models that can be sampled."""
-    return sorted(p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8"))

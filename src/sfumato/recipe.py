@@ -7,7 +7,6 @@ default; `KEY=VALUE` overrides one by its dotted path (`train.images=200000`, `d
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sfumato import yaml12
 from sfumato.errors import UserError
 
 ScheduleName = Literal["linear", "cosine", "scaled-linear-zero", "edm", "flow"]
@@ -124,6 +124,12 @@ class Train(Section):
             raise ValueError("relative widths are different numbers between 0.005 and 0.28")
         return value
 
+    @model_validator(mode="after")
+    def _divides(self) -> Train:
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch={self.batch} is not divisible by accumulate={self.accumulate}")
+        return self
+
 
 class Sample(Section):
     """What `sfumato sample` does when it is told nothing else."""
@@ -133,6 +139,13 @@ class Sample(Section):
     guidance: float = 1.0
     interval: tuple[float, float] | None = Field(None, description="sigmas between which guidance acts")
     clip: bool = Field(True, description="keep D(x) within the pictures' range")
+
+    @field_validator("interval")
+    @classmethod
+    def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] < value[1]:
+            raise ValueError("an interval is two sigmas, the lower first")
+        return value
 
 
 class Judge(Section):
@@ -155,7 +168,7 @@ class Recipe(Section):
 
     def dump(self) -> str:
         """The recipe as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml12.write(self.model_dump(mode="json"))
 
 
 def shipped() -> dict[str, Path]:
@@ -177,7 +190,7 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             raise UserError(f"no recipe, file or folder named {name}; {hint}")
         path = shipped()[str(name)]
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml12.read(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
@@ -211,12 +224,9 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UserError(f"{text}: an override is KEY=VALUE, as in train.batch=64")
     try:
-        parsed = yaml.safe_load(value)
+        return key.strip(), yaml12.read(value)
     except yaml.YAMLError as error:
         raise UserError(f"{text}: the value is not readable as YAML") from error
-    if isinstance(parsed, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", parsed):
-        parsed = float(parsed)  # YAML 1.1 reads 1e-4 as text
-    return key.strip(), parsed
 
 
 def _explain(error: ValidationError) -> str:

@@ -31,9 +31,9 @@ def sample(
     import time
 
     from sfumato.files import aside
-    from sfumato.model import load
     from sfumato.show import film as films
     from sfumato.show.grid import as_array, enlarge, grid
+    from sfumato.zoo import load
 
     if label and prompt:
         raise UserError("give --label or --prompt, not both")

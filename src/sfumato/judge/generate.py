@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import aside
+from sfumato.files import aside, save_tensors
 from sfumato.judge.distance import Moments, frechet, frechet_interval, kid, precision_recall
 from sfumato.judge.features import Features, distance_name
 from sfumato.judge.memorisation import Memorisation, memorisation
@@ -126,12 +128,8 @@ def judge_generated(
             return known
         array = run(what, _chosen(pictures, rows))
         if path is not None:
-            with (
-                contextlib.suppress(OSError, UserError),
-                aside(path) as temporary,
-                temporary.open("wb") as file,
-            ):
-                np.save(file, array, allow_pickle=False)
+            with contextlib.suppress(OSError, UserError), aside(path) as temporary:
+                save_tensors(temporary, {"features": torch.from_numpy(array)})
         return array
 
     fake = run("samples", samples)
@@ -185,13 +183,13 @@ def _cached(digest: str | None, what: str, features: Features, rows: np.ndarray)
     if digest is None or features.digest is None:
         return None
     key = hashlib.sha256("|".join((digest, what, features.name, features.digest)).encode() + rows.tobytes()).hexdigest()
-    return cache_folder() / "features" / f"{key[:32]}.npy"
+    return cache_folder() / "features" / f"{key[:32]}.safetensors"
 
 
 def _read(path: Path, n: int, dim: int) -> np.ndarray | None:
     """What was kept, if it is whole."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        array = np.load(path, allow_pickle=False)
+    with contextlib.suppress(OSError, KeyError, SafetensorError):
+        array = load_file(path)["features"].numpy()
         if array.shape == (n, dim) and array.dtype == np.float32:
             return array
     return None

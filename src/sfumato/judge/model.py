@@ -15,8 +15,9 @@ from sfumato.diffusion.samplers import evaluations
 from sfumato.errors import UserError
 from sfumato.judge.features import Features, clip_similarity, open_features
 from sfumato.judge.generate import GenerateVerdict, judge_generated
-from sfumato.model import Model, load
+from sfumato.model import Model
 from sfumato.pictures.store import Pictures, Store, open_store
+from sfumato.zoo import load
 
 Progress = Callable[[str, int, int], None]
 

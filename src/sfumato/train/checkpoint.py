@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
-from sfumato.files import disk_trouble, sha256, sync
+from sfumato.files import disk_trouble, save_tensors, sha256, sync
 
 MANIFEST = "manifest.json"
 DIGITS = 9
@@ -61,7 +61,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         for name, group in tensors.items():
-            save_file({k: t.detach().contiguous() for k, t in group.items()}, temporary / f"{name}.safetensors")
+            save_tensors(temporary / f"{name}.safetensors", {k: t.detach() for k, t in group.items()})
         (temporary / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
         files = {}
         for file in sorted(temporary.iterdir()):

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from sfumato import recipe as recipes
+from sfumato import yaml12
 from sfumato.errors import UserError
 from sfumato.files import aside, disk_trouble, write_json, write_text
 from sfumato.recipe import Recipe
@@ -79,7 +80,7 @@ class RunFolder:
         file = self.path / "recipe.yaml"
         if file.is_file():
             try:
-                old = yaml.safe_load(file.read_text(encoding="utf-8"))
+                old = yaml12.read(file.read_text(encoding="utf-8"))
             except (OSError, ValueError, yaml.YAMLError) as error:
                 raise UserError(f"{file} is not readable: mend it or choose another --out") from error
             difference = _difference(old, recipe.model_dump(mode="json"))

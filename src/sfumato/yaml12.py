@@ -1,0 +1,39 @@
+"""YAML with the plain values of version 1.2: `no` is a word, `1e6` a number. PyYAML alone speaks 1.1."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+BOOL, FLOAT, DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "timestamp"))
+NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+TRUTH = re.compile("true|True|TRUE|false|False|FALSE")
+
+
+class _Reader(yaml.SafeLoader):
+    pass
+
+
+class _Writer(yaml.SafeDumper):
+    pass
+
+
+for _kind in (_Reader, _Writer):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, known) for tag, known in pairs if tag not in (BOOL, FLOAT, DATE)]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for _tag, _pattern, _first in ((BOOL, TRUTH, "tTfF"), (FLOAT, NUMBER, "-+.0123456789")):
+        _kind.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern.pattern})$"), list(_first))
+
+
+def read(text: str) -> Any:
+    """A document as plain Python values. Raises yaml.YAMLError."""
+    return yaml.load(text, _Reader)  # noqa: S506 (a SafeLoader)
+
+
+def write(value: Any) -> str:
+    """Plain values as a document that `read` gives back."""
+    return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True)
