@@ -241,15 +241,15 @@ def sample_ours(
     return torch.cat(done)
 
 
-def ways(steps: int, bf16: bool) -> dict[str, Callable[[nn.Module, int, int], Tensor]]:
-    """The ways to draw from a peer with `steps` evaluations: f(net, n, seed)."""
+def ways(steps: int) -> dict[str, Callable[[nn.Module, int, int], Tensor]]:
+    """The ways to draw from a peer with `steps` evaluations, in bf16 as ours: f(net, n, seed)."""
     trained = linear(TIMESTEPS)
     ends = trained.at(torch.tensor([0, TIMESTEPS - 1])).ratio
     karras = LogNormal(sigma_min=float(ends[0]), sigma_max=float(ends[1]))
     return {
-        "diffusers": lambda net, n, seed: sample_diffusers(net, n, steps, seed, bf16),
-        "ours": lambda net, n, seed: sample_ours(net, n, trained.path(steps), seed, bf16),
-        "ours, EDM levels": lambda net, n, seed: sample_ours(net, n, karras.path(steps), seed, bf16),
+        "diffusers": lambda net, n, seed: sample_diffusers(net, n, steps, seed, bf16=True),
+        "ours": lambda net, n, seed: sample_ours(net, n, trained.path(steps), seed, bf16=True),
+        "ours, EDM levels": lambda net, n, seed: sample_ours(net, n, karras.path(steps), seed, bf16=True),
     }
 
 
