@@ -15,7 +15,7 @@ from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import SAMPLERS, Step
 from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear
 from sfumato.errors import UserError
-from sfumato.nets import unet
+from sfumato.nets import plain, unet
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Net, Noise, Recipe
 from sfumato.show.film import frame
@@ -39,19 +39,26 @@ def schedule_of(noise: Noise) -> Schedule:
 
 def concrete(net: Net) -> Net:
     """The same net with what its preset stands for written out, so that it outlives a change of the presets."""
-    preset = unet.PRESETS[net.preset]
+    preset: unet.UNetConfig | plain.PlainConfig = unet.PRESETS[net.preset]
+    if net.kind == "plain":
+        preset = plain.PlainConfig()
     return net.model_copy(
         update={
             "channels": net.channels or list(preset.channels),
             "blocks": net.blocks or preset.blocks,
-            "attention": net.attention or list(preset.attention),
+            "attention": net.attention or (list(preset.attention) if isinstance(preset, unet.UNetConfig) else None),
             "stem": net.stem or preset.stem,
         }
     )
 
 
-def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
-    """The U-Net a recipe names, for pictures of `shape` (C, H, W). Raises UserError if the sides do not divide."""
+def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet | plain.PlainUNet:
+    """The network a recipe names, for pictures of `shape` (C, H, W). Raises UserError if the sides do not divide."""
+    words = vocabulary.size if vocabulary.kind != "none" else 0
+    if net.kind == "plain":
+        chosen = concrete(net)
+        channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
+        return plain.PlainUNet(plain.PlainConfig(channels, blocks, stem, shape[0], words, net.gauge))
     try:
         made = unet.build(
             net.preset,
@@ -61,7 +68,7 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
             stem=net.stem,
             dropout=net.dropout,
             colours=shape[0],
-            vocabulary=vocabulary.size if vocabulary.kind != "none" else 0,
+            vocabulary=words,
             length=vocabulary.length,
         )
     except ValueError as error:
@@ -106,12 +113,13 @@ class Model:
     def denoiser(self) -> Denoiser:
         """D(x, level, cond) -> x0 with x in [-1, 1] scale, float32 (or the network's own float64)."""
         noise = self.recipe.noise
-        return Preconditioned(self._network, noise.prediction, noise.sigma_data)
+        return Preconditioned(self.network, noise.prediction, noise.sigma_data)
 
-    def _network(self, x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+    def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
+        """The network in the model's precision."""
         low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         with torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None):
-            return self.net(x, c, cond)
+            return self.net(x, c, cond, *more)
 
     def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
         """Labels or captions as tokens (n, L), repeated to n; None tells nothing.

@@ -40,8 +40,12 @@ class Data(Section):
     grey: bool | None = Field(None, description="one channel; left out: if every picture is grey")
     labels: list[str] | None = Field(None, description="use only these labels")
     condition: Literal["none", "class", "words"] = Field("none", description="what the model is told")
-    crop: Literal["center", "tiles"] = Field(
-        "center", description="center: one square a picture; tiles: as many overlapping squares as fit"
+    crop: Literal["center", "tiles", "pieces"] = Field(
+        "center",
+        description="center: one square a picture; tiles: several, overlapping; pieces: as many as cover it, unscaled",
+    )
+    split: Literal["source", "random"] = Field(
+        "source", description="source: its own test split is held out, if it has one; random: a share of all pictures"
     )
     flip: bool = Field(True, description="mirror half the pictures left to right")
     held_out: float = Field(0.05, gt=0, lt=0.5, description="share kept out of training if there is no test split")
@@ -57,8 +61,12 @@ class Data(Section):
 
 
 class Net(Section):
-    """The U-Net. A preset sets what is left out."""
+    """The network. A preset, or the kind, sets what is left out."""
 
+    kind: Literal["unet", "plain"] = Field(
+        "unet", description="plain: convolutions alone, for denoising pictures of any size"
+    )
+    gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")
     preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")
     channels: list[int] | None = Field(None, description="channels of each level, top first")
     blocks: int | None = Field(None, ge=1, description="residual blocks a level")
@@ -79,6 +87,9 @@ class Noise(Section):
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(80.0, gt=0)
     sigma_data: float = Field(0.5, gt=0, description="standard deviation of the pictures in [-1, 1]")
+    clipped: float = Field(
+        0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as files are (task denoise)"
+    )
 
     @model_validator(mode="after")
     def _finite(self) -> Noise:
@@ -157,7 +168,7 @@ class Recipe(Section):
     """A run, whole."""
 
     name: str = ""
-    task: Literal["generate", "features"] = Field("generate", description="what is learned")
+    task: Literal["generate", "denoise", "features"] = Field("generate", description="what is learned")
     about: str = Field("", description="one line for a reader")
     data: Data = Data()
     net: Net = Net()

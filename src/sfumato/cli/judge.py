@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sfumato.cli.console import JSON, answer, say, stages
 from sfumato.errors import UserError
+
+if TYPE_CHECKING:
+    from sfumato.model import Model
 
 N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
 DATA = typer.Option(None, "--data", help="Judge against another source than the model's own.")
@@ -21,13 +24,19 @@ SEED = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k.")
 
 def judge(
     model: str = typer.Argument(..., help="A run folder, a checkpoint of it, or the name of a shipped model."),
-    task: str = typer.Option("generate", "--task", help="generate."),
+    task: str = typer.Option(None, "--task", help="generate or denoise [default: what the model was trained for]."),
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
+    sigma: float = typer.Option(0.2, "--sigma", help="denoise: the noise added, on pictures in [0, 1]."),
+    clip: bool = typer.Option(True, "--clip/--no-clip", help="denoise: cut noisy pictures to their range, as files."),
+    blind: bool = typer.Option(False, "--blind", help="denoise: do not tell the model the noise level."),
+    correct: bool = typer.Option(
+        True, "--correct/--no-correct", help="denoise: let a model that knows pure noise alone make up for clipping."
+    ),
     seed: int = SEED,
     out: Path = typer.Option(
         None,
@@ -36,23 +45,48 @@ def judge(
     ),
     json: bool = JSON,
 ) -> None:
-    """Draw pictures from a model and say how good they are, with an interval, a floor, and a check for copies."""
+    """Say how good a model is: of pictures it draws, or of noisy pictures it cleans; with intervals and floors."""
     from sfumato.judge import model as judging
     from sfumato.judge.report import write
+    from sfumato.zoo import load
 
-    if task != "generate":
-        raise UserError(f"--task {task}: this model is judged as generate")
+    loaded = load(model)
+    task = task or loaded.recipe.task
+    if task not in ("generate", "denoise"):
+        raise UserError(f"--task {task}: a model is judged as generate or denoise")
+    if task == "denoise":
+        _denoise(
+            model, loaded, out, json, n=n, data=data, sigma=sigma, clip=clip, blind=blind, correct=correct, seed=seed
+        )
+        return
     with stages() as tell:
         found = judging.judge(
-            model, n=n, data=data, features=features, seed=seed, progress=tell,
+            loaded, n=n, data=data, features=features, seed=seed, progress=tell,
             steps=steps, sampler=sampler, guidance=guidance,
         )  # fmt: skip
-    folder = out or (Path(model) if (Path(model) / "recipe.yaml").is_file() else Path(f"judge-{found.model.name}"))
-    page = write(found, folder)
+    page = write(found, out or _home(model, loaded))
     say(found.verdict.words())
     say(str(page))
     if json:
         answer({**found.to_json(), "report": str(page)})
+
+
+def _denoise(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
+    from sfumato.judge.denoise import judge_denoised
+    from sfumato.judge.report import write_denoised
+
+    with stages() as tell:
+        verdict = judge_denoised(model, progress=tell, **options)
+    page = write_denoised(model, verdict, out or _home(name, model))
+    say(verdict.words())
+    say(str(page))
+    if json:
+        answer({"model": model.name, **verdict.to_json(), "report": str(page)})
+
+
+def _home(name: str, model: Model) -> Path:
+    """Where a report lies if nothing else is said: in the run folder, or one of its own."""
+    return Path(name) if (Path(name) / "recipe.yaml").is_file() else Path(f"judge-{model.name}")
 
 
 def compare(

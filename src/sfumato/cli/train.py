@@ -64,9 +64,10 @@ def describe(job: Job) -> None:
     c, h, w = job.store.shape
     parameters = sum(p.numel() for p in job.task.net.parameters())
     mixed = job.accelerator.mixed_precision
+    net = r.net.preset if r.net.kind == "unet" else r.net.kind
     say(f"{len(job.store.train):,} pictures to learn from, {len(job.store.held_out):,} held out, {w} x {h} x {c}")
     say(
-        f"{parameters / 1e6:.1f} M parameters ({r.net.preset}), batch {r.train.batch}, {r.train.images:,} images on "
+        f"{parameters / 1e6:.1f} M parameters ({net}), batch {r.train.batch}, {r.train.images:,} images on "
         f"{job.accelerator.device} ({'fp32' if mixed == 'no' else mixed}): "
         f"about {duration(took.seconds)} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
     )

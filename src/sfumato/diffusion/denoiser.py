@@ -17,7 +17,8 @@ class Denoiser(Protocol):
         """The expected clean picture.
 
         x: (N, C, H, W), a picture in [-1, 1] scaled by alpha plus noise of standard deviation sigma;
-        level: one level, or one a picture; cond: (N, ...) what the model is told, or None for nothing.
+        level: one level, one a picture, or a map (N, 1, H, W); cond: (N, ...) what the model is told, or None for
+        nothing.
         Returns (N, C, H, W) in the scale of clean pictures.
         """
 
@@ -74,8 +75,9 @@ Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class Preconditioned:
     """A network F seen as a denoiser.
 
-    `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), and the condition; what its
-    output means is `prediction`, a key of PREDICTIONS. `sigma_data` is the standard deviation of clean pictures.
+    `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), or (N, 1, H, W) if the level
+    is a map, and the condition; what its output means is `prediction`, a key of PREDICTIONS. `sigma_data` is the
+    standard deviation of clean pictures.
     """
 
     def __init__(self, network: Network, prediction: str, sigma_data: float = 0.5) -> None:
@@ -86,7 +88,8 @@ class Preconditioned:
     def raw(self, x: Tensor, level: Level, cond: Tensor | None = None) -> tuple[Tensor, Coefficients]:
         """The network's own output F, in the dtype of x, and the coefficients that stand around it."""
         c = self.coefficients(level, self.sigma_data)
-        noise = (level.log_ratio / 4).to(x.dtype).to(x.device, non_blocking=True).expand(len(x))
+        noise = (level.log_ratio / 4).to(x.dtype).to(x.device, non_blocking=True)
+        noise = noise.expand(len(x), *noise.shape[1:])
         return self.network(fit(c.inp, x) * x, noise, cond).to(x.dtype), c
 
     def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:

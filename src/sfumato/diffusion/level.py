@@ -12,10 +12,11 @@ from torch import Tensor
 class Level:
     """How much picture and how much noise: `x = alpha * x0 + sigma * n`.
 
-    `alpha` and `sigma` are float64 tensors of one shape: () for one level, (N,) for one a picture, (K,) for a
-    path of levels. Variance-preserving levels have alpha^2 + sigma^2 = 1, flow matching alpha + sigma = 1, and
-    EDM alpha = 1; `alpha = 0` is pure noise. Every scale is the same thing to a denoiser, since D depends on the
-    ratio sigma / alpha alone once x is rescaled. Levels stay on the CPU; `fit` brings a coefficient to a picture.
+    `alpha` and `sigma` are float64 tensors of one shape: () for one level, (N,) for one a picture, (K,) for a path of
+    levels, (N, 1, H, W) for a map over each picture. Variance-preserving levels have alpha^2 + sigma^2 = 1, flow
+    matching alpha + sigma = 1, and EDM alpha = 1; `alpha = 0` is pure noise. Every scale is the same thing to a
+    denoiser, since D depends on the ratio sigma / alpha alone once x is rescaled. Levels stay on the CPU; `fit` brings
+    a coefficient to a picture.
     """
 
     alpha: Tensor
@@ -56,6 +57,6 @@ class Level:
 
 
 def fit(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A float64 coefficient of shape () or (N,), cast to x's dtype and shaped to multiply x (N, ...)."""
+    """A float64 coefficient of shape (), (N,) or (N, 1, ...), cast to x's dtype and shaped to multiply x (N, ...)."""
     c = coefficient.to(x.dtype).to(x.device, non_blocking=True)
-    return c if c.ndim == 0 else c.reshape(-1, *[1] * (x.ndim - 1))
+    return c if c.ndim in (0, x.ndim) else c.reshape(-1, *[1] * (x.ndim - 1))

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from sfumato.files import write_json
+from sfumato.judge.denoise import DenoiseVerdict
 from sfumato.judge.features import distance_name
 from sfumato.judge.model import Judged
-from sfumato.show.grid import grid, side_by_side
+from sfumato.model import Model
+from sfumato.show.grid import grid, side_by_side, to_uint8
 from sfumato.show.plot import curves, lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
 from sfumato.train.run import RunFolder
@@ -42,6 +44,38 @@ def page(found: Judged, folder: Path | None = None) -> Page:
         f"set against {v.reference_n:,} pictures the model learned from and {len(found.store.held_out):,} it never saw."
     )
     return Page(f"{found.model.name}: how good is it?", lead, v.words(), TONES[v.memorised.level], sections)
+
+
+def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
+    """Write report.html and report.json of a denoiser into a folder; the page's path."""
+    write_json(folder / "report.json", {"model": model.name, **verdict.to_json()})
+    v = verdict
+    columns = {name: to_uint8(x[:12]) for name, x in v.pictures.items()}
+    pictures = [
+        Picture(side_by_side(columns), "noisy, denoised and true pictures", "The first held-out pictures.", True)
+    ]
+    rows: list[list[str | int | float]] = [
+        ["PSNR, mean of pictures (dB)", v.noisy.per_image.value, v.denoised.per_image.value],
+        ["PSNR of the mean error (dB)", v.noisy.of_mean, v.denoised.of_mean],
+        ["SSIM, uniform window of 7", v.noisy.uniform7.value, v.denoised.uniform7.value],
+        ["SSIM, Gaussian window of 11", v.noisy.gauss11.value, v.denoised.gauss11.value],
+    ]
+    facts = [
+        Fact(f"{v.denoised.per_image.value:.2f} dB", "PSNR", f"noisy {v.noisy.per_image.value:.2f} dB"),
+        Fact(f"{v.denoised.uniform7.value:.3f}", "SSIM", f"noisy {v.noisy.uniform7.value:.3f}"),
+        Fact(f"{v.ms_per_picture:.1f} ms", "a picture", f"on {model.device}, {model.precision}"),
+    ]
+    sections = [
+        Section("Noisy, denoised, true", pictures=pictures),
+        Section("Figures", facts=facts, tables=[Table(["", "noisy", "denoised"], rows)]),
+    ]
+    if events := RunFolder(folder).events():
+        sections.append(curves_section(events))
+    flags = f" --sigma {v.sigma:g}" + ("" if v.clip else " --no-clip") + (" --blind" if v.blind else "")
+    sections.append(Section("How to repeat this", code=[f"sfumato judge {model.name} --task denoise -n {v.n}{flags}"]))
+    lead = f"{v.n:,} held-out pictures with noise of sigma {v.sigma:g} on the scale where white is 1."
+    made = Page(f"{model.name}: how well does it clean?", lead, v.words(), "unclear", sections)
+    return write_page(folder / "report.html", made)
 
 
 def samples_section(found: Judged) -> Section:

@@ -14,7 +14,7 @@ import numpy as np
 from sfumato.errors import UserError
 from sfumato.files import sync
 from sfumato.pictures import choose
-from sfumato.pictures.crop import channels, fit, tiles
+from sfumato.pictures.crop import CROPS, channels
 from sfumato.pictures.decode import Header, PictureError
 from sfumato.pictures.pool import ordered
 from sfumato.pictures.source import Item, Progress, Source, sides
@@ -89,7 +89,7 @@ def _write(
             picture = items[index].read()
             if sides(data) is None and picture.shape[:2] != size:
                 raise PictureError(f"is {picture.shape[1]} x {picture.shape[0]}, not what its header claims")
-            cut = tiles(picture, size) if data.crop == "tiles" else fit(picture, size)[None]
+            cut = CROPS[data.crop](picture, size)
             return channels(cut, count)
         except PictureError as error:
             return error

@@ -30,6 +30,8 @@ def chosen_items(source: Source, data: Data) -> dict[str, list[Item]]:
         split: [item for item in source.items(split) if data.labels is None or item.label in data.labels]
         for split in source.splits
     }
+    if data.split == "random":
+        chosen = {"train": [item for part in chosen.values() for item in part]}
     if not any(chosen.values()):
         why = "".join(f"; refused {name}: {reason}" for name, reason in list(source.refused.items())[:1])
         raise UserError(f"{source.name} holds no pictures ({', '.join(EXTENSIONS)}){why}")
@@ -116,7 +118,7 @@ def final_report(
 ) -> Report:
     """The report of a store of `rows` pictures; `heads` carry the errors of decoding too."""
     result, shape = report(source.name, chosen, heads), f"{size[1]}x{size[0]}"
-    if data.crop == "tiles":
+    if data.crop != "center":
         result.notes.append(f"cut into {rows:,} tiles of {shape}")
     small = sum(isinstance(head, Header) and (head.height < size[0] or head.width < size[1]) for head in heads)
     if small:

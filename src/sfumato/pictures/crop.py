@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -45,9 +46,31 @@ def tiles(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack(pieces)
 
 
-def _starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin along a side."""
-    gaps = math.ceil((length - tile) / (tile // 2))
+def pieces(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As few pieces as cover a picture at its own scale, where noise and grain are what they are.
+
+    Shapes and errors as for `tiles`; a picture smaller than a piece is scaled up.
+    """
+    height, width = picture.shape[:2]
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise PictureError(f"{width} x {height}: one side is more than {MAX_ASPECT} times the other")
+    scale = max(1.0, size[0] / height, size[1] / width)
+    tall, wide = max(size[0], round(height * scale)), max(size[1], round(width * scale))
+    whole = _resize(picture, (tall, wide), (0, 0, width, height))
+    corners = [(y, x) for y in _starts(tall, size[0], size[0]) for x in _starts(wide, size[1], size[1])]
+    return np.stack([whole[y : y + size[0], x : x + size[1]] for y, x in corners])
+
+
+CROPS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
+    "center": lambda picture, size: fit(picture, size)[None],
+    "tiles": tiles,
+    "pieces": pieces,
+}
+
+
+def _starts(length: int, tile: int, gap: int | None = None) -> list[int]:
+    """Where tiles begin along a side, at most `gap` (half a tile) apart."""
+    gaps = math.ceil((length - tile) / (gap or tile // 2))
     return [0] if gaps == 0 else [round(i * (length - tile) / gaps) for i in range(gaps + 1)]
 
 

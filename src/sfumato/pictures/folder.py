@@ -173,9 +173,9 @@ class FolderSource:
         return items
 
     def _item(self, found: Found, facts: list) -> Item:
-        size = sides(self._data)
+        size, crop = sides(self._data), self._data.crop
         # twice the pixels the crop will keep, so that a JPEG decoded small loses nothing that shows
-        shorter = None if size is None else max(size) * (4 if self._data.crop == "tiles" else 2)
+        shorter = None if size is None or crop == "pieces" else max(size) * (4 if crop == "tiles" else 2)
         limit = int(self._data.max_megapixels * 1e6)
         return Item(
             key=found.key,

@@ -120,8 +120,9 @@ def _open(data: Data, progress: Progress | None) -> Store:
 
 
 def _address(fingerprint: str, data: Data) -> str:
-    fields = data.model_dump(mode="json", exclude={"source", "condition", "flip"})
-    fields["labels"] = sorted(set(data.labels)) if data.labels is not None else None
+    fields = data.model_dump(mode="json", exclude={"source", "condition", "flip"}, exclude_defaults=True)
+    if data.labels is not None:
+        fields["labels"] = sorted(set(data.labels))
     content = {"format": FORMAT, "pictures": fingerprint, "data": fields}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -64,7 +64,7 @@ class Generate:
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        network = self._model(net)._network
+        network = self._model(net).network
         parts = [
             {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
         ]

@@ -11,12 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 from PIL import Image
 
 from sfumato import recipe as recipes
-from sfumato import yaml12
 from sfumato.errors import UserError
 from sfumato.files import aside, disk_trouble, write_json, write_text
 from sfumato.recipe import Recipe
@@ -80,10 +78,10 @@ class RunFolder:
         file = self.path / "recipe.yaml"
         if file.is_file():
             try:
-                old = yaml12.read(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError, yaml.YAMLError) as error:
-                raise UserError(f"{file} is not readable: mend it or choose another --out") from error
-            difference = _difference(old, recipe.model_dump(mode="json"))
+                old = self.recipe()
+            except UserError as error:
+                raise UserError(f"{error}: mend it or choose another --out") from error
+            difference = _difference(old.model_dump(mode="json"), recipe.model_dump(mode="json"))
             if difference:
                 raise UserError(f"{self.path} holds a run of another recipe ({difference}): choose another --out")
         elif any(self.path.glob("checkpoints/*")):

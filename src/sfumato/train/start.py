@@ -65,7 +65,7 @@ def prepare(
     if photos:
         recipe = _planned(recipe, overrides, device, progress)
     store = open_store(recipe.data, progress)
-    net = concrete(recipe.net) if recipe.task == "generate" else recipe.net
+    net = recipe.net if recipe.task == "features" else concrete(recipe.net)
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
     took = broadcast_object_list([plan.fastest(task, recipe, accelerator, folder.threads())])[
@@ -95,12 +95,13 @@ def run(job: Job, listener: Listener | None = None) -> RunFolder:
 
 def task_of(recipe: Recipe, store: Store, accelerator: Accelerator) -> Task:
     """The task a recipe names."""
+    from sfumato.train.denoise import Denoise
     from sfumato.train.features import LearnFeatures
     from sfumato.train.generate import Generate
 
-    kind: type[Generate] | type[LearnFeatures] = Generate if recipe.task == "generate" else LearnFeatures
+    kinds: dict[str, Callable[..., Task]] = {"generate": Generate, "denoise": Denoise, "features": LearnFeatures}
     precision = precision_of(recipe.train, accelerator.device.type)
-    return kind(recipe, store, accelerator.device, precision)
+    return kinds[recipe.task](recipe, store, accelerator.device, precision)
 
 
 def is_photos(path: Path) -> bool:

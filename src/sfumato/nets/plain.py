@@ -1,0 +1,131 @@
+"""A U-Net of plain convolutions for photos of any size: what it says of a pixel depends on a known distance alone.
+
+No normalisation, no attention, no pooling over the whole picture, so that tiles make the same picture as the whole; and
+no layer at full resolution (Zhang et al. 2018, FFDNet: pixels to depth, and the level as one more channel). The level
+may be a map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class PlainConfig:
+    """channels: of each level, top first; blocks: of two convolutions a level, down and up; stem: space-to-depth
+    factor; colours: of a picture; vocabulary: words of the condition and nothing, or 0 for none; gauge: whether it
+    reads the level too.
+    """
+
+    channels: tuple[int, ...] = (48, 96, 160)
+    blocks: int = 2
+    stem: int = 2
+    colours: int = 3
+    vocabulary: int = 0
+    gauge: bool = False
+
+    @property
+    def multiple(self) -> int:
+        """A picture's sides must be multiples of this."""
+        return self.stem * 2 ** (len(self.channels) - 1)
+
+    @property
+    def reach(self) -> int:
+        """No pixel further away than this, in pixels, changes what is said of a pixel."""
+        convolutions = [4 * self.blocks] * len(self.channels)
+        convolutions[0] += 2  # the first and the last layer
+        return self.multiple + sum(count * self.stem * 2**level for level, count in enumerate(convolutions))
+
+
+class PlainUNet(nn.Module):
+    """F(x, c, cond): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, cond (N, 1) tokens or None for nothing."""
+
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.channels
+        inner = config.colours * config.stem**2
+        told = max(0, config.vocabulary - 1)
+        self.enter = nn.Conv2d(inner + 1 + told, widths[0], 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(widths):
+            if level:
+                self.shrink.append(nn.Conv2d(widths[level - 1], width, 2, stride=2))
+                self.grow.append(nn.Conv2d(width, 4 * widths[level - 1], 1))
+            self.down.append(nn.Sequential(*(Block(width) for _ in range(config.blocks))))
+            self.up.append(nn.Sequential(*(Block(width) for _ in range(config.blocks))))
+        self.leave = nn.Conv2d(widths[0], inner, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+        self.gauge = NoiseGauge(config.colours) if config.gauge else None
+
+    def forward(
+        self, x: Tensor, c: Tensor, cond: Tensor | None = None, noisy: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also what the gauge reads of them.
+
+        Raises ValueError if a side is not a multiple of `config.multiple`.
+        """
+        height, width = x.shape[-2:]
+        if height % self.config.multiple or width % self.config.multiple:
+            raise ValueError(f"{height} x {width} is not a multiple of {self.config.multiple}")
+        h = self.enter(self._input(x, c, cond).contiguous(memory_format=torch.channels_last))
+        skips = []
+        for level, blocks in enumerate(self.down):
+            if level:
+                skips.append(h)
+                h = self.shrink[level - 1](h)
+            h = blocks(h)
+        for level in reversed(range(len(self.up))):
+            h = self.up[level](h)
+            if level:
+                h = F.pixel_shuffle(self.grow[level - 1](h), 2) + skips.pop()
+        out = F.pixel_shuffle(self.leave(h), self.config.stem)
+        if noisy is None or self.gauge is None:
+            return out
+        return out, self.gauge(noisy)
+
+    def _input(self, x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+        stem = self.config.stem
+        rows = [F.pixel_unshuffle(x, stem)]
+        shape = (len(x), 1, x.shape[2] // stem, x.shape[3] // stem)
+        rows.append(F.avg_pool2d(c, stem) if c.ndim == 4 else c.view(-1, 1, 1, 1).expand(shape))
+        for word in range(1, self.config.vocabulary):
+            told = torch.zeros(len(x), device=x.device) if cond is None else cond[:, 0] == word
+            rows.append(told.to(x.dtype).view(-1, 1, 1, 1).expand(shape))
+        return torch.cat(rows, 1)
+
+
+class Block(nn.Module):
+    """x + conv(relu(conv(x)))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(x), inplace=True))
+
+
+class NoiseGauge(nn.Module):
+    """ln sigma of the noise on a picture, read from the picture: (N, C, H, W) in [-1, 1] scale -> (N,)."""
+
+    def __init__(self, colours: int = 3, width: int = 48) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(4 * colours, width, 3, padding=1)
+        self.middle = nn.Conv2d(width, width, 3, padding=1)
+        self.narrow = nn.Conv2d(width, 2 * width, 2, stride=2)
+        self.leave = nn.Linear(4 * width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.middle(F.relu(self.enter(F.pixel_unshuffle(x, 2)))))
+        h = F.relu(self.narrow(h))
+        return self.leave(torch.cat([h.mean((2, 3)), h.std((2, 3))], 1))[:, 0]

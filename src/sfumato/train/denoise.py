@@ -1,0 +1,152 @@
+"""The task `denoise`: a denoiser for the levels of noisy pictures, which may have been clipped as files are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sfumato.denoise.saturation import CLIPPED, PURE, VOCABULARY, clipped_noise
+from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.level import Level
+from sfumato.diffusion.loss import denoising_loss
+from sfumato.model import Model, net_of, schedule_of
+from sfumato.pictures.feed import Feed
+from sfumato.pictures.store import Store
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe import Recipe
+from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.train.generate import BANDS, HELD_OUT, normal
+from sfumato.train.task import Band, Batch, HeldOut
+
+PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
+PATCH = 64
+GAUGE_WEIGHT = 0.1
+
+
+class Denoise:
+    """Teach D(x, level, cond) to clean the pictures of a store; cond tells pure noise from clipped, or nothing."""
+
+    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+        self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
+        self.patch = min(PATCH, *store.shape[1:]) if recipe.data.crop == "pieces" else 0
+        side = (self.patch, self.patch) if self.patch else store.shape[1:]
+        self.shape = (store.shape[0], *side)
+        self.told = 0 < recipe.noise.clipped < 1
+        self.vocabulary = VOCABULARY if self.told else Vocabulary.build("none")
+        untold = Vocabulary.build("none")
+        self.feed = Feed(store.train, untold, False, recipe.train.seed, device)
+        torch.manual_seed(recipe.train.seed)
+        self.net: nn.Module = net_of(recipe.net, self.shape, self.vocabulary)
+        self.schedule = schedule_of(recipe.noise)
+        fixed = torch.Generator().manual_seed(0)
+        count = min(HELD_OUT, len(store.held_out))
+        x0, _ = Feed(store.held_out, untold, False, 0, device).draw(0, count, fixed)
+        x0 = patches(x0, self.patch, fixed) if self.patch else x0
+        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        clip = torch.arange(count) % 16 < 16 * recipe.noise.clipped
+        self.fixed: Batch = {"x0": x0, "u": u, "noise": normal(x0, fixed), "clip": clip.to(device)}
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        """Pictures, cut to PATCH if they are pieces of larger ones, and turned; `clip`: whose noise is clipped."""
+        x0, _ = self.feed.draw(images, batch, generator)
+        x0 = patches(x0, self.patch, generator) if self.patch else x0
+        x0 = turned(x0, generator) if self.recipe.data.flip else x0
+        strata = torch.arange(batch, dtype=torch.float64)
+        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
+        return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        noise = self.recipe.noise
+        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        level = self.schedule.draw(part["u"])
+        x0 = part["x0"].to(dtype)
+        n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
+        cond = (1 + part["clip"].long())[:, None] if self.told else None
+        read: list[Tensor] = []
+
+        def network(x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+            if not self.recipe.net.gauge:
+                return net(x, c, cond)
+            out, gauged = net(x, c, cond, Level.of(level.ratio).mix(x0, n))
+            read.append(gauged)
+            return out
+
+        loss = denoising_loss(
+            Preconditioned(network, noise.prediction, noise.sigma_data), noise.weighting, x0, n, level, cond
+        )
+        for gauged in read:
+            loss = loss + GAUGE_WEIGHT * (gauged - level.ratio.log().to(gauged)).square()
+        return loss
+
+    @torch.inference_mode()
+    def held_out(self, net: nn.Module) -> HeldOut:
+        network = self._model(net).network
+        rows = [
+            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
+        ]
+        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
+        ratio = self.schedule.draw(self.fixed["u"]).ratio
+        bands = [
+            Band(float(ratio[chunk[0]]), float(ratio[chunk[-1]]), float(losses[chunk].mean()))
+            for chunk in ratio.argsort().tensor_split(BANDS)
+            if len(chunk)
+        ]
+        x0, noisy = self._shown(HELD_OUT)
+        error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
+        return HeldOut(float(losses.mean()), bands, {"psnr": float((10 * (4 / error).log10()).mean())})
+
+    @torch.inference_mode()
+    def preview(self, net: nn.Module) -> Image.Image:
+        """Noisy, denoised and true pictures, at sigma 0.2 on pictures in [0, 1]."""
+        x0, noisy = self._shown(PREVIEW)
+        columns = {"noisy": noisy, "denoised": self._clean(net, noisy), "true": x0}
+        return side_by_side({name: to_uint8(x) for name, x in columns.items()})
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "shape": list(self.shape),
+            "vocabulary": self.vocabulary.to_json(),
+            "data": {"source": self.recipe.data.source, "digest": self.store.digest},
+        }
+
+    def _shown(self, count: int) -> tuple[Tensor, Tensor]:
+        """Held-out pictures with fixed noise, clipped if most of training is."""
+        x0, noise = self.fixed["x0"][:count], self.fixed["noise"][:count]
+        noisy = x0 + SIGMA * noise
+        return x0, noisy.clamp(-1, 1) if self.recipe.noise.clipped >= 0.5 else noisy
+
+    def _clean(self, net: nn.Module, noisy: Tensor) -> Tensor:
+        model = self._model(net)
+        told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
+        level = Level.of(SIGMA)
+        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(64)]).clamp(-1, 1)
+
+    def _model(self, net: nn.Module) -> Model:
+        shape = (self.shape[0], self.shape[1], self.shape[2])
+        return Model(net, self.recipe, self.vocabulary, shape, device=str(self.device), precision=self.precision)
+
+
+def patches(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A random square of each picture, (N, C, H, W) -> (N, C, side, side)."""
+    room = x.shape[2] - side + 1, x.shape[3] - side + 1
+    starts = [torch.randint(0, most, (len(x),), generator=generator).tolist() for most in room]
+    cut = [p[:, top : top + side, left : left + side] for p, top, left in zip(x, *starts, strict=True)]
+    return torch.stack(cut).contiguous(memory_format=torch.channels_last)
+
+
+def turned(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture in one of its eight rotations and reflections; not square: of its four reflections."""
+    which = torch.randint(0, 8, (len(x),), generator=generator)
+    square = x.shape[2] == x.shape[3]
+    out = torch.empty_like(x)
+    for k in range(8):
+        rows = (which == k).nonzero()[:, 0].to(x.device)
+        part = x[rows]
+        part = part.flip(3) if k & 1 else part
+        part = part.flip(2) if k & 2 else part
+        out[rows] = part.transpose(2, 3) if square and k & 4 else part
+    return out
