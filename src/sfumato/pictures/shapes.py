@@ -21,9 +21,10 @@ from sfumato.recipe import Data
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 2  # of the drawing; part of the fingerprint
+VERSION = 3  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 32, 16_000, 1_600
 FINE = 4  # points across a pixel
+PLAY = 0.08  # of the shorter side, from the middle
 # What is read, in RGB distances and shares of overlap
 NAMED = 40.0  # a colour this close to a named one has its name
 NEAR = 55.0  # two colours this close may be one with noise
@@ -141,12 +142,11 @@ def what(split: str, index: int) -> Combination:
 
 
 def draw(split: str, index: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """Picture `index` of a split, uint8 (H, W, 3): size and place are random, the shape visible whole."""
+    """Picture `index` of a split, uint8 (H, W, 3): size and place vary about the middle, the shape visible whole."""
     _, big, down, right = _random(split, index)
     shorter = min(size)
-    radius = (0.24 + 0.16 * big) * shorter
-    rim = radius + max(1.0, shorter / 32)
-    centre = rim + down * (size[0] - 2 * rim), rim + right * (size[1] - 2 * rim)
+    radius = (0.28 + 0.10 * big) * shorter
+    centre = size[0] / 2 + PLAY * shorter * (2 * down - 1), size[1] / 2 + PLAY * shorter * (2 * right - 1)
     return paint(what(split, index), size, centre, radius)
 
 
