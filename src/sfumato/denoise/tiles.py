@@ -1,0 +1,65 @@
+"""Pictures of any size, tile by tile, with the very result that the whole would have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sfumato.diffusion.denoiser import Denoiser
+from sfumato.diffusion.level import Level
+
+TILE = 1024
+
+
+class Tiled:
+    """A denoiser of pictures of any size, made of one that takes sides that are multiples of `multiple`.
+
+    reach: how far in pixels the denoiser looks. Tiles of side `tile` are denoised with that much of the picture around
+    them, so that nothing depends on where they lie; at the picture's own right and bottom edge the last pixels are
+    repeated up to the next multiple. told(done, total) counts tiles.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        reach: int,
+        multiple: int,
+        tile: int = TILE,
+        told: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.denoiser, self.multiple, self.told = denoiser, multiple, told
+        self.tile = math.ceil(max(tile, 1) / multiple) * multiple
+        self.halo = math.ceil(reach / multiple) * multiple
+
+    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+        height, width = x.shape[-2:]
+        out = torch.empty_like(x)
+        places = [(rows, columns) for rows in self._spans(height) for columns in self._spans(width)]
+        for k, ((inner, outer), (inner_, outer_)) in enumerate(places):
+            part = self._padded(x[..., outer, outer_])
+            done = self.denoiser(part, self._level(level, outer, outer_), cond)
+            top, left = inner.start - outer.start, inner_.start - outer_.start
+            tall, wide = inner.stop - inner.start, inner_.stop - inner_.start
+            out[..., inner, inner_] = done[..., top : top + tall, left : left + wide]
+            if self.told is not None:
+                self.told(k + 1, len(places))
+        return out
+
+    def _spans(self, length: int) -> Iterator[tuple[slice, slice]]:
+        """Along a side: what a tile gives, and what it looks at. Tiles start at multiples."""
+        for start in range(0, length, self.tile):
+            stop = min(start + self.tile, length)
+            yield slice(start, stop), slice(max(0, start - self.halo), min(length, stop + self.halo))
+
+    def _padded(self, x: Tensor) -> Tensor:
+        bottom, right = (-side % self.multiple for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+    def _level(self, level: Level, rows: slice, columns: slice) -> Level:
+        if level.sigma.ndim < 4:
+            return level
+        return Level(*(self._padded(t[..., rows, columns]) for t in (level.alpha, level.sigma)))
