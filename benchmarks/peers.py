@@ -164,7 +164,7 @@ class PeerTraining:
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-            self.averages.update(net, (step + 1) * self.batch, self.batch)
+            self.averages.update((step + 1) * self.batch, self.batch)
             losses.append(loss.detach())
             seconds.append(time.perf_counter() - began)
             if time.monotonic() - spoken > 30:

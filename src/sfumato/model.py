@@ -67,6 +67,7 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
             attention=tuple(net.attention) if net.attention else None,
             stem=net.stem,
             dropout=net.dropout,
+            places=net.places,
             colours=shape[0],
             vocabulary=words,
             length=vocabulary.length,

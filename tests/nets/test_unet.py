@@ -250,3 +250,15 @@ def test_dropout_acts_in_training_alone() -> None:
         assert not torch.equal(net(x, c), net(x, c))
         net.eval()
         assert torch.equal(net(x, c), net(x, c))
+
+
+def test_places_are_told_apart_only_where_asked() -> None:
+    """An even picture stays even away from the borders, unless every position knows where it is."""
+    for places in (False, True):
+        torch.manual_seed(0)
+        net = UNet(UNetConfig((8,), 1, (False,), 2, places=places))
+        shaken(net)
+        middle = net(torch.ones(1, 3, 64, 64), torch.zeros(1))[..., 24:40, 24:40]
+        even = middle.unfold(2, 2, 2).unfold(3, 2, 2)
+        spread = float((even - even[:, :, :1, :1]).abs().max())
+        assert spread > 1e-3 if places else spread < 1e-5

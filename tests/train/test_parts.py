@@ -34,7 +34,7 @@ def test_an_average_is_as_wide_as_it_says(width: float) -> None:
     assert float((weight * (t - mean) ** 2).sum().sqrt()) == pytest.approx(width, rel=0.02)
     with torch.no_grad():
         net.weight.fill_(3.0)
-    ema.update(net, 64, 64)
+    ema.update(64, 64)
     assert next(ema.first.parameters()).item() == 3.0
 
 

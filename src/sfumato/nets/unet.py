@@ -22,8 +22,9 @@ class UNetConfig:
     """The shape of a U-Net.
 
     channels: of each level, top first, multiples of 8; each level has half the resolution of the one above;
-    blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth
-    factor; colours: channels of a picture; vocabulary, length: of the condition's tokens (0: unconditional).
+    blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth factor; places: every
+    position is told where it lies in the picture; colours: channels of a picture; vocabulary, length: of the
+    condition's tokens (0: unconditional).
     Raises ValueError if channels and attention do not fit these words.
     """
 
@@ -32,6 +33,7 @@ class UNetConfig:
     attention: tuple[bool, ...] = (False, True)
     stem: int = 1
     dropout: float = 0.0
+    places: bool = False
     colours: int = 3
     vocabulary: int = 0
     length: int = 1
@@ -47,6 +49,8 @@ class UNetConfig:
         """A picture's sides must be multiples of this."""
         return self.stem * 2 ** (len(self.channels) - 1)
 
+
+PLACES = 4  # octaves of waves that tell a place
 
 PRESETS: dict[str, UNetConfig] = {
     "tiny": UNetConfig((32, 64, 96), 1, (False, False, True), stem=2),
@@ -71,6 +75,7 @@ class UNet(nn.Module):
         context = width if config.vocabulary and config.length > 1 else 0
         inner = config.colours * config.stem**2
         self.enter = nn.Conv2d(inner, c0, 3, padding=1)
+        self.places = zeroed(nn.Conv2d(4 * PLACES, c0, 1)) if config.places else None
 
         def block(cin: int, cout: int, level: int) -> Block:
             return Block(cin, cout, width, config.dropout, config.attention[level], context)
@@ -109,6 +114,8 @@ class UNet(nn.Module):
             emb = emb + told
         h = F.pixel_unshuffle(x, self.config.stem) if self.config.stem > 1 else x
         h = self.enter(h.contiguous(memory_format=torch.channels_last))
+        if self.places is not None:
+            h = h + self.places(waves(h.shape[2], h.shape[3], h.device))
         skips = []
         for layer in self.down:
             h = layer(h, emb, tokens)
@@ -216,6 +223,17 @@ class Fourier(nn.Module):
     def forward(self, c: Tensor) -> Tensor:
         angles = c[:, None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], 1) * math.sqrt(2)
+
+
+def waves(height: int, width: int, device: torch.device) -> Tensor:
+    """Sines and cosines of the place of each pixel, of 1/2 to 2^(PLACES - 2) periods a side, (1, 4 PLACES, H, W)."""
+    rows = []
+    for axis, side in enumerate((height, width)):
+        at = (torch.arange(side, device=device) + 0.5) / side * math.pi
+        angles = at * 2 ** torch.arange(PLACES, device=device)[:, None]
+        both = torch.cat([angles.sin(), angles.cos()])
+        rows.append((both[:, :, None] if axis == 0 else both[:, None, :]).expand(2 * PLACES, height, width))
+    return torch.cat(rows)[None]
 
 
 def norm(channels: int) -> nn.GroupNorm:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
+@functools.cache
 def exponent(width: float) -> float:
     """The power gamma whose average has relative width `width` (Karras et al. 2024, eq. 123 and algorithm 2).
 
@@ -28,20 +30,23 @@ class PowerEMA:
 
     def __init__(self, net: nn.Module, widths: list[float]) -> None:
         self.nets = {width: copy.deepcopy(net).requires_grad_(False).eval() for width in widths}
-        self.powers = {width: exponent(width) for width in widths}
+        self._source = _tensors(net)
+        self._targets = {width: _tensors(average) for width, average in self.nets.items()}
 
     @property
     def first(self) -> nn.Module:
         return next(iter(self.nets.values()))
 
     @torch.no_grad()
-    def update(self, net: nn.Module, seen: int, batch: int) -> None:
-        """Move towards `net`, which has now seen `seen` images, the last `batch` of them since the last update."""
-        source = [t for t in net.state_dict().values() if t.is_floating_point()]
-        for width, average in self.nets.items():
-            keep = (1 - batch / seen) ** (self.powers[width] + 1)
-            target = [t for t in average.state_dict().values() if t.is_floating_point()]
-            torch._foreach_lerp_(target, source, 1 - keep)
+    def update(self, seen: int, batch: int) -> None:
+        """Move towards the network, which has seen `seen` images, the last `batch` of them since the last update."""
+        for width, targets in self._targets.items():
+            keep = (1 - batch / seen) ** (exponent(width) + 1)
+            torch._foreach_lerp_(targets, self._source, 1 - keep)
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    return [t for t in net.state_dict().values() if t.is_floating_point()]
 
 
 def label(width: float) -> str:

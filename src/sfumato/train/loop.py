@@ -143,7 +143,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         clock.inside += time.perf_counter() - inside
         self.images += s.batch
-        self.ema.update(self.net, self.images, s.batch)
+        self.ema.update(self.images, s.batch)
         self.watch.see(total, norm, scaled=self.scaler.is_enabled())
 
     def _last_only(self, k: int) -> Any:

@@ -52,7 +52,7 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        ema.update(net, s.batch, s.batch)
+        ema.update(s.batch, s.batch)
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
