@@ -197,6 +197,12 @@ class Model:
             denoise = Guided(denoise, s.guidance, null, interval)
         return Clipped(denoise) if s.clip else denoise
 
+    def denoise(self, picture: Any, sigma: Any = None, **options: Any) -> Any:
+        """Clean a picture, at the noise level it has: see `sfumato.denoise.denoise.denoise`."""
+        from sfumato.denoise.denoise import denoise
+
+        return denoise(self, picture, sigma, **options)
+
     def film(self, n: int = 8, **options: Any) -> tuple[Tensor, Film]:
         """Draw n pictures and keep the way there: options as for `sample`. Gives the pictures and the reverse film."""
         frames: list[Tensor] = []

@@ -1,11 +1,16 @@
-"""One call at the picture's own level: what is told, levels by number, by picture and by map, and what is refused."""
+"""The verb denoise: any kind of picture in and out, levels by number, picture and map, and what is refused."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from sfumato.denoise.clean import clean, gauged, knows_clipping
+from sfumato.denoise.arrays import take
+from sfumato.denoise.denoise import best, denoise, knows_clipping
 from sfumato.denoise.saturation import VOCABULARY
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
@@ -14,7 +19,10 @@ from sfumato.recipe import build
 
 from ..tiny import model_of, shaken
 
-NET = {"kind": "plain", "channels": [8, 8], "blocks": 1, "stem": 2, "gauge": True}
+NET = {"kind": "plain", "channels": [8, 8], "blocks": 1, "stem": 2}
+RNG = np.random.default_rng(0)
+BYTES = RNG.integers(0, 256, (3, 20, 31, 3), dtype=np.uint8)
+FLOATS = torch.from_numpy(BYTES).permute(0, 3, 1, 2).float() / 255
 
 
 def plain(clipped: float = 0.5) -> Model:
@@ -23,42 +31,118 @@ def plain(clipped: float = 0.5) -> Model:
     return Model(shaken(net_of(recipe.net, (3, 8, 8), VOCABULARY)), recipe, VOCABULARY, (3, 8, 8))
 
 
-Y = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+MODEL = plain()
 
 
-def test_it_is_the_denoiser_at_that_level() -> None:
-    model = model_of()
+@pytest.mark.parametrize(
+    "picture",
+    [
+        BYTES, BYTES[0], BYTES[0, :, :, 0], BYTES[..., :1], BYTES[0].astype(np.uint16) * 257, BYTES[0] / 255,
+        (BYTES[0] / 255).astype(np.float32), FLOATS, FLOATS[0], FLOATS[0].half(), FLOATS[:, :1],
+        torch.from_numpy(BYTES).permute(0, 3, 1, 2),
+    ],
+    ids=lambda p: f"{type(p).__name__}-{p.dtype}-{'x'.join(map(str, p.shape))}",
+)  # fmt: skip
+def test_the_same_kind_of_thing_comes_out(picture: Any) -> None:
+    done = denoise(MODEL, picture, 0.1)
+    assert type(done) is type(picture)
+    assert (done.shape, done.dtype) == (picture.shape, picture.dtype)
+    assert not (np.asarray(done) == np.asarray(picture)).all()
+    three = denoise(MODEL, picture, 0.1, samples=2, steps=2)
+    assert [type(each) for each in three] == [type(picture)] * 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "LA", "RGBA", "I;16"])
+def test_pil(mode: str) -> None:
+    image = Image.fromarray(BYTES[0, :, :, 0].astype(np.uint16) * 257) if mode == "I;16" else None
+    image = image or Image.fromarray(BYTES[0]).convert(mode)
+    if "A" in mode:
+        image.putalpha(Image.fromarray(BYTES[1, :, :, 0]))
+    image.info["icc_profile"] = b"profile"
+    done = denoise(MODEL, image, 0.2)
+    assert (done.mode, done.size, done.info) == (image.mode, image.size, image.info)
+    if "A" in mode:
+        assert done.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float"])
+def test_taking_and_giving_back_changes_nothing(kind: str) -> None:
+    picture = {"uint8": BYTES, "uint16": BYTES.astype(np.uint16) * 257 + 3, "float": BYTES / 255}[kind]
+    taken = take(picture)
+    assert float(taken.x.min()) >= -1
+    assert np.allclose(taken.back(taken.x), picture, atol=1e-6 if kind == "float" else 0)
+
+
+def test_one_call_of_the_denoiser_at_that_level() -> None:
+    x = FLOATS * 2 - 1
     with torch.inference_mode():
-        assert torch.equal(clean(model, Y, 0.4), model.denoiser(Y, Level.of(0.4)).clamp(-1, 1))
+        told = torch.full((3, 1), 2)
+        wanted = (
+            MODEL.denoiser(torch.nn.functional.pad(x, (0, 1, 0, 0), mode="replicate"), Level.of(0.4), told) + 1
+        ) / 2
+    assert torch.allclose(denoise(MODEL, FLOATS, 0.2), wanted[..., :31].clamp(0, 1), atol=1e-5)
 
 
 def test_levels_a_picture_and_by_map() -> None:
-    model = plain()
-    sigma = torch.tensor([0.1, 0.3, 0.9])
-    each = clean(model, Y, sigma)
+    sigma = torch.tensor([0.05, 0.15, 0.4])
+    each = denoise(MODEL, FLOATS, sigma)
     for k in range(3):
-        assert torch.allclose(each[k : k + 1], clean(model, Y[k : k + 1], float(sigma[k])), atol=1e-5)
-    map_ = sigma.view(3, 1, 1, 1).expand(3, 1, 8, 8)
-    assert torch.allclose(each, clean(model, Y, map_), atol=1e-5)
-    with pytest.raises(UserError, match="one sigma a picture, not a map"):
-        clean(model_of(), Y, map_)
+        assert torch.allclose(each[k], denoise(MODEL, FLOATS[k], float(sigma[k])), atol=1e-5)
+    map_ = sigma.view(3, 1, 1).expand(3, 20, 31)
+    assert torch.allclose(each, denoise(MODEL, FLOATS, map_), atol=1e-5)
+    assert torch.allclose(each[0], denoise(MODEL, FLOATS[0], np.full((20, 31), 0.05)), atol=1e-5)
 
 
-def test_a_model_that_knows_clipping_is_told_of_it() -> None:
-    model = plain()
-    assert knows_clipping(model)
-    assert not knows_clipping(model_of())
-    assert not torch.allclose(clean(model, Y, 0.4, clipped=True), clean(model, Y, 0.4), atol=1e-4)
+def test_strength_is_a_smaller_level_not_a_blend() -> None:
+    assert torch.equal(denoise(MODEL, FLOATS, 0.4, strength=0.5), denoise(MODEL, FLOATS, 0.2))
+    assert torch.equal(denoise(MODEL, FLOATS, 0.4, strength=0), FLOATS)
+    assert torch.equal(denoise(MODEL, FLOATS, 0.0), FLOATS)
 
 
-def test_a_model_of_pure_noise_makes_up_for_clipping() -> None:
-    model, y = model_of(), (2 * Y).clamp(-1, 1)
-    assert not torch.equal(clean(model, y, 0.4, clipped=True), clean(model, y, 0.4))
-    assert torch.equal(clean(model, y, 0.4, clipped=True, correct=False), clean(model, y, 0.4))
+def test_who_is_told_of_clipping_and_who_makes_up_for_it() -> None:
+    assert knows_clipping(MODEL)
+    assert not torch.equal(denoise(MODEL, FLOATS, 0.2, clipped=True), denoise(MODEL, FLOATS, 0.2, clipped=False))
+    generative, level = model_of(), Level.of(0.4)
+    y = (torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 1.5).clamp(-1, 1)
+    with torch.inference_mode():
+        naive, mended = (best(generative, generative.denoiser, y, level, clipped) for clipped in (False, True))
+        assert torch.equal(naive, generative.denoiser(y, level))
+    assert not torch.equal(naive, mended)
 
 
-def test_blind() -> None:
-    model = plain()
-    assert torch.equal(clean(model, Y, None), clean(model, Y, gauged(model, Y)))
-    with pytest.raises(UserError, match="does not read the noise level"):
-        clean(model_of(), Y, None)
+def test_samples_follow_their_seed() -> None:
+    a, b = denoise(MODEL, FLOATS[0], 0.2, samples=2, steps=3, seed=5)
+    assert not torch.equal(a, b)
+    assert torch.equal(b, denoise(MODEL, FLOATS[0], 0.2, samples=1, steps=3, seed=6)[0])
+
+
+@pytest.mark.parametrize(
+    ("picture", "options", "reason"),
+    [
+        ("photo.jpg", {}, "str is not a picture"),
+        (np.zeros((4, 5, 2)), {}, "an array of shape"),
+        (np.zeros((0, 5, 3)), {}, "no pixels"),
+        (torch.zeros(5, 5), {}, "a tensor of shape"),
+        (np.zeros((4, 4, 3), np.int32), {}, "values of type"),
+        (np.full((8, 8, 3), np.nan), {}, "not finite"),
+        (np.full((8, 8, 3), np.inf), {}, "not finite"),
+        (np.full((8, 8, 3), 200.0), {}, "divide by 255"),
+        (FLOATS, {"sigma": -0.1}, "between 0 and 1"),
+        (FLOATS, {"sigma": 1.1}, "between 0 and 1"),
+        (FLOATS, {"sigma": float("nan")}, "between 0 and 1"),
+        (FLOATS, {"sigma": np.zeros((5, 5))}, "a map of the picture's size"),
+        (FLOATS, {"strength": 2.0}, "strength between 0 and 1"),
+        (FLOATS, {"samples": -1}, "samples is 0 or more"),
+        (Image.new("CMYK", (8, 8)), {}, "mode CMYK"),
+    ],
+    ids=range(15),
+)
+def test_what_is_refused(picture: Any, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as caught:
+        denoise(MODEL, picture, **{"sigma": 0.1, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_models_for_small_pictures_say_so() -> None:
+    with pytest.raises(UserError, match="made for small pictures"):
+        denoise(model_of(), torch.zeros(3, 1200, 1200), 0.1)

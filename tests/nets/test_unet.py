@@ -16,6 +16,8 @@ from sfumato.nets.unet import PRESETS, Attention, UNet, UNetConfig, attend, buil
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Net
 
+from ..tiny import shaken
+
 SMALL = UNetConfig((16, 32), 1, (False, True))
 WORDS = UNetConfig((16, 32), 1, (False, True), vocabulary=9, length=4)
 

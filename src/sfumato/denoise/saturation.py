@@ -6,7 +6,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level, fit
 from sfumato.pictures.vocabulary import Vocabulary
 
@@ -25,19 +24,17 @@ def clipped_noise(x0: Tensor, noise: Tensor, level: Level, clip: Tensor) -> Tens
     return torch.where(clip.view(-1, 1, 1, 1), cut, noise)
 
 
-def corrected(denoise: Denoiser, y: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
-    """Denoise clipped y, (N, C, H, W) in [-1, 1] at alpha = 1, with a denoiser that was trained on pure noise.
+def unclipped(guess: Tensor, y: Tensor, level: Level) -> Tensor:
+    """Clipped y, (N, C, H, W) in [-1, 1] at alpha = 1, with what was cut off filled in.
 
-    One step of expectation-maximisation for censored data, at the price of one extra call: where y is saturated, it is
-    replaced by what an unclipped picture would show there on average, the mean of N(D(y), sigma^2) beyond the bound
-    (inverse Mills ratio), and the result is denoised.
+    The expectation step for censored data: where y is saturated it becomes what an unclipped picture would show there
+    on average, the mean of N(guess, sigma^2) beyond the bound. guess: the clean picture as a first call found it. A
+    denoiser of pure noise is then called on the result.
     """
     sigma = fit(level.ratio, y)
-    guess = denoise(y, level, cond).clamp(-1, 1)
-    beyond = lambda distance: sigma * _mills(distance / sigma)  # noqa: E731
-    y = torch.where(y >= 1, guess + beyond(1 - guess), y)
-    y = torch.where(y <= -1, guess - beyond(1 + guess), y)
-    return denoise(y, level, cond)
+    guess = guess.clamp(-1, 1)
+    filled = torch.where(y >= 1, guess + sigma * _mills((1 - guess) / sigma), y)
+    return torch.where(y <= -1, guess - sigma * _mills((1 + guess) / sigma), filled)
 
 
 def _mills(a: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sfumato.denoise.clean import clean, gauged
+from sfumato.denoise.denoise import best, gauged
+from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model
 from sfumato.pictures.store import open_store
@@ -134,11 +135,11 @@ def judge_denoised(
         y = true + 2 * sigma * noise
         y = y.clamp(-1, 1) if clip else y
         began = time.perf_counter()
-        level: float | Tensor = 2 * sigma
-        if blind:
-            level = gauged(model, y.to(model.device))
-            read += (level / 2).tolist()
-        done = clean(model, y.to(model.device), level, clip, correct).cpu()
+        y_ = y.to(model.device)
+        with torch.inference_mode():
+            level = gauged(model, y_) if blind else Level.of(2 * sigma)
+            read += (level.sigma / 2).tolist() if blind else []
+            done = best(model, model.denoiser, y_, level, clip, correct).clamp(-1, 1).cpu()
         seconds += time.perf_counter() - began
         for key, x in (("denoised", done), ("noisy", y), ("true", true)):
             if first == 0:

@@ -1,0 +1,102 @@
+"""Pictures as people have them - numpy, torch, PIL; 8 bits, 16 bits or [0, 1] - and as networks want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sfumato.errors import UserError
+
+MODES = ("L", "RGB", "LA", "RGBA", "I;16")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """x: float32 (N, C, H, W) in [-1, 1] scale, C = 1 or 3; whole: the values are whole numbers, so that noise was
+    clipped; back(y): y, of x's shape, in the form that was given.
+    """
+
+    x: Tensor
+    whole: bool
+    back: Callable[[Tensor], Any]
+
+
+def take(given: Any) -> Taken:
+    """A picture or a batch of them.
+
+    numpy (H, W), (H, W, C) or (N, H, W, C) and torch (C, H, W) or (N, C, H, W), uint8, uint16 or floats with white at
+    1; PIL in the modes of MODES, whose alpha stays as it is. Raises UserError on anything else, and on NaN.
+    """
+    if isinstance(given, Image.Image):
+        return _pil(given)
+    if isinstance(given, np.ndarray):
+        if given.ndim not in (2, 3, 4) or (given.ndim > 2 and given.shape[-1] not in (1, 3)):
+            raise UserError(
+                f"an array of shape {given.shape}: pictures are (H, W), (H, W, C) or (N, H, W, C), C 1 or 3"
+            )
+        shaped = given[None, :, :, None] if given.ndim == 2 else given[None] if given.ndim == 3 else given
+        tensor = torch.from_numpy(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)))
+
+        def back(y: Tensor) -> Any:
+            return y.permute(0, 2, 3, 1).reshape(given.shape).cpu().numpy().astype(given.dtype)
+
+    elif isinstance(given, Tensor):
+        if given.ndim not in (3, 4) or given.shape[-3] not in (1, 3):
+            raise UserError(f"a tensor of shape {tuple(given.shape)}: pictures are (C, H, W) or (N, C, H, W), C 1 or 3")
+        tensor = given[None] if given.ndim == 3 else given
+
+        def back(y: Tensor) -> Any:
+            return y.reshape(given.shape).to(given.device, given.dtype)
+
+    else:
+        raise UserError(f"{type(given).__name__} is not a picture: give a numpy array, a torch tensor or a PIL image")
+    return _scaled(tensor, back)
+
+
+def _scaled(tensor: Tensor, back: Callable[[Tensor], Any]) -> Taken:
+    if not tensor.numel():
+        raise UserError(f"a picture of shape {tuple(tensor.shape)} has no pixels")
+    if tensor.dtype in (torch.uint8, torch.uint16):
+        top = 255 if tensor.dtype == torch.uint8 else 65535
+        kind = tensor.dtype
+
+        def rounded(y: Tensor) -> Any:
+            return back(((y + 1) * (top / 2)).round().clamp(0, top).to(torch.int32).to(kind))
+
+        return Taken(tensor.float() * (2 / top) - 1, True, rounded)
+    if not tensor.is_floating_point():
+        raise UserError(f"values of type {tensor.dtype}: give uint8, uint16, or floats with white at 1")
+    if not tensor.isfinite().all():
+        raise UserError("the picture holds values that are not finite (NaN or inf): mend them first")
+    most = float(tensor.abs().max())
+    if most > 10:
+        raise UserError(f"values up to {most:g}: floats have white at 1; give uint8, or divide by 255")
+    return Taken(tensor.float() * 2 - 1, False, lambda y: back((y + 1) / 2))
+
+
+def _pil(image: Image.Image) -> Taken:
+    if image.mode not in MODES:
+        raise UserError(f"a PIL image of mode {image.mode}: convert it to one of {', '.join(MODES)}")
+    bands, alpha = image, None
+    if image.mode in ("LA", "RGBA"):
+        alpha = image.getchannel("A")
+        bands = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
+    array = np.asarray(bands)
+    array = array[:, :, None] if array.ndim == 2 else array
+
+    def assembled(y: np.ndarray) -> Image.Image:
+        made = Image.fromarray(y[:, :, 0] if y.shape[2] == 1 else y)
+        if alpha is not None:
+            made = made.convert(image.mode)
+            made.putalpha(alpha)
+        made.info = dict(image.info)
+        return made
+
+    taken = take(array)
+    return Taken(taken.x, taken.whole, lambda y: assembled(taken.back(y)))

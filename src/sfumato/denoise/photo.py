@@ -1,0 +1,120 @@
+"""Photo files in and out: pixels of 8 or 16 bits and everything else that was in the file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sfumato.errors import UserError
+from sfumato.files import aside
+from sfumato.pictures.decode import PictureError, check_size, header
+
+if TYPE_CHECKING:
+    import pyvips
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+MEGAPIXELS = 200
+HOW: dict[str, dict[str, Any]] = {
+    ".jpg": {"Q": 95, "subsample_mode": "off"},
+    ".jpeg": {"Q": 95, "subsample_mode": "off"},
+    ".png": {"compression": 6},
+    ".webp": {"Q": 95},
+    ".tif": {"compression": "lzw"},
+    ".tiff": {"compression": "lzw"},
+}
+COLOUR = {1: "grey", 3: "colour", 4: "CMYK"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """pixels: uint8 or uint16 (H, W, C) as they lie in the file, C = 1 grey, 3 colours, 4 CMYK; alpha: (H, W) or None;
+    file: the picture with its metadata (EXIF with the orientation, ICC profile, XMP, resolution).
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    file: pyvips.Image
+
+    @property
+    def top(self) -> int:
+        """The value of white."""
+        return int(np.iinfo(self.pixels.dtype).max)
+
+    def words(self) -> str:
+        height, width, channels = self.pixels.shape
+        bits = 8 * self.pixels.dtype.itemsize
+        return f"{width}x{height} {COLOUR[channels]}{', alpha' if self.alpha is not None else ''}, {bits} bit"
+
+
+def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
+    """A photo, whole. Raises UserError, one line with the file's name: no picture, truncated, animated, too large."""
+    import pyvips
+
+    with _one_line(path):
+        head = header(path)
+        check_size(head.height, head.width, int(megapixels * 1e6))
+        file = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
+        if file.get_n_pages() > 1:
+            raise PictureError(
+                f"has {file.get_n_pages()} frames or pages: save the one you want as a picture of its own"
+            )
+        if file.format not in ("uchar", "ushort"):
+            raise PictureError(f"has samples of type {file.format}: save it with 8 or 16 bits")
+        array = file.numpy()
+    array = array[:, :, None] if array.ndim == 2 else array
+    alpha = None
+    if file.hasalpha():
+        array, alpha = array[:, :, :-1], np.ascontiguousarray(array[:, :, -1])
+    if array.shape[2] not in COLOUR:
+        raise UserError(f"{path}: has {array.shape[2]} channels: save it as grey, RGB or CMYK")
+    return Photo(np.ascontiguousarray(array), alpha, file)
+
+
+def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
+    """Write `pixels`, of the shape and type of photo.pixels, with everything else as it was in the photo's file.
+
+    The format follows the name's ending. Raises UserError if it is not known, or cannot keep 16 bits, CMYK or alpha,
+    or there is no room; what was there before is whole then.
+    """
+    import pyvips
+
+    suffix = path.suffix.lower()
+    if suffix not in HOW:
+        raise UserError(f"{path}: unknown picture format {suffix or '(no ending)'}; known: {', '.join(HOW)}")
+    if pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
+        raise UserError(f"{path}: {suffix} holds 8 bits and the photo has 16: write .png or .tif")
+    if pixels.shape[2] == 4 and suffix not in (".jpg", ".jpeg", ".tif", ".tiff"):
+        raise UserError(f"{path}: {suffix} holds no CMYK: write .jpg or .tif")
+    if photo.alpha is not None and suffix in (".jpg", ".jpeg"):
+        raise UserError(f"{path}: {suffix} holds no transparency: write .png, .webp or .tif")
+    bands = pixels if photo.alpha is None else np.concatenate([pixels, photo.alpha[:, :, None]], 2)
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(bands), interpretation=photo.file.interpretation)
+    image = image.copy(xres=photo.file.xres, yres=photo.file.yres)
+    core = set(image.get_fields())
+    for name in photo.file.get_fields():
+        if name not in core and not name.startswith(("palette", "bits-per-sample", "n-pages", "vips-")):
+            image.set_type(photo.file.get_typeof(name), name, photo.file.get(name))
+    with aside(path) as temporary, _one_line(path):
+        image.write_to_file(str(temporary), keep="all", **HOW[suffix])
+    return path
+
+
+@contextlib.contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What pyvips and the decoder raise, as one line with the file's name."""
+    import pyvips
+
+    try:
+        yield
+    except PictureError as error:
+        raise UserError(f"{path}: {error}") from error
+    except pyvips.Error as error:
+        text = " ".join(f"{error.message} {error.detail}".split())
+        if "No space left" in text or "File too large" in text:
+            raise OSError(28, "No space left on device", str(path)) from error
+        raise UserError(f"{path}: damaged or not readable ({text[:120]})") from error
