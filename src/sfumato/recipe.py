@@ -91,6 +91,9 @@ class Noise(Section):
     clipped: float = Field(
         0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as files are (task denoise)"
     )
+    grey: float = Field(
+        0.0, ge=0, le=1, description="share of pictures made grey, with one noise for all colours (task denoise)"
+    )
 
     @model_validator(mode="after")
     def _finite(self) -> Noise:

@@ -57,7 +57,9 @@ class Denoise:
         strata = torch.arange(batch, dtype=torch.float64)
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
-        return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
+        grey = torch.rand(batch, generator=generator) < self.recipe.noise.grey
+        x0, noise = greyed(x0, normal(x0, generator), grey.to(self.device))
+        return {"x0": x0, "u": u, "noise": noise, "clip": clip.to(self.device)}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         noise = self.recipe.noise
@@ -136,6 +138,16 @@ def patches(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
     starts = [torch.randint(0, most, (len(x),), generator=generator).tolist() for most in room]
     cut = [p[:, top : top + side, left : left + side] for p, top, left in zip(x, *starts, strict=True)]
     return torch.stack(cut).contiguous(memory_format=torch.channels_last)
+
+
+def greyed(x0: Tensor, noise: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the pictures that `which` (N,) names as grey ones, with the noise of one colour in all."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=x0.device).view(1, -1, 1, 1)
+    if x0.shape[1] != 3:
+        return x0, noise
+    which = which.view(-1, 1, 1, 1)
+    luma = (x0 * weights).sum(1, keepdim=True)
+    return torch.where(which, luma, x0), torch.where(which, noise[:, :1], noise)
 
 
 def turned(x: Tensor, generator: torch.Generator) -> Tensor:
