@@ -1,0 +1,103 @@
+"""`sfumato denoise` and `judge --task denoise` as commands: one JSON object, one line a mistake, the others go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfumato import recipe as recipes
+
+from ..tiny import train_run, write_pictures
+from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A denoiser, trained for a moment."""
+    root = tmp_path_factory.mktemp("run")
+    recipe = recipes.build({
+        "task": "denoise",
+        "data": {"source": str(write_pictures(root / "pictures")), "image_size": 16, "held_out": 0.2},
+        "net": {"kind": "plain", "channels": [16, 16], "blocks": 1, "stem": 2, "gauge": True},
+        "noise": {"mean": -1.2, "std": 0.8, "clipped": 0.5, "grey": 0.2},
+        "train": {"images": 1600, "batch": 16, "precision": "fp32", "lr": 3e-3, "warmup": 0},
+    })  # fmt: skip
+    return train_run(root / "cleaner", recipe, (1600,))
+
+
+def photo(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    flat = np.full((33, 50, 3), 128) + 25 * RNG.standard_normal((33, 50, 3))
+    Image.fromarray(flat.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def test_photos_in_and_out(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
+    source = photo(tmp_path / "a.png")
+    answer = sfumato("denoise", source, "--model", run, "--sigma", 0.1, "-o", "b.png", "--json")
+    assert answer.status == 0
+    found = answer.json()
+    assert found["photos"] == [{"file": str(source), "written": ["b.png"], "sigma": 0.1, "estimated": False}]
+    before, after = (np.asarray(Image.open(p)).astype(float) for p in (source, tmp_path / "b.png"))
+    assert after.std() < 0.9 * before.std()
+
+
+def test_a_map_and_auto(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
+    photo(tmp_path / "a.png")
+    half = np.zeros((33, 50), np.uint8)
+    half[:, 25:] = 26
+    Image.fromarray(half).save(tmp_path / "map.png")
+    assert sfumato("denoise", "a.png", "--model", run, "--sigma", "map.png", "-o", "b.png").status == 0
+    before, after = (np.asarray(Image.open(tmp_path / name)).astype(float) for name in ("a.png", "b.png"))
+    assert np.abs(after - before)[:, 40:].mean() > 3 * np.abs(after - before)[:, :10].mean()
+    told = sfumato("denoise", "a.png", "--model", run, "-o", "c.png").err
+    assert "noise of sigma" in told
+
+
+def test_one_bad_file_of_a_folder_stops_nothing(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
+    photo(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    photo(tmp_path / "in" / "c.png")
+    answer = sfumato("denoise", "in", "--model", run, "--sigma", 0.1, "-o", "out", "--json")
+    assert answer.status == 2
+    found = answer.json()
+    assert len(found["photos"]) == 2
+    assert "in/b.png: empty file" in found["failed"][0]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("gone.png", "-o", "b.png"), "not there"),
+        (("a.png", "-o", "b.png", "--sigma", "much"), "auto, a number"),
+        (("a.png", "-o", "b.png", "--sigma", "1.5"), "between 0 and 1"),
+        (("a.png", "-o", "b.png", "--sigma", "-0.1"), "between 0 and 1"),
+        (("a.png", "-o", "b.png", "--sigma", "nan"), "between 0 and 1"),
+        (("a.png", "-o", "a.png", "--sigma", "0.1"), "--overwrite"),
+        (("a.png", "-o", "b.png", "--sigma", "small.png"), "map of the picture's size"),
+    ],
+)
+def test_mistakes(sfumato: Sfumato, run: Path, tmp_path: Path, words: tuple[str, ...], reason: str) -> None:  # noqa: F811
+    photo(tmp_path / "a.png")
+    Image.new("L", (5, 5)).save(tmp_path / "small.png")
+    answer = sfumato("denoise", "--model", run, *words)
+    assert answer.status == 2
+    assert answer.err.startswith("error:")
+    assert reason in answer.err
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_denoiser_is_judged_by_what_it_cleans(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
+    found = sfumato("judge", run, "--out", "report", "--json").json()
+    assert found["n"] == 12
+    assert found["psnr"]["per_image"] > found["noisy"]["psnr"]["per_image"] + 2
+    assert (tmp_path / "report" / "report.html").is_file()
+    blind = sfumato("judge", run, "--blind", "--no-clip", "--sigma", 0.1, "--out", "report", "--json").json()
+    assert blind["blind"]
+    assert blind["sigma_read"]["mean"] > 0
