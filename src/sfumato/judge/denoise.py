@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sfumato.zoo import load
 
 Progress = Callable[[str, int, int], None]
 BATCH = 250
+SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -124,34 +125,53 @@ def judge_denoised(
     model = name if isinstance(name, Model) else load(name)
     recipe = model.recipe
     store = open_store(recipe.data if data is None else recipe.data.model_copy(update={"source": data}))
-    held = store.held_out.pixels
-    count = min(n or len(held), len(held))
+    read: list[float] = []
+
+    def cleaned(y: Tensor) -> Tensor:
+        y = y.to(model.device)
+        with torch.inference_mode():
+            level = gauged(model, y) if blind else Level.of(2 * sigma)
+            read.extend((level.sigma / 2).tolist() if blind else [])
+            return best(model, model.denoiser, y, level, clip, correct).clamp(-1, 1).cpu()
+
+    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
+    spread = (float(np.mean(read)), float(np.std(read))) if read else None
+    return replace(found, blind=blind, sigma_read=spread)
+
+
+def measure_cleaner(
+    pictures: Tensor,
+    clean: Callable[[Tensor], Tensor],
+    sigma: float,
+    clip: bool = True,
+    n: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> DenoiseVerdict:
+    """As `judge_denoised`, for anything that cleans: clean(y) of pictures (N, C, H, W) in [-1, 1] scale.
+
+    pictures: the true ones, uint8 (N, C, H, W).
+    """
+    count = min(n or len(pictures), len(pictures))
     rows: dict[str, list[tuple[float, float, float]]] = {"denoised": [], "noisy": []}
-    shown: dict[str, list[Tensor]] = {"noisy": [], "denoised": [], "true": []}
-    seconds, read = 0.0, []
+    shown: dict[str, Tensor] = {}
+    seconds = 0.0
     for first in range(0, count, BATCH):
-        true = held[first : min(first + BATCH, count)].float() / 127.5 - 1
+        true = pictures[first : min(first + BATCH, count)].float() / 127.5 - 1
         noise = torch.stack([_noise(seed + first + k, true[0]) for k in range(len(true))])
         y = true + 2 * sigma * noise
         y = y.clamp(-1, 1) if clip else y
         began = time.perf_counter()
-        y_ = y.to(model.device)
-        with torch.inference_mode():
-            level = gauged(model, y_) if blind else Level.of(2 * sigma)
-            read += (level.sigma / 2).tolist() if blind else []
-            done = best(model, model.denoiser, y_, level, clip, correct).clamp(-1, 1).cpu()
+        done = clean(y)
         seconds += time.perf_counter() - began
-        for key, x in (("denoised", done), ("noisy", y), ("true", true)):
-            if first == 0:
-                shown[key] = [x[:16]]
-            if key != "true":
-                rows[key] += [_compare(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
+        for key, x in (("denoised", done), ("noisy", y)):
+            rows[key] += [_compare(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
+        if first == 0:
+            shown = {"noisy": y[:SHOWN], "denoised": done[:SHOWN], "true": true[:SHOWN]}
         if progress is not None:
             progress("denoising", first + len(true), count)
-    spread = (float(np.mean(read)), float(np.std(read))) if read else None
     return DenoiseVerdict(
-        _fidelity(rows["denoised"]), _fidelity(rows["noisy"]), count, sigma, clip, blind,
-        1000 * seconds / count, spread, {key: parts[0] for key, parts in shown.items()},
+        _fidelity(rows["denoised"]), _fidelity(rows["noisy"]), count, sigma, clip, False, 1000 * seconds / count, None, shown
     )  # fmt: skip
 
 

@@ -1,0 +1,89 @@
+"""CIFAR-10 with noise of sigma 0.2: PSNR and SSIM of every denoiser, pure and clipped, in the conventions that papers mix.
+
+Rows are runs or shipped models, judged by `sfumato.judge.denoise`, and FFDNet, which never saw CIFAR. Claims: see BARS.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from common import Cells, Figures, arguments, passed, run, set_threads, table
+from denoise_peers import FFDNet
+from sfumato.judge.denoise import DenoiseVerdict, judge_denoised, measure_cleaner
+from sfumato.pictures.store import open_store
+from sfumato.recipe import load
+
+WAYS = {
+    "pure": {"clip": False},
+    "clipped": {"clip": True},
+    "clipped, naive": {"clip": True, "correct": False},
+    "pure, blind": {"clip": False, "blind": True},
+    "clipped, blind": {"clip": True, "blind": True},
+}
+BARS = {
+    ("seed-denoise-v0", "pure"): (24.59, None),
+    ("seed-denoise-v1", "clipped"): (25.11, 0.840),
+    ("seed-denoise-v2", "pure"): (24.5, None),
+    ("cifar10-denoise", "clipped"): (25.5, None),
+}
+
+
+def parse() -> argparse.Namespace:
+    p = arguments(__doc__ or "", n=10_000)
+    p.add_argument(
+        "models", nargs="+", help="MODEL:WAY, as cifar10-denoise:clipped or ffdnet:pure; ways: " + ", ".join(WAYS)
+    )
+    p.add_argument("--sigma", type=float, default=0.2, help="noise where white is 1")
+    return p.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    set_threads(args.threads)
+    cells = Cells("denoise-cifar", args)
+    found: dict[tuple[str, str], Figures] = {}
+    for each in args.models:
+        path, _, way = each.rpartition(":")
+        name = Path(path).name
+        settings = {"model": name, "way": way, "sigma": args.sigma, "n": args.n, "seed": args.seed}
+
+        def figures(path: str = path, way: str = way) -> Figures:
+            return verdict(path, way, args).to_json()
+
+        cell = f"{name}-{way.replace(', ', '-')}"
+        found[name, way] = cells.measure(cell, settings, figures)["figures"]
+    rows = [
+        [name, way, f"{f['psnr']['per_image']:.2f}", f"{f['psnr']['of_mean']:.2f}", f"{f['ssim']['uniform7']:.4f}",
+         f"{f['ssim']['gauss11']:.4f}", f"{f['noisy']['psnr']['per_image']:.2f}", f"{f['ms_per_picture']:.2f}"]
+        for (name, way), f in found.items()
+    ]  # fmt: skip
+    head = ("model", "noise", "PSNR", "of mean", "SSIM u7", "SSIM g11", "noisy PSNR", "ms/picture")
+    table(f"CIFAR-10 test, {args.n} pictures, sigma {args.sigma:g}", head, rows)
+    for (name, way), (psnr, ssim) in BARS.items():
+        if (name, way) in found:
+            f = found[name, way]
+            value = f["psnr"]["per_image"]
+            passed(f"{name}, {way}: {value:.2f} dB, at least {psnr}", value >= psnr)
+            if ssim is not None:
+                passed(
+                    f"{name}, {way}: SSIM {f['ssim']['uniform7']:.4f}, at least {ssim}", f["ssim"]["uniform7"] >= ssim
+                )
+
+
+def verdict(path: str, way: str, args: argparse.Namespace) -> DenoiseVerdict:
+    if path == "ffdnet":
+        held = open_store(load("cifar10").data).held_out.pixels
+        net = FFDNet()
+
+        def clean(y: torch.Tensor) -> torch.Tensor:
+            return 2 * net((y + 1) / 2, args.sigma) - 1
+
+        return measure_cleaner(held, clean, args.sigma, WAYS[way]["clip"], args.n, args.seed)
+    return judge_denoised(path, n=args.n, sigma=args.sigma, seed=args.seed, data="cifar10", **WAYS[way])
+
+
+if __name__ == "__main__":
+    run(main)
