@@ -1,4 +1,4 @@
-"""CIFAR-10 with noise of sigma 0.2: PSNR and SSIM of every denoiser, pure and clipped, in the conventions that papers mix.
+"""CIFAR-10 with noise of sigma 0.2: PSNR and SSIM of every denoiser, pure and clipped, in all usual conventions.
 
 Rows are runs or shipped models, judged by `sfumato.judge.denoise`, and FFDNet, which never saw CIFAR. Claims: see BARS.
 """

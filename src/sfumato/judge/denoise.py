@@ -171,7 +171,8 @@ def measure_cleaner(
         if progress is not None:
             progress("denoising", first + len(true), count)
     return DenoiseVerdict(
-        _fidelity(rows["denoised"]), _fidelity(rows["noisy"]), count, sigma, clip, False, 1000 * seconds / count, None, shown
+        _fidelity(rows["denoised"]), _fidelity(rows["noisy"]), count, sigma, clip, False,
+        1000 * seconds / count, None, shown,
     )  # fmt: skip
 
 
