@@ -246,7 +246,7 @@ class TestMistakes:
             ("data.image_size=4", "a side is between 8 and 1024"),
             ("net.channels=[16,32,64]", "3 levels of channels and 2 of attention"),
             ("net.channels=[9,18]", "multiples of 8"),
-            ("train.accumulate=3", "train.batch=16 is not divisible"),
+            ("train.accumulate=3", "batch=16 is not divisible by accumulate=3"),
             ("noise={schedule: scaled-linear-zero, prediction: epsilon}", "zero terminal SNR"),
         ],
     )

@@ -12,15 +12,10 @@ from sfumato.cli.train import describe, watch
 
 if TYPE_CHECKING:
     from sfumato.judge.model import Judged
+    from sfumato.train.start import Job
 
-CHANGES = (
-    "train.images=22000",
-    "train.batch=32",
-    "train.preview_seconds=45",
-    "train.lr=2e-3",
-    "train.warmup=3000",
-    "train.keep=0",
-)
+SECONDS, LEAST, MOST = 80, 4_000, 60_000  # of training; images, whatever the machine's speed
+CHANGES = (f"train.images={MOST}", "train.preview_seconds=30", "train.warmup=2000", "train.keep=0")
 ASKED = (
     ("circle", "red", "black"),
     ("star", "blue", "white"),
@@ -49,6 +44,8 @@ def demo(
     began = time.monotonic()
     say("1 of 3  teaching a model to draw shapes from their captions")
     job = start.prepare("shapes", CHANGES, out)
+    known = job.folder.events("start")
+    job.recipe.train.images = known[0]["of"] if known else affordable(job)
     describe(job)
     watch(job)
     if job.folder.events("end")[-1]["stopped"]:
@@ -61,6 +58,11 @@ def demo(
     say(f"open {page}")
     if json:
         answer({"page": str(page), "seconds": time.monotonic() - began, "judge": found.to_json()})
+
+
+def affordable(job: Job) -> int:
+    """As many images as this machine learns in SECONDS, by the few steps that were timed."""
+    return min(MOST, max(LEAST, int(SECONDS * job.estimate.images_per_second) // 1000 * 1000))
 
 
 def write(found: Judged, folder: Path, seconds: float) -> Path:

@@ -50,10 +50,10 @@ def judge(
     from sfumato.judge.report import write
     from sfumato.zoo import load
 
+    if task not in (None, "generate", "denoise"):
+        raise UserError(f"--task {task}: a model is judged as generate or denoise")
     loaded = load(model)
     task = task or loaded.recipe.task
-    if task not in ("generate", "denoise"):
-        raise UserError(f"--task {task}: a model is judged as generate or denoise")
     if task == "denoise":
         _denoise(
             model, loaded, out, json, n=n, data=data, sigma=sigma, clip=clip, blind=blind, correct=correct, seed=seed

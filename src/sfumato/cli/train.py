@@ -69,7 +69,7 @@ def describe(job: Job) -> None:
     say(
         f"{parameters / 1e6:.1f} M parameters ({net}), batch {r.train.batch}, {r.train.images:,} images on "
         f"{job.accelerator.device} ({'fp32' if mixed == 'no' else mixed}): "
-        f"about {duration(took.seconds)} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
+        f"about {duration(r.train.images / took.images_per_second)} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
     )
     say(f"run folder {job.folder.path}; Ctrl-C saves, the same command goes on")
 
