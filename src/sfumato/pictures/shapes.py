@@ -21,10 +21,10 @@ from sfumato.recipe import Data
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 3  # of the drawing; part of the fingerprint
+VERSION = 4  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 32, 16_000, 1_600
 FINE = 4  # points across a pixel
-PLAY = 0.08  # of the shorter side, from the middle
+PLAY = 0.04  # of the shorter side, from the middle
 # What is read, in RGB distances and shares of overlap
 NAMED = 40.0  # a colour this close to a named one has its name
 NEAR = 55.0  # two colours this close may be one with noise
@@ -145,7 +145,7 @@ def draw(split: str, index: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.nda
     """Picture `index` of a split, uint8 (H, W, 3): size and place vary about the middle, the shape visible whole."""
     _, big, down, right = _random(split, index)
     shorter = min(size)
-    radius = (0.28 + 0.10 * big) * shorter
+    radius = (0.30 + 0.06 * big) * shorter
     centre = size[0] / 2 + PLAY * shorter * (2 * down - 1), size[1] / 2 + PLAY * shorter * (2 * right - 1)
     return paint(what(split, index), size, centre, radius)
 
