@@ -18,8 +18,8 @@ from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.show.grid import side_by_side, to_uint8
-from sfumato.train.generate import BANDS, HELD_OUT, normal
-from sfumato.train.task import Band, Batch, HeldOut
+from sfumato.train.generate import HELD_OUT, normal
+from sfumato.train.task import Batch, HeldOut, bands
 
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
 PATCH = 64
@@ -92,14 +92,9 @@ class Denoise:
         ]
         losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
         ratio = self.schedule.draw(self.fixed["u"]).ratio
-        bands = [
-            Band(float(ratio[chunk[0]]), float(ratio[chunk[-1]]), float(losses[chunk].mean()))
-            for chunk in ratio.argsort().tensor_split(BANDS)
-            if len(chunk)
-        ]
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
-        return HeldOut(float(losses.mean()), bands, {"psnr": float((10 * (4 / error).log10()).mean())})
+        return HeldOut(float(losses.mean()), bands(ratio, losses), {"psnr": float((10 * (4 / error).log10()).mean())})
 
     @torch.inference_mode()
     def preview(self, net: nn.Module) -> Image.Image:

@@ -16,11 +16,10 @@ from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.show.grid import grid
-from sfumato.train.task import Band, Batch, HeldOut
+from sfumato.train.task import Batch, HeldOut, bands
 
 HELD_OUT = 256
 PREVIEW = 16
-BANDS = 4
 
 
 class Generate:
@@ -70,13 +69,7 @@ class Generate:
         ]
         losses = torch.cat([self.loss(network, part) for part in parts]).cpu().double()  # type: ignore[arg-type]
         ratio = self.schedule.draw(self.fixed["u"]).ratio
-        order = ratio.argsort()
-        bands = [
-            Band(float(ratio[chunk[0]]), float(ratio[chunk[-1]]), float(losses[chunk].mean()))
-            for chunk in order.tensor_split(BANDS)
-            if len(chunk)
-        ]
-        return HeldOut(float(losses.mean()), bands)
+        return HeldOut(float(losses.mean()), bands(ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)

@@ -31,6 +31,12 @@ class HeldOut:
     figures: dict[str, float] = field(default_factory=dict)
 
 
+def bands(ratio: Tensor, losses: Tensor, count: int = 4) -> list[Band]:
+    """Mean losses by noise, in `count` bands of equally many pictures. ratio, losses: (N,)."""
+    parts = [part for part in ratio.argsort().tensor_split(count) if len(part)]
+    return [Band(float(ratio[part[0]]), float(ratio[part[-1]]), float(losses[part].mean())) for part in parts]
+
+
 class Task(Protocol):
     """Something to learn. The loop owns steps, splitting, EMA and files; a task owns what they mean."""
 
