@@ -64,12 +64,13 @@ def describe(job: Job) -> None:
     c, h, w = job.store.shape
     parameters = sum(p.numel() for p in job.task.net.parameters())
     mixed = job.accelerator.mixed_precision
+    length = duration(r.train.images / took.images_per_second)
     net = r.net.preset if r.net.kind == "unet" else r.net.kind
     say(f"{len(job.store.train):,} pictures to learn from, {len(job.store.held_out):,} held out, {w} x {h} x {c}")
     say(
         f"{parameters / 1e6:.1f} M parameters ({net}), batch {r.train.batch}, {r.train.images:,} images on "
         f"{job.accelerator.device} ({'fp32' if mixed == 'no' else mixed}): "
-        f"about {duration(r.train.images / took.images_per_second)} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
+        f"about {length} at {took.images_per_second:.0f} images/s, {size(took.memory)} of memory"
     )
     say(f"run folder {job.folder.path}; Ctrl-C saves, the same command goes on")
 

@@ -115,7 +115,7 @@ class UNet(nn.Module):
         h = F.pixel_unshuffle(x, self.config.stem) if self.config.stem > 1 else x
         h = self.enter(h.contiguous(memory_format=torch.channels_last))
         if self.places is not None:
-            h = h + self.places(waves(h.shape[2], h.shape[3], h.device).to(self.places.weight))
+            h = h + self.places(waves(h.shape[2], h.shape[3], h.device).to(self.enter.weight.dtype))
         skips = []
         for layer in self.down:
             h = layer(h, emb, tokens)
