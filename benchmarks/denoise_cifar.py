@@ -6,13 +6,16 @@ Rows are runs or shipped models, judged by `sfumato.judge.denoise`, and FFDNet, 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
 
+import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from denoise_peers import FFDNet
-from sfumato.judge.denoise import DenoiseVerdict, judge_denoised, measure_cleaner
+from sfumato.judge.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
+from sfumato.model import Model
 from sfumato.pictures.store import open_store
 from sfumato.recipe import load
 
@@ -23,6 +26,7 @@ WAYS = {
     "pure, blind": {"clip": False, "blind": True},
     "clipped, blind": {"clip": True, "blind": True},
 }
+RANDOM = "random levels"
 BARS = {
     ("seed-denoise-v0", "pure"): (24.59, None),
     ("seed-denoise-v1", "clipped"): (25.11, 0.840),
@@ -82,7 +86,31 @@ def verdict(path: str, way: str, args: argparse.Namespace) -> DenoiseVerdict:
             return 2 * net((y + 1) / 2, args.sigma) - 1
 
         return measure_cleaner(held, clean, args.sigma, WAYS[way]["clip"], args.n, args.seed)
+    if way == RANDOM:
+        return at_random(sfumato.load(path), args)
     return judge_denoised(path, n=args.n, sigma=args.sigma, seed=args.seed, data="cifar10", **WAYS[way])
+
+
+def at_random(model: Model, args: argparse.Namespace) -> DenoiseVerdict:
+    """One call at a level drawn for each picture as in training, which is no measure of a denoiser: most levels drown
+    the picture. It is how a DDPM network gets 16 dB in the first seed project.
+    """
+    held = open_store(load("cifar10").data).held_out.pixels[: args.n]
+    generator = torch.Generator().manual_seed(args.seed)
+    rows: dict[str, list[tuple[float, float, float]]] = {"noisy": [], "denoised": []}
+    began = time.perf_counter()
+    for part in held.split(250):
+        x0 = part.float() / 127.5 - 1
+        level = model.schedule.draw(torch.rand(len(x0), dtype=torch.float64, generator=generator))
+        x = level.mix(x0, torch.randn(x0.shape, generator=generator))
+        with torch.inference_mode():
+            done = model.denoiser(x, level).clamp(-1, 1)
+        for key, y in (("noisy", x), ("denoised", done)):
+            rows[key] += [likeness((a + 1) / 2, (b + 1) / 2) for a, b in zip(y, x0, strict=True)]
+    spent = 1000 * (time.perf_counter() - began) / len(held)
+    return DenoiseVerdict(
+        fidelity(rows["denoised"]), fidelity(rows["noisy"]), len(held), 0.0, False, False, spent, None, {}
+    )
 
 
 if __name__ == "__main__":

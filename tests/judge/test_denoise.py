@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from sfumato.errors import UserError
-from sfumato.judge.denoise import _compare, _fidelity, judge_denoised
+from sfumato.judge.denoise import fidelity, judge_denoised, likeness
 from sfumato.model import Model
 from sfumato.pictures.store import open_store
 
@@ -40,7 +40,7 @@ def test_conventions_differ_as_they_should() -> None:
     generator = torch.Generator().manual_seed(0)
     true = torch.rand(4, 3, 32, 32, generator=generator)
     noisy = true + torch.tensor([0.02, 0.05, 0.1, 0.3]).view(4, 1, 1, 1) * torch.randn(true.shape, generator=generator)
-    found = _fidelity([_compare(a, b) for a, b in zip(noisy, true, strict=True)])
+    found = fidelity([likeness(a, b) for a, b in zip(noisy, true, strict=True)])
     each = [float(peak_signal_noise_ratio(a[None], b[None], data_range=1.0)) for a, b in zip(noisy, true, strict=True)]
     assert found.per_image.value == pytest.approx(np.mean(each), abs=1e-4)
     assert found.of_mean == pytest.approx(float(peak_signal_noise_ratio(noisy, true, data_range=1.0)), abs=1e-4)
@@ -53,11 +53,11 @@ def test_ssim_is_the_fields() -> None:
     generator = torch.Generator().manual_seed(0)
     true = torch.rand(3, 64, 64, generator=generator)
     noisy = true + 0.1 * torch.randn(true.shape, generator=generator)
-    _, uniform, gauss = _compare(noisy, true)
+    _, uniform, gauss = likeness(noisy, true)
     _, whole = structural_similarity_index_measure(noisy[None], true[None], data_range=1.0, return_full_image=True)
     assert gauss == pytest.approx(float(whole[..., 5:-5, 5:-5].mean()), abs=2e-3)
     assert uniform != pytest.approx(gauss, abs=1e-4)
-    assert _compare(true, true)[1:] == pytest.approx((1, 1))
+    assert likeness(true, true)[1:] == pytest.approx((1, 1))
 
 
 def test_a_model_that_changes_nothing_scores_as_the_noisy_pictures(model: Model) -> None:

@@ -165,13 +165,13 @@ def measure_cleaner(
         done = clean(y)
         seconds += time.perf_counter() - began
         for key, x in (("denoised", done), ("noisy", y)):
-            rows[key] += [_compare(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
+            rows[key] += [likeness(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
         if first == 0:
             shown = {"noisy": y[:SHOWN], "denoised": done[:SHOWN], "true": true[:SHOWN]}
         if progress is not None:
             progress("denoising", first + len(true), count)
     return DenoiseVerdict(
-        _fidelity(rows["denoised"]), _fidelity(rows["noisy"]), count, sigma, clip, False,
+        fidelity(rows["denoised"]), fidelity(rows["noisy"]), count, sigma, clip, False,
         1000 * seconds / count, None, shown,
     )  # fmt: skip
 
@@ -180,7 +180,7 @@ def _noise(seed: int, like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _compare(x: Tensor, true: Tensor) -> tuple[float, float, float]:
+def likeness(x: Tensor, true: Tensor) -> tuple[float, float, float]:
     """Squared error, and SSIM in both conventions, of one picture (C, H, W) in [0, 1]."""
     a, b = x.numpy().astype(np.float64), true.numpy().astype(np.float64)
     shared: dict[str, Any] = {"data_range": 1.0, "channel_axis": 0}
@@ -189,7 +189,8 @@ def _compare(x: Tensor, true: Tensor) -> tuple[float, float, float]:
     return float(np.square(a - b).mean()), float(uniform), float(gauss)
 
 
-def _fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
+def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
+    """What `likeness` said of many pictures, together."""
     error, uniform, gauss = np.array(rows).T
     psnr = -10 * np.log10(np.maximum(error, 1e-20))
     return Fidelity(
