@@ -13,9 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from sfumato.files import aside, write_json
+from sfumato.files import aside, save_tensors, write_json
 from sfumato.nets.classifier import ClassifierConfig
 from sfumato.train import checkpoint
 from sfumato.train.ema import label
@@ -35,7 +34,7 @@ def main() -> None:
     weights = {key: value.to(torch.float16) for key, value in found.tensors(label(recipe.train.ema[0])).items()}
     folder = PRETRAINED / options.name
     with aside(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+        save_tensors(temporary, weights)
     config = json.loads((found.path / "config.json").read_text(encoding="utf-8"))
     if recipe.task == "features":
         config = asdict(ClassifierConfig())
