@@ -18,7 +18,10 @@ from common import shelf
 
 Cleaner = Callable[[Tensor, float], Tensor]
 FFDNET, DNCNN = "peers/ffdnet_color.safetensors", "peers/cdncnn_blind.safetensors"
-REACH, MULTIPLE = 28, 2  # of FFDNet in pixels: thirteen 3 x 3 layers at half resolution, and the cell of a pixel
+REACH, MULTIPLE = (
+    28,
+    2,
+)  # of FFDNet in pixels: twelve 3 x 3 layers at half resolution, rounded up, and the cell of a pixel
 
 
 def chain(path: Path) -> nn.Sequential:

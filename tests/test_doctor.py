@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sfumato import device, doctor
+from sfumato.doctor import holdings, machine, pace
 
 
 def test_it_answers_in_json_and_in_one_line_a_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,35 +39,35 @@ def test_datasets_are_found_and_counted(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "words").mkdir()
     (tmp_path / "words" / "README.md").touch()
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path))
-    words, value = doctor._datasets()
+    words, value = holdings.datasets()
     assert value["found"] == {"cifar10": 1, "photos": 2}
     assert "cifar10 (1 file), photos (2 files)" in words
-    assert doctor._downloads()[1]["cifar10"]["here"]
+    assert holdings.downloads()[1]["cifar10"]["here"]
 
 
 @pytest.mark.parametrize("folder", ["", "gone", "a file"])
 def test_a_missing_data_folder_is_said(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a file").touch()
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path / folder) if folder else "")
-    words, value = doctor._datasets()
+    words, value = holdings.datasets()
     assert "SFUMATO_DATA" in words
     assert value["found"] == {}
 
 
 def test_weights_brought_by_hand_need_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path))
-    assert not doctor._downloads()[1]["inception"]["here"]
+    assert not holdings.downloads()[1]["inception"]["here"]
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "inception-2015-12-05.pt").touch()
-    assert doctor._downloads()[1]["inception"]["here"]
+    assert holdings.downloads()[1]["inception"]["here"]
 
 
 def test_a_broken_part_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> doctor.Found:
         raise OSError("no such thing\nand more")
 
-    for name in ("_memory", "_train", "_devices"):
-        monkeypatch.setattr(doctor, name, broken)
+    for room, name in ((machine, "memory"), (machine, "devices"), (pace, "train")):
+        monkeypatch.setattr(room, name, lambda *_: broken())
     found = doctor.diagnose()
     value = found.to_json()
     assert value["memory"] == value["devices"] == {"error": "OSError: no such thing"}

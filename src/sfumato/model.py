@@ -154,6 +154,8 @@ class Model:
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
+        if self.recipe.task == "denoise":
+            raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
         s = self.settings(**changes)
         cond = self.tell(texts, n)
         levels = self._path(s)

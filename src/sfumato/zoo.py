@@ -100,9 +100,9 @@ def _described(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a model that can be sampled") from error
+        raise UserError(f"{folder / 'config.json'} does not describe a model") from error
 
 
 def models() -> list[str]:
-    """Names of the shipped models that can be sampled."""
+    """Names of the shipped models that `load` takes; the judge's own features are none."""
     return sorted(p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8"))

@@ -93,6 +93,13 @@ def test_mistakes(sfumato: Sfumato, run: Path, tmp_path: Path, words: tuple[str,
     assert not (tmp_path / "b.png").exists()
 
 
+def test_a_denoiser_does_not_draw(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
+    for words in (("sample", run), ("judge", run, "--task", "generate", "-n", 4)):
+        answer = sfumato(*words)
+        assert answer.status == 2
+        assert "use `sfumato denoise`" in answer.err
+
+
 def test_a_denoiser_is_judged_by_what_it_cleans(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
     found = sfumato("judge", run, "--out", "report", "--json").json()
     assert found["n"] == 12

@@ -11,10 +11,10 @@ from PIL import Image
 
 from sfumato.denoise.arrays import take
 from sfumato.denoise.denoise import best, denoise, knows_clipping
-from sfumato.denoise.saturation import VOCABULARY
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model, net_of
+from sfumato.pictures.vocabulary import NOISE
 from sfumato.recipe import build
 
 from ..tiny import model_of, shaken
@@ -28,7 +28,7 @@ FLOATS = torch.from_numpy(BYTES).permute(0, 3, 1, 2).float() / 255
 def plain(clipped: float = 0.5) -> Model:
     recipe = build({"task": "denoise", "net": NET, "noise": {"clipped": clipped}})
     torch.manual_seed(0)
-    return Model(shaken(net_of(recipe.net, (3, 8, 8), VOCABULARY)), recipe, VOCABULARY, (3, 8, 8))
+    return Model(shaken(net_of(recipe.net, (3, 8, 8), NOISE)), recipe, NOISE, (3, 8, 8))
 
 
 MODEL = plain()

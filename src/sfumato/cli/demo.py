@@ -97,7 +97,7 @@ def write(found: Judged, folder: Path, seconds: float) -> Path:
     ]
     again = Section(
         "What to try next",
-        code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample runs/shapes --film film.gif"],
+        code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample cifar10 --film film.gif"],
     )
     lead = (
         f"A diffusion model trained from nothing, sampled and judged on this machine in {seconds:.0f} seconds, offline."

@@ -41,7 +41,7 @@ def take(given: Any) -> Taken:
                 f"an array of shape {given.shape}: pictures are (H, W), (H, W, C) or (N, H, W, C), C 1 or 3"
             )
         shaped = given[None, :, :, None] if given.ndim == 2 else given[None] if given.ndim == 3 else given
-        tensor = torch.from_numpy(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)))
+        tensor = torch.from_numpy(np.array(shaped.transpose(0, 3, 1, 2), order="C"))
 
         def back(y: Tensor) -> Any:
             return y.permute(0, 2, 3, 1).reshape(given.shape).cpu().numpy().astype(given.dtype)

@@ -12,11 +12,12 @@ from torch import Tensor
 from sfumato.denoise import noise as noises
 from sfumato.denoise.arrays import take
 from sfumato.denoise.posterior import STEPS, posterior
-from sfumato.denoise.saturation import CLIPPED, PURE, VOCABULARY, unclipped
 from sfumato.denoise.tiles import TILE, Tiled
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
+from sfumato.diffusion.saturation import unclipped
 from sfumato.errors import UserError
+from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE
 
 if TYPE_CHECKING:
     from sfumato.model import Model
@@ -103,7 +104,10 @@ def anysize(model: Model, y: Tensor, tile: int = TILE, told: Told | None = None)
         return Tiled(model.denoiser, reach, config.multiple, tile, told)
     height, width = y.shape[-2:]
     if height * width > LARGEST:
-        raise UserError(f"{model.name} was made for small pictures, not {width} x {height}: use --model photo")
+        raise UserError(
+            f"{model.name} was made for small pictures, not {width} x {height}: use one that was trained "
+            "on pieces of large ones, as the recipe photo"
+        )
     return Tiled(model.denoiser, 0, config.multiple, max(height, width), told)
 
 
@@ -155,7 +159,7 @@ def gauged(model: Model, y: Tensor) -> Level:
 
 def knows_clipping(model: Model) -> bool:
     """Whether the model was trained on pure and clipped noise, and is told which it is."""
-    return model.vocabulary == VOCABULARY
+    return model.vocabulary == NOISE
 
 
 def tell(model: Model, clipped: bool, y: Tensor) -> Tensor | None:

@@ -35,10 +35,8 @@ class Interval:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Interval:
-        mean, half = (
-            float(values.mean()),
-            float(1.96 * values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0,
-        )
+        mean = float(values.mean())
+        half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
         return cls(mean, mean - half, mean + half)
 
 
@@ -118,7 +116,7 @@ def judge_denoised(
     """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
 
     Picture k has the noise of seed + k in every model and batch. clip: cut the noisy picture to its range, as a file
-    would; blind: do not tell the level; correct: see `clean`. Raises UserError.
+    would; blind: do not tell the level; correct: see `denoise.best`. Raises UserError.
     """
     if not 0 < sigma <= 1:
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")

@@ -96,6 +96,11 @@ class Vocabulary:
         raise UserError(f"unknown {what} {word!r}; {nearest(word, self.words)}")
 
 
+PURE, CLIPPED = "pure", "clipped"
+NOISE = Vocabulary("class", [PURE, CLIPPED], 1)
+"""What a denoiser is told that was trained for both kinds of noise."""
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """The end of an error about an unknown name: the nearest known one, or all of them."""
     folded = {name.lower(): name for name in known}

@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.denoise.saturation import CLIPPED, PURE, VOCABULARY, clipped_noise
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.saturation import clipped_noise
 from sfumato.model import Model, net_of, schedule_of
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
-from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.show.grid import side_by_side, to_uint8
 from sfumato.train.generate import HELD_OUT, normal
@@ -35,7 +35,7 @@ class Denoise:
         side = (self.patch, self.patch) if self.patch else store.shape[1:]
         self.shape = (store.shape[0], *side)
         self.told = 0 < recipe.noise.clipped < 1
-        self.vocabulary = VOCABULARY if self.told else Vocabulary.build("none")
+        self.vocabulary = NOISE if self.told else Vocabulary.build("none")
         untold = Vocabulary.build("none")
         self.feed = Feed(store.train, untold, False, recipe.train.seed, device)
         torch.manual_seed(recipe.train.seed)

@@ -1,5 +1,4 @@
-"""Noise that was clipped, as it is in every picture file: what a model is told of it, and a correction for models that
-know pure noise alone."""
+"""Noise that was clipped, as it is in every picture file, and a correction for denoisers that know pure noise alone."""
 
 from __future__ import annotations
 
@@ -7,11 +6,6 @@ import torch
 from torch import Tensor
 
 from sfumato.diffusion.level import Level, fit
-from sfumato.pictures.vocabulary import Vocabulary
-
-PURE, CLIPPED = KINDS = ("pure", "clipped")
-VOCABULARY = Vocabulary("class", list(KINDS), 1)
-"""What a denoiser trained for both is told: token 1 is pure noise, 2 clipped noise, 0 nothing."""
 
 
 def clipped_noise(x0: Tensor, noise: Tensor, level: Level, clip: Tensor) -> Tensor:

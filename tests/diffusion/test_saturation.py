@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import Tensor
 
-from sfumato.denoise.saturation import _mills, clipped_noise, unclipped
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.level import Level
+from sfumato.diffusion.saturation import _mills, clipped_noise, unclipped
 
 
 @given(st.floats(0.01, 2), st.floats(0.1, 1.0))

@@ -1,0 +1,66 @@
+"""What can run here: device, memory, versions, data, models, extras, and what would have to be downloaded."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sfumato import __version__
+from sfumato.doctor import holdings, machine, pace
+from sfumato.doctor.machine import Found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One subject: in words, and as JSON; a part that could not be looked at says so in both."""
+
+    name: str
+    words: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings, in the order in which they are shown."""
+
+    findings: list[Finding]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(subject, words)."""
+        return [(finding.name, finding.words) for finding in self.findings]
+
+    def to_json(self) -> dict[str, Any]:
+        """Subject -> what was found; `{"error": ...}` for a part that could not be looked at."""
+        return {finding.name.replace(" ", "_"): finding.value for finding in self.findings}
+
+
+def diagnose() -> Diagnosis:
+    """Look around, and time one small network. Never fails, uses no network, and takes a few seconds."""
+    timed: dict[str, float] = {}
+    checks: dict[str, Callable[[], Found]] = {
+        "sfumato": lambda: (__version__, __version__),
+        "python": lambda: (f"{platform.python_version()} on {platform.platform()}",) * 2,
+        "packages": machine.packages,
+        "devices": machine.devices,
+        "memory": machine.memory,
+        "disk": machine.disk,
+        "datasets": holdings.datasets,
+        "models": holdings.models,
+        "extras": holdings.extras,
+        "downloads": holdings.downloads,
+        "train": partial(pace.train, timed),
+        "sample": partial(pace.sample, timed),
+        "judge": pace.judge,
+    }
+    return Diagnosis([_guarded(name, check) for name, check in checks.items()])
+
+
+def _guarded(name: str, check: Callable[[], Found]) -> Finding:
+    try:
+        return Finding(name, *check())
+    except Exception as error:  # one broken part must not hide the others
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Finding(name, f"could not be looked at ({why})", {"error": why})

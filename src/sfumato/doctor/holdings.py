@@ -1,0 +1,102 @@
+"""What is at hand: datasets, shipped models, extras, and what would have to be downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from importlib import resources
+from pathlib import Path
+
+from sfumato.doctor.machine import Found
+
+EXTRAS = {"track": ("tensorboard", "wandb")}
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".parquet"}
+MOST_FILES = 5000  # of a dataset's folder that are looked at
+MB = 1e6
+
+
+def datasets() -> Found:
+    from sfumato.pictures.source import data_folder
+
+    shelf = data_folder()
+    if shelf is None:
+        return "SFUMATO_DATA is not set; shapes needs no data", {"folder": None, "found": {}}
+    if not shelf.is_dir():
+        return f"SFUMATO_DATA is {shelf}, which is not a folder", {"folder": str(shelf), "found": {}}
+    found = {folder.name: count for folder in sorted(shelf.iterdir()) if folder.is_dir() and (count := _count(folder))}
+    names = [f"{name} ({_files(count)})" for name, count in found.items()]
+    return f"{', '.join(names) or 'none'} in {shelf}", {"folder": str(shelf), "found": found}
+
+
+def _count(folder: Path) -> int:
+    """Files with pictures in a folder and below, up to MOST_FILES."""
+    count = looked = 0
+    for _, _, names in os.walk(folder):
+        count += sum(Path(name).suffix.lower() in PICTURES for name in names)
+        looked += len(names)
+        if looked >= MOST_FILES:
+            break
+    return count
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files" if count < MOST_FILES else f"{MOST_FILES:,} files or more"
+
+
+def models() -> Found:
+    from sfumato import zoo
+
+    loaded = zoo.models()
+    shelf = Path(str(resources.files("sfumato") / "pretrained"))
+    folders = sorted(p.parent for p in shelf.glob("*/config.json"))
+    found = {
+        folder.name: {
+            "bytes": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+            "card": (folder / "README.md").is_file(),
+            "loads": folder.name in loaded,
+        }
+        for folder in folders
+    }
+    return ", ".join(f"{name} ({v['bytes'] / MB:.1f} MB)" for name, v in found.items()) or "none are shipped", found
+
+
+def extras() -> Found:
+    found = {
+        extra: {module: importlib.util.find_spec(module) is not None for module in modules}
+        for extra, modules in EXTRAS.items()
+    }
+    words = [
+        ", ".join(f"{module} {'is there' if there else 'is missing'}" for module, there in modules.items())
+        + ("" if all(modules.values()) else f": pip install 'sfumato[{extra}]'")
+        for extra, modules in found.items()
+    ]
+    return "; ".join(words), found
+
+
+def downloads() -> Found:
+    """What comes from the network when it is first asked for, and whether it is here already."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from sfumato.judge.features import CLIP, DINOV2
+    from sfumato.judge.weights import INCEPTION_URL
+    from sfumato.judge.weights import found as at_home
+    from sfumato.pictures.cifar10 import HUB_NAME
+    from sfumato.pictures.source import data_folder
+
+    def on_hand(repo: str) -> bool:
+        cached = try_to_load_from_cache(repo, "model.safetensors")
+        return at_home(repo.rsplit("/", 1)[-1]) is not None or isinstance(cached, str)
+
+    shelf = data_folder()
+    cifar10 = Path(HF_HUB_CACHE) / f"datasets--{HUB_NAME.replace('/', '--')}"
+    table: list[tuple[str, str, str, float, bool]] = [
+        ("inception", "FID", INCEPTION_URL, 96 * MB, at_home(INCEPTION_URL.rsplit("/", 1)[-1]) is not None),
+        ("dinov2", "FD on DINOv2", DINOV2, 346 * MB, on_hand(DINOV2)),
+        ("clip", "FD on CLIP, likeness to a prompt", CLIP, 1710 * MB, on_hand(CLIP)),
+        ("cifar10", "training on CIFAR-10", HUB_NAME, 144 * MB,
+         cifar10.is_dir() or (shelf is not None and any((shelf / "cifar10").glob("train-*.parquet")))),
+    ]  # fmt: skip
+    found = {name: dict(zip(("for", "from", "bytes", "here"), row, strict=True)) for name, *row in table}
+    words = [f"{name} ({'here' if here else f'{size / MB:,.0f} MB'}; {use})" for name, use, _, size, here in table]
+    return ", ".join(words), found

@@ -1,0 +1,80 @@
+"""How fast this machine trains, samples and judges, by one small network that is timed."""
+
+from __future__ import annotations
+
+from sfumato.doctor.machine import Found
+
+
+def train(timed: dict[str, float]) -> Found:
+    from sfumato.device import best_device
+    from sfumato.recipe import load, shipped
+
+    device = best_device()
+    timed["evaluate"] = seconds = _seconds_a_picture(device)
+    rate = 1 / (3.5 * seconds)  # backward takes two forwards, optimiser and averages the rest
+    images = load("cifar10").train.images
+    how = f"about {_two(rate)} images/s on {device} for a 3 M network at 32 px, {_time(images / rate)} for cifar10"
+    large = "" if device == "cuda" else "; cifar10-large wants a GPU"
+    return f"{how}{large}; recipes: {', '.join(shipped())}", {
+        "device": device, "images_per_second": rate, "cifar10_seconds": images / rate, "recipes": list(shipped())
+    }  # fmt: skip
+
+
+def sample(timed: dict[str, float]) -> Found:
+    seconds = 20 * timed["evaluate"]
+    words = f"about {_two(1000 * seconds)} ms a picture of 32 px in 20 evaluations of a 3 M network"
+    return words, {"ms_per_picture": 1000 * seconds}
+
+
+def judge() -> Found:
+    from sfumato.judge.features import open_features
+
+    try:
+        dim = open_features("mini").dim
+    except Exception as error:
+        return f"only with features that are downloaded ({error})", {"offline": False}
+    return f"offline on {dim} features of our own (mini); FID, DINOv2 and CLIP as above", {"offline": True}
+
+
+def _seconds_a_picture(device: str, batch: int = 16, budget: float = 0.5) -> float:
+    """Of a forward pass of the small preset at 32 px: the best of as many as fit into `budget` seconds.
+
+    On a CPU one thread's own time is taken and shared out, so that what else is running does not count.
+    """
+    import contextlib
+    import time
+
+    import torch
+
+    from sfumato.device import best_precision
+    from sfumato.nets.unet import build
+
+    net = build("small").eval().to(device)
+    x, c = torch.zeros(batch, 3, 32, 32, device=device), torch.zeros(batch, device=device)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(best_precision(device))
+    threads, clock = torch.get_num_threads(), time.thread_time if device == "cpu" else time.perf_counter
+    times: list[float] = []
+    try:
+        torch.set_num_threads(1)
+        with torch.inference_mode(), torch.autocast(device, dtype) if dtype else contextlib.nullcontext():
+            net(x, c).sum().item()
+            end = time.perf_counter() + budget
+            while not times or time.perf_counter() < end:
+                start = clock()
+                net(x, c).sum().item()
+                times.append(clock() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return min(times) / batch / (threads**0.9 if device == "cpu" else 1)
+
+
+def _two(value: float) -> str:
+    """Two figures, for what is only roughly known."""
+    return f"{float(f'{value:.2g}'):,.12g}"
+
+
+def _time(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
