@@ -21,12 +21,11 @@ BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 KINDS = [
     (mode, bits, suffix)
     for suffix, modes in {
-        ".png": ("L", "LA", "RGB", "RGBA"), ".tif": ("L", "LA", "RGB", "RGBA", "CMYK"), ".tiff": ("RGB",),
-        ".jpg": ("L", "RGB", "CMYK"), ".jpeg": ("RGB",), ".webp": ("RGB", "RGBA"),
+        ".png": ("L", "LA", "RGB", "RGBA"), ".tif": ("L", "LA", "RGB", "RGBA", "CMYK"), ".tiff": ("L", "RGB", "RGBA"),
+        ".jpg": ("L", "RGB", "CMYK"), ".jpeg": ("L", "RGB"), ".webp": ("RGB", "RGBA"),
     }.items()
     for mode in modes
-    for bits in ((8, 16) if suffix in (".png", ".tif", ".tiff") and mode != "CMYK" else (8,))
-    if (mode, bits, suffix) != ("LA", 16, ".tif")  # Pillow, which looks at headers first, does not know it
+    for bits in ((8, 16) if suffix in (".png", ".tif", ".tiff") else (8,))
 ]  # fmt: skip
 
 
@@ -36,7 +35,7 @@ def make(path: Path, mode: str, bits: int, orientation: int = 6) -> Path:
     ramp = np.linspace(0.1, 0.9, SIDE[0] * SIDE[1] * bands).reshape(*SIDE, bands)
     array = np.rint(ramp * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     kind = {"L": "b-w", "LA": "b-w", "RGB": "srgb", "RGBA": "srgb", "CMYK": "cmyk"}[mode]
-    kind = {"b-w": "grey16", "srgb": "rgb16"}[kind] if bits == 16 else kind
+    kind = {"b-w": "grey16", "srgb": "rgb16", "cmyk": "cmyk"}[kind] if bits == 16 else kind
     image = pyvips.Image.new_from_array(array, interpretation=kind).copy(xres=11.8, yres=11.8)
     if mode in ("RGB", "RGBA"):
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", PROFILE)
@@ -63,6 +62,8 @@ def test_what_comes_out_is_as_it_went_in(tmp_path: Path, mode: str, bits: int, s
     assert after.get("orientation") == 6
     far = np.abs(before.numpy().astype(int) - after.numpy().astype(int)).max()
     assert far <= (0 if suffix in (".png", ".tif", ".tiff") else 12)
+    if (mode, bits, suffix) == ("LA", 16, ".tif"):
+        return  # Pillow does not know it
     with Image.open(source) as a, Image.open(out) as b:
         assert (a.mode, a.size, a.format) == (b.mode, b.size, b.format)
 

@@ -27,6 +27,7 @@ HOW: dict[str, dict[str, Any]] = {
     ".tif": {"compression": "lzw"},
     ".tiff": {"compression": "lzw"},
 }
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how they begin, BigTIFF too
 COLOUR = {1: "grey", 3: "colour", 4: "CMYK"}
 
 
@@ -56,8 +57,7 @@ def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
     import pyvips
 
     with _one_line(path):
-        head = header(path)
-        check_size(head.height, head.width, int(megapixels * 1e6))
+        check_size(*_sides(path), int(megapixels * 1e6))
         file = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
         if file.get_n_pages() > 1:
             raise PictureError(
@@ -102,6 +102,18 @@ def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
     with aside(path) as temporary, _one_line(path):
         image.write_to_file(str(temporary), keep="all", **HOW[suffix])
     return path
+
+
+def _sides(path: Path) -> tuple[int, int]:
+    """Height and width by the header. TIFFs are left to libvips, since Pillow does not know all of their kinds."""
+    import pyvips
+
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(4) in TIFF:
+            claimed = pyvips.Image.tiffload(str(path))
+            return claimed.height, claimed.width
+    head = header(path)
+    return head.height, head.width
 
 
 @contextlib.contextmanager
