@@ -33,7 +33,7 @@ class Section(BaseModel):
 class Data(Section):
     """Which pictures, and how they are brought to one shape."""
 
-    source: str = Field("", description="a folder, `cifar10`, `shapes`, or a Hub dataset id")
+    source: str = Field("", description="a folder, `cifar10`, `shapes`, `emoji`, or a Hub dataset id")
     image_size: int | tuple[int, int] | None = Field(
         None, description="side in pixels or [height, width]; left out: the pictures' own size"
     )

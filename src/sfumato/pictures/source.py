@@ -16,6 +16,7 @@ from sfumato.pictures.decode import Header
 from sfumato.recipe import Data
 
 Progress = Callable[[int, int], None]  # called with (done, total)
+KNOWN = "a folder, cifar10, shapes, emoji or a Hub data set (owner/name)"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
 
 
@@ -70,17 +71,19 @@ def data_folder() -> Path | None:
 
 
 def open_source(name: str, data: Data) -> Source:
-    """`shapes`, `cifar10`, a folder (its path, or its name in `$SFUMATO_DATA`), or a data set of the Hub.
+    """`shapes`, `emoji`, `cifar10`, a folder (its path, or its name in `$SFUMATO_DATA`), or a data set of the Hub.
 
-    A folder of the working directory that is called `shapes` or `cifar10` is reached as `./shapes`. Raises
-    UserError.
+    A folder of the working directory that has one of these names is reached as `./shapes`. Raises UserError.
     """
     from sfumato.pictures import cifar10, folder, hub, shapes
+    from sfumato.pictures.emoji import source as emoji
 
     if not name:
-        raise UserError("data.source is empty: give a folder, cifar10, shapes or a Hub data set (owner/name)")
+        raise UserError(f"data.source is empty: give {KNOWN}")
     if name == "shapes":
         return shapes.ShapesSource(data)
+    if name == "emoji":
+        return emoji.EmojiSource(data)
     if name == "cifar10":
         return cifar10.open_cifar10(data)
     path = Path(name).expanduser()
@@ -89,7 +92,7 @@ def open_source(name: str, data: Data) -> Source:
     if path.is_dir():
         return folder.FolderSource(path, data)
     if path.exists():
-        raise UserError(f"{name} is a file: data.source is a folder, cifar10, shapes or a Hub data set (owner/name)")
+        raise UserError(f"{name} is a file: data.source is {KNOWN}")
     if HUB_NAME.fullmatch(name):
         return hub.open_hub(name, data)
-    raise UserError(f"no folder {name}: data.source is a folder, cifar10, shapes or a Hub data set (owner/name)")
+    raise UserError(f"no folder {name}: data.source is {KNOWN}")

@@ -59,7 +59,7 @@ def prepare(
         if isinstance(what, Recipe) and overrides:
             recipe = recipes.build(what.model_dump(), overrides)
     if not recipe.data.source:
-        raise UserError("data.source is empty: name a folder, cifar10, shapes or a Hub dataset")
+        raise UserError("data.source is empty: name a folder, cifar10, shapes, emoji or a Hub dataset")
     accelerator = accelerator_for(recipe.train)
     device = accelerator.device.type
     if photos:

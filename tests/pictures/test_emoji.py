@@ -1,0 +1,116 @@
+"""The world of emoji: what is taught, what is kept out, what captions say, what is drawn where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfumato.errors import UserError
+from sfumato.pictures.emoji import source, things
+from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, nth
+from sfumato.pictures.source import open_source
+from sfumato.recipe import Data
+
+FONT = any((Path(folder).expanduser() / things.FONT).is_file() for folder in things.FOLDERS)
+needs_font = pytest.mark.skipif(not FONT, reason="needs the font Noto Color Emoji (fonts-noto-color-emoji)")
+SOME = [nth("train", index)[0] for index in range(20_000)]
+
+
+def test_six_hundred_things_are_taught_and_twenty_four_kept() -> None:
+    assert len(things.taught()) >= 600
+    assert len(things.subjects()) == 24
+    assert set(things.subjects()) < set(things.things())
+    assert len(set(things.things().values())) == len(things.things())
+
+
+def test_the_word_for_a_subject_is_one_that_is_taught() -> None:
+    words = {word for name in things.taught() for word in name.split()}
+    assert set(things.subjects().values()) - words <= {"plant", "vehicle"}
+
+
+def test_no_subject_and_no_combination_that_is_held_out_is_drawn() -> None:
+    assert not {name for scene in SOME for name in scene.things} & set(things.subjects())
+    assert not any(scene.held_out for scene in SOME)
+    assert {name for scene in SOME for name in scene.things} == set(things.taught())
+
+
+def test_a_tenth_is_held_out_and_every_thing_is_seen_on_most_backgrounds() -> None:
+    pairs = [(thing, paper) for thing in things.taught() for paper in BACKGROUNDS]
+    kept = [Scene((thing,), paper).held_out for thing, paper in pairs]
+    assert 0.08 < np.mean(kept) < 0.12
+    left = Counter(thing for (thing, _), out in zip(pairs, kept, strict=True) if not out)
+    assert min(left.values()) >= 5
+    two = [Scene((a, b), "white") for a, b in zip(things.taught(), things.taught()[7:], strict=False)]
+    assert all(Scene(scene.things[::-1], "white").held_out == scene.held_out for scene in two)
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        (Scene(("red apple",), "blue"), "a red apple on a blue background"),
+        (Scene(("elephant",), "orange", "", "on the left"), "an elephant on an orange background, on the left"),
+        (Scene(("owl",), "grey", "large"), "a large owl on a grey background"),
+        (Scene(("cat face", "rocket"), "pink", "small"), "a small cat face next to a rocket on a pink background"),
+        (Scene(("jeans",), "white", "small"), "small jeans on a white background"),
+        (Scene(("cactus",), "white"), "a cactus on a white background"),
+    ],
+)
+def test_captions(scene: Scene, words: str) -> None:
+    assert scene.caption() == words
+    assert scene.caption(told=False) == words.replace(f" on a {scene.background} background", "").replace(
+        f" on an {scene.background} background", ""
+    )
+
+
+def test_sizes_places_and_pairs_occur() -> None:
+    single = [scene for scene in SOME if len(scene.things) == 1]
+    assert 0.6 < len(single) / len(SOME) < 0.7
+    assert {scene.size for scene in single} == set(SIZES)
+    assert {scene.place for scene in single} == set(PLACES)
+    assert {scene.size for scene in SOME if len(scene.things) == 2} == {"", "small"}
+
+
+@needs_font
+@pytest.mark.parametrize("index", range(40))
+def test_what_is_drawn_is_whole_and_on_its_background(index: int) -> None:
+    scene, _, jitter = nth("train", index)
+    picture = scene.draw((64, 64), jitter)
+    assert (picture == source.draw("train", index)).all()
+    rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    assert (rim == BACKGROUNDS[scene.background]).mean() > 0.9
+    for _, (y, x), side in scene.places((64, 64), jitter):
+        window = picture[round(y - side / 2) : round(y + side / 2), round(x - side / 2) : round(x + side / 2)]
+        assert (window != np.array(BACKGROUNDS[scene.background])).any(2).mean() > 0.1
+
+
+@needs_font
+def test_every_thing_has_a_drawing() -> None:
+    for name in things.things():
+        drawn = things.glyph(name, 24)
+        assert max(drawn.shape[:2]) == 24
+        assert drawn[..., 3].mean() > 0.05
+
+
+@needs_font
+def test_it_is_a_source_like_any_other() -> None:
+    found = open_source("emoji", Data(source="emoji", image_size=32))
+    items = found.items("test")
+    assert len(items) == source.TEST
+    assert items[3].read().shape == (32, 32, 3)
+    assert items[3].caption
+    assert found.fingerprint() != open_source("emoji", Data(source="emoji")).fingerprint()
+
+
+def test_a_missing_font_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(things, "FOLDERS", ())
+    monkeypatch.setenv("SFUMATO_DATA", "")
+    things.font.cache_clear()
+    things.font_digest.cache_clear()
+    try:
+        with pytest.raises(UserError, match="apt install fonts-noto-color-emoji"):
+            open_source("emoji", Data(source="emoji"))
+    finally:
+        things.font.cache_clear()
