@@ -14,11 +14,12 @@ SHARED = {"errors", "files", "recipe", "device", "verb", "yaml12"}
 KNOWS = {
     "diffusion": set(),
     "pictures": SHARED,
-    "nets": set(),
+    "nets": {"diffusion"},
     "show": SHARED,
-    "train": SHARED | {"diffusion", "pictures", "nets", "show", "model"},
+    "text": SHARED | {"diffusion", "pictures", "nets", "show", "model"},
+    "train": SHARED | {"diffusion", "pictures", "nets", "show", "text", "model", "zoo"},
     "denoise": SHARED | {"diffusion", "pictures", "model"},
-    "judge": SHARED | {"diffusion", "pictures", "nets", "show", "train", "denoise", "model", "zoo"},
+    "judge": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "denoise", "model", "zoo"},
 }
 
 

@@ -13,7 +13,7 @@ from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import SAMPLERS, Step
-from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear
+from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
 from sfumato.nets import plain, unet
 from sfumato.pictures.vocabulary import Vocabulary
@@ -30,7 +30,7 @@ def schedule_of(noise: Noise) -> Schedule:
     discrete: dict[str, Callable[[], Discrete]] = {
         "linear": lambda: linear(noise.timesteps),
         "cosine": lambda: cosine(noise.timesteps),
-        "scaled-linear-zero": lambda: scaled_linear(noise.timesteps, zero_terminal=True),
+        "scaled-linear-zero": lambda: zero_terminal(scaled_linear(noise.timesteps)),
     }
     if noise.schedule in discrete:
         return discrete[noise.schedule]()
@@ -143,13 +143,17 @@ class Model:
         seed: int = 0,
         batch: int | None = None,
         callback: Callable[[int, Step], None] | None = None,
+        negative: str | None = None,
+        init: Tensor | None = None,
+        strength: float = 0.7,
         **changes: Any,
     ) -> Tensor:
         """Draw n pictures, uint8 (n, C, H, W).
 
-        texts: labels or captions, picture k is told texts[k % len]; changes: `sampler`, `steps`, `guidance`,
-        `interval`, `clip` in place of the recipe's; callback(first, step) sees every step of the batch that starts
-        with picture `first`.
+        texts: labels or captions, picture k is told texts[k % len]; negative: what guidance leads away from, in place
+        of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
+        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `clip` in place of the recipe's;
+        callback(first, step) sees every step of the batch that starts with picture `first`.
         Picture k depends on seed + k alone, not on n or the batch.
         """
         if n < 1:
@@ -158,7 +162,12 @@ class Model:
             raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
         s = self.settings(**changes)
         cond = self.tell(texts, n)
+        null = self.null if negative is None else self.tell([negative], 1)
         levels = self._path(s)
+        start: Tensor | float = 0.0
+        if init is not None:
+            levels = levels[len(levels) - 1 - kept_steps(s.steps, strength) :]
+            start = float(levels.alpha[0]) * self.enter(init[None])
         batch = batch or fitting_batch(self.shape, self.device)
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         done = []
@@ -167,16 +176,38 @@ class Model:
             generators = picture_generators(seed + first, count)
 
             def fresh(generators: list[torch.Generator] = generators) -> Tensor:
-                return torch.stack([torch.randn(self.shape, generator=g) for g in generators]).to(self.device, dtype)
+                return torch.stack([torch.randn(self.space, generator=g) for g in generators]).to(self.device, dtype)
 
             part = None if cond is None else cond[first : first + count]
             seen = None if callback is None else (lambda step, first=first: callback(first, step))
             x = SAMPLERS[s.sampler](
-                self._prepared(s, part), float(levels.sigma[0]) * fresh(), levels, part,
+                self._prepared(s, part, null), start + float(levels.sigma[0]) * fresh(), levels, part,
                 noise=fresh, callback=seen,
             )  # fmt: skip
-            done.append(to_uint8(x).cpu())
+            done.append(self.leave(x))
         return torch.cat(done)
+
+    @property
+    def space(self) -> tuple[int, int, int]:
+        """(C, H, W) of what is denoised: the pictures themselves."""
+        return self.shape
+
+    @property
+    def null(self) -> Tensor | None:
+        """The condition that stands for nothing, (1, L); None if the model cannot be told anything."""
+        if self.vocabulary.kind == "none":
+            return None
+        return torch.zeros(1, self.vocabulary.length, dtype=torch.int64, device=self.device)
+
+    def enter(self, pictures: Tensor) -> Tensor:
+        """Pictures, uint8 (N, C, H, W), as what is denoised. Raises UserError if they are of another size."""
+        if tuple(pictures.shape[1:]) != tuple(self.shape):
+            raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
+        return pictures.to(self.device).float() / 127.5 - 1
+
+    def leave(self, x: Tensor) -> Tensor:
+        """What was denoised as pictures, uint8 (N, C, H, W) on the CPU."""
+        return to_uint8(x).cpu()
 
     def settings(self, **changes: Any) -> Sample:
         """The recipe's `sample` section with changes (None: as it stands). Raises UserError on a bad value."""
@@ -191,12 +222,10 @@ class Model:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def _prepared(self, s: Sample, cond: Tensor | None) -> Denoiser:
+    def _prepared(self, s: Sample, cond: Tensor | None, null: Tensor | None) -> Denoiser:
         denoise: Denoiser = self.denoiser
-        if cond is not None and s.guidance != 1:
-            null = torch.zeros_like(cond[:1])
-            interval = s.interval or (0.0, float("inf"))
-            denoise = Guided(denoise, s.guidance, null, interval)
+        if cond is not None and null is not None and s.guidance != 1:
+            denoise = Guided(denoise, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)
         return Clipped(denoise) if s.clip else denoise
 
     def denoise(self, picture: Any, sigma: Any = None, **options: Any) -> Any:
@@ -220,8 +249,8 @@ class Model:
     def forward_film(self, pictures: Tensor, seed: int = 0, **options: Any) -> Film:
         """The forward process: the pictures, uint8 (N, C, H, W), drowning in the noise that `seed` gives."""
         levels = self._path(self.settings(**options))
-        x0 = pictures.float() / 127.5 - 1
-        noise = torch.stack([torch.randn(self.shape, generator=g) for g in picture_generators(seed, len(x0))])
+        x0 = self.enter(pictures)
+        noise = torch.stack([torch.randn(self.space, generator=g) for g in picture_generators(seed, len(x0))]).to(x0)
         path = [levels[i] for i in range(len(levels) - 1, -1, -1)]
         return Film([self._frame(level.mix(x0, noise), level) for level in path], [caption(level) for level in path])
 
@@ -241,6 +270,13 @@ def caption(level: Level) -> str:
     """The noise of a level on a picture of scale 1, for people."""
     ratio = float(level.ratio)
     return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
+
+
+def kept_steps(steps: int, strength: float) -> int:
+    """How many of a path's steps are taken from a picture of which `strength` is drawn anew. Raises UserError."""
+    if not 0 < strength <= 1:
+        raise UserError(f"strength={strength:g}: how much is drawn anew, above 0 and at most 1")
+    return max(1, round(steps * strength))
 
 
 def fitting_batch(shape: Sequence[int], device: str) -> int:

@@ -63,9 +63,12 @@ class Data(Section):
 class Net(Section):
     """The network. A preset, or the kind, sets what is left out."""
 
-    kind: Literal["unet", "plain"] = Field(
-        "unet", description="plain: convolutions alone, for denoising pictures of any size"
+    kind: Literal["unet", "plain", "latent"] = Field(
+        "unet",
+        description="plain: convolutions alone, for denoising pictures of any size; latent: diffusers' own networks "
+        "(tasks autoencoder and text)",
     )
+    latent: int = Field(8, ge=1, description="channels of the latents (task autoencoder)")
     gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")
     preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")
     channels: list[int] | None = Field(None, description="channels of each level, top first")
@@ -104,6 +107,16 @@ class Noise(Section):
         if self.sigma_min >= self.sigma_max:
             raise ValueError("sigma_min must be below sigma_max")
         return self
+
+
+class Text(Section):
+    """What a text-to-image model stands on (task text)."""
+
+    autoencoder: str = Field("mini", description="a run of the task autoencoder, or a model that has one")
+    words: int = Field(2560, ge=600, description="tokens of the vocabulary that is learned from the captions")
+    length: int = Field(32, ge=8, le=77, description="tokens of a prompt, start and end among them")
+    width: int = Field(192, ge=32, multiple_of=32, description="of the text encoder")
+    layers: int = Field(3, ge=1, description="of the text encoder")
 
 
 class Train(Section):
@@ -152,6 +165,7 @@ class Sample(Section):
     sampler: SamplerName = "dpm++2m"
     steps: int = Field(20, ge=1)
     guidance: float = 1.0
+    rescale: float = Field(0.0, ge=0, le=1, description="brings the contrast back that strong guidance inflates")
     interval: tuple[float, float] | None = Field(None, description="sigmas between which guidance acts")
     clip: bool = Field(True, description="keep D(x) within the pictures' range")
 
@@ -172,11 +186,14 @@ class Recipe(Section):
     """A run, whole."""
 
     name: str = ""
-    task: Literal["generate", "denoise", "features"] = Field("generate", description="what is learned")
+    task: Literal["generate", "denoise", "features", "autoencoder", "text"] = Field(
+        "generate", description="what is learned"
+    )
     about: str = Field("", description="one line for a reader")
     data: Data = Data()
     net: Net = Net()
     noise: Noise = Noise()
+    text: Text = Text()
     train: Train = Train()
     sample: Sample = Sample()
     judge: Judge = Judge()

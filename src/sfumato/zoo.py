@@ -28,8 +28,21 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
     """
     folder, weights = find(name)
     device = device or best_device()
+    precision = precision or best_precision(device)
+    called = str(name if not Path(name).exists() else Path(name).resolve().name)
+    if is_pipeline(folder):
+        from sfumato.text import folder as pipelines
+
+        return pipelines.read(folder, called, device, precision)
     with _described(folder):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        task = config["recipe"]["task"]
+        if task == "text":
+            from sfumato.text.checkpoint import restored
+
+            return restored(config, folder / weights, called, device, precision)
+        if task == "autoencoder":
+            raise UserError(f"{called} is an autoencoder, the ground of text-to-image models: name one of those")
         recipe = Recipe.model_validate(config["recipe"])
         vocabulary = Vocabulary.from_json(config["vocabulary"])
         channels, height, width = map(int, config["shape"])
@@ -44,8 +57,7 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
     if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise UserError(f"{folder / weights} is damaged: {bad[0]} is not finite; take another checkpoint")
     net.eval().requires_grad_(False).to(device)
-    name = name if not Path(name).exists() else Path(name).resolve().name
-    return Model(net, recipe, vocabulary, shape, str(name), device, precision or best_precision(device), config)
+    return Model(net, recipe, vocabulary, shape, called, device, precision, config)
 
 
 def find(name: str | Path) -> tuple[Path, str]:
@@ -54,6 +66,8 @@ def find(name: str | Path) -> tuple[Path, str]:
     from sfumato.train.ema import label
 
     path = Path(name)
+    if is_pipeline(path):
+        return path, ""
     if path.is_file() and path.suffix == ".safetensors":
         _verify(path.parent)
         return path.parent, path.name
@@ -64,6 +78,8 @@ def find(name: str | Path) -> tuple[Path, str]:
             raise UserError(f"{path} has no whole checkpoint yet{why}: let `sfumato train` save one")
         path = found.path
     elif not path.is_dir():
+        if is_pipeline(PRETRAINED / str(name)):
+            return PRETRAINED / str(name), ""
         if not (PRETRAINED / str(name) / "config.json").is_file():
             known = models()
             near = difflib.get_close_matches(str(name), known, 1)
@@ -105,4 +121,10 @@ def _described(folder: Path) -> Iterator[None]:
 
 def models() -> list[str]:
     """Names of the shipped models that `load` takes; the judge's own features are none."""
-    return sorted(p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8"))
+    plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
+    return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob("*/model_index.json"))])
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is in diffusers' format."""
+    return (folder / "model_index.json").is_file()

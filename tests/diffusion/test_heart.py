@@ -14,14 +14,14 @@ from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.loss import WEIGHTINGS, denoising_loss
-from sfumato.diffusion.schedule import Flow, LogNormal, cosine, linear, scaled_linear
+from sfumato.diffusion.schedule import Flow, LogNormal, cosine, linear, scaled_linear, zero_terminal
 
 SCHEDULES = [
     linear(),
     linear(250),
     cosine(),
     scaled_linear(),
-    scaled_linear(zero_terminal=True),
+    zero_terminal(scaled_linear()),
     LogNormal(),
     Flow(),
 ]
@@ -58,13 +58,13 @@ def test_betas_are_those_of_diffusers() -> None:
     theirs = diffusers.DDIMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True
     ).alphas_cumprod
-    ours = scaled_linear(zero_terminal=True).alpha_bar
+    ours = zero_terminal(scaled_linear()).alpha_bar
     assert ours[-1] == 0
     assert (ours - theirs.double()).abs().max() < 1e-5
 
 
 def test_zero_terminal_is_pure_noise_and_keeps_the_cleanest_level() -> None:
-    shifted, plain = scaled_linear(zero_terminal=True), scaled_linear()
+    shifted, plain = zero_terminal(scaled_linear()), scaled_linear()
     assert shifted.path(5).alpha[0] == 0
     assert torch.isclose(shifted.alpha_bar[0], plain.alpha_bar[0])
 

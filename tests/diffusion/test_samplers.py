@@ -11,7 +11,7 @@ from sfumato.diffusion import samplers
 from sfumato.diffusion.denoiser import PREDICTIONS, Preconditioned
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.level import Level, fit
-from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear
+from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear, zero_terminal
 
 SHAPE = (4, 2, 1, 3)
 
@@ -166,7 +166,7 @@ def test_equals_diffusers_step_by_step(mixture: Mixture, case: str, steps: int, 
 @pytest.mark.parametrize("name", list(samplers.SAMPLERS))
 @pytest.mark.parametrize(
     "schedule",
-    [linear(), cosine(), scaled_linear(zero_terminal=True), LogNormal(), Flow()],
+    [linear(), cosine(), zero_terminal(scaled_linear()), LogNormal(), Flow()],
     ids=["linear", "cosine", "zero-terminal", "edm", "flow"],
 )
 def test_samples_follow_the_mixture(mixture: Mixture, name: str, schedule: Schedule) -> None:

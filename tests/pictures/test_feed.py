@@ -40,9 +40,9 @@ def draw(feed: Feed, images: int, batch: int, seed: int = 0) -> tuple[torch.Tens
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 23), st.integers(1, 60), st.integers(0, 200), st.integers(0, 3))
 def test_which_pictures_is_a_pure_function_of_seed_and_images(count: int, batch: int, images: int, seed: int) -> None:
-    whole = Feed(few(count), NONE, False, seed).indices(0, 300)
+    whole = Feed(few(count), NONE, False, seed).order.indices(0, 300)
     fresh = Feed(few(count), NONE, False, seed)
-    assert torch.equal(fresh.indices(images, batch), whole[images : images + batch])
+    assert torch.equal(fresh.order.indices(images, batch), whole[images : images + batch])
     for epoch in range(300 // count):
         assert sorted(whole[epoch * count : (epoch + 1) * count].tolist()) == list(range(count))
 
@@ -61,16 +61,16 @@ def test_a_resumed_feed_draws_what_an_uninterrupted_one_draws() -> None:
 
 
 def test_epochs_and_seeds_differ() -> None:
-    order = Feed(few(200), NONE, False, 0).indices(0, 400)
+    order = Feed(few(200), NONE, False, 0).order.indices(0, 400)
     assert not torch.equal(order[:200], order[200:])
-    assert not torch.equal(order[:200], Feed(few(200), NONE, False, 1).indices(0, 200))
+    assert not torch.equal(order[:200], Feed(few(200), NONE, False, 1).order.indices(0, 200))
 
 
 def test_values_layout_and_conditions() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).reshape(4, 1, 8, 8)
     feed = Feed(Few(pixels), Vocabulary.build("words", None, ["word0 word1", "word2"]), False, 0)
     pictures, tokens = draw(feed, 0, 4)
-    order = feed.indices(0, 4)
+    order = feed.order.indices(0, 4)
     assert pictures.dtype == torch.float32
     assert torch.equal(((pictures + 1) * 127.5).round().to(torch.uint8), pixels[order])
     assert (pictures.min(), pictures.max()) == (-1, 1)

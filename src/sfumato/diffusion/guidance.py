@@ -14,16 +14,24 @@ from sfumato.diffusion.level import Level
 class Guided:
     """D(x | nothing) + scale * (D(x | cond) - D(x | nothing)) (Ho and Salimans 2022, eq. 6, with scale = 1 + w).
 
+    `rescale` in [0, 1] brings the spread of each picture's answer back towards that of D(x | cond), which strong
+    guidance inflates (Lin et al. 2024, eq. 15 and 16, here on x0).
+
     `null` (1, ...) or (N, ...) is the condition that stands for nothing. Guidance acts only where sigma / alpha lies in
     `interval` (Kynkäänniemi et al. 2024); elsewhere, and at scale 1, one plain call is made.
     """
 
     def __init__(
-        self, denoiser: Denoiser, scale: float, null: Tensor, interval: tuple[float, float] = (0.0, math.inf)
+        self,
+        denoiser: Denoiser,
+        scale: float,
+        null: Tensor,
+        interval: tuple[float, float] = (0.0, math.inf),
+        rescale: float = 0.0,
     ) -> None:
         if not math.isfinite(scale):
             raise ValueError(f"guidance must be a finite number, not {scale}")
-        self.denoiser, self.scale, self.null, self.interval = denoiser, scale, null, interval
+        self.denoiser, self.scale, self.null, self.interval, self.rescale = denoiser, scale, null, interval, rescale
 
     def acts(self, level: Level) -> bool:
         low, high = self.interval
@@ -36,4 +44,8 @@ class Guided:
         both = Level(level.alpha.expand(n).repeat(2), level.sigma.expand(n).repeat(2))
         null = self.null.to(cond.device).expand(n, *cond.shape[1:])
         told, untold = self.denoiser(torch.cat([x, x]), both, torch.cat([cond, null])).chunk(2)
-        return untold + self.scale * (told - untold)
+        guided = untold + self.scale * (told - untold)
+        if not self.rescale:
+            return guided
+        ratio = told.flatten(1).std(1) / guided.flatten(1).std(1).clamp_min(1e-6)
+        return guided * (1 + self.rescale * (ratio.view(-1, *[1] * (x.ndim - 1)) - 1))

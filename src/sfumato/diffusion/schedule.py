@@ -38,6 +38,11 @@ class Discrete:
     def timesteps(self) -> int:
         return len(self.alpha_bar)
 
+    @property
+    def log_ratios(self) -> Tensor:
+        """ln(sigma / alpha) of each timestep, ascending, float64 (T,)."""
+        return self.at(torch.arange(self.timesteps)).log_ratio
+
     def at(self, t: Tensor) -> Level:
         """The levels of integer timesteps, 0 the cleanest."""
         bar = self.alpha_bar[t]
@@ -75,19 +80,17 @@ def cosine(timesteps: int = 1000, offset: float = 0.008) -> Discrete:
     return Discrete((1 - betas).cumprod(0))
 
 
-def scaled_linear(
-    timesteps: int = 1000, first: float = 0.00085, last: float = 0.012, *, zero_terminal: bool = False
-) -> Discrete:
-    """Stable Diffusion's betas (evenly spaced in the root), as they stand or shifted to end in pure noise.
-
-    With `zero_terminal`, sqrt(alpha_bar) is moved and scaled so that its last value is 0 and its first is kept
-    (Lin et al. 2024, algorithm 1).
-    """
+def scaled_linear(timesteps: int = 1000, first: float = 0.00085, last: float = 0.012) -> Discrete:
+    """Stable Diffusion's betas, evenly spaced in the root."""
     betas = torch.linspace(first**0.5, last**0.5, timesteps, dtype=torch.float64).square()
-    root = (1 - betas).cumprod(0).sqrt()
-    if zero_terminal:
-        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-    return Discrete(root.square())
+    return Discrete((1 - betas).cumprod(0))
+
+
+def zero_terminal(chain: Discrete) -> Discrete:
+    """The chain shifted to end in pure noise: sqrt(alpha_bar) is moved and scaled so that its last value is 0 and its
+    first is kept (Lin et al. 2024, algorithm 1)."""
+    root = chain.alpha_bar.sqrt()
+    return Discrete(((root - root[-1]) * (root[0] / (root[0] - root[-1]))).square())
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,39 @@ class Drawable(Protocol):
     def texts(self, kind: str) -> list[str]: ...
 
 
-class Feed:
-    """Pictures and their conditions, batch by batch.
+class Order:
+    """Which of `count` pictures come when, a pure function of the seed and the number of images seen before.
 
-    Which pictures a batch holds is a pure function of the seed and the number of images seen before it: epoch
-    e = images // N is a permutation drawn from (seed, e), and batches run on across epochs. Pixels are kept
-    on the device as uint8 if they take at most a quarter of its free memory, and on a CPU as the memory map
-    they are.
+    Epoch e = images // count is a permutation drawn from (seed, e), and batches run on across epochs.
+    """
+
+    def __init__(self, count: int, seed: int, device: torch.device | str = "cpu") -> None:
+        self.count, self.seed, self.device = count, seed, torch.device(device)
+        self._known: dict[int, Tensor] = {}
+
+    def indices(self, images: int, batch: int) -> Tensor:
+        """The batch that follows `images` images seen, int64 (batch,) on the device."""
+        pieces = []
+        while batch > 0:
+            epoch, start = divmod(images, self.count)
+            pieces.append(self._epoch(epoch)[start : start + batch])
+            images, batch = images + len(pieces[-1]), batch - len(pieces[-1])
+        return torch.cat(pieces)
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._known:
+            self._known = {known: order for known, order in self._known.items() if known == epoch - 1}
+            digest = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+            self._known[epoch] = torch.randperm(self.count, generator=generator).to(self.device)
+        return self._known[epoch]
+
+
+class Feed:
+    """Pictures and their conditions, batch by batch, in an `Order`.
+
+    Pixels are kept on the device as uint8 if they take at most a quarter of its free memory, and on a CPU as the
+    memory map they are.
     """
 
     def __init__(
@@ -39,13 +65,13 @@ class Feed:
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        self.flip, self.seed = flip, seed
+        self.flip = flip
         pixels = pictures.pixels
         self.resident = self.device.type == "cpu" or pixels.numel() <= _free(self.device) / 4
         self._home = self.device if self.resident else torch.device("cpu")
         self._pixels = pixels.to(self._home)
         self._tokens = vocabulary.encode(pictures.texts(vocabulary.kind)).to(self._home)
-        self._orders: dict[int, Tensor] = {}
+        self.order = Order(len(pixels), seed, self._home)
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -56,7 +82,7 @@ class Feed:
         Returns pictures, float32 (batch, C, H, W) in [-1, 1], channels_last, mirrored left to right by coin
         flips of `generator` if the feed flips; and conditions, int64 (batch, L).
         """
-        which = self.indices(images, batch)
+        which = self.order.indices(images, batch)
         picked, tokens = (self._send(part.index_select(0, which)) for part in (self._pixels, self._tokens))
         if self.flip:
             coins = self._send(torch.rand(batch, generator=generator, device=generator.device)) < 0.5
@@ -65,23 +91,6 @@ class Feed:
         picked = picked.contiguous(memory_format=torch.channels_last)  # while it is small
         pictures = picked.to(torch.float32).div_(127.5).sub_(1)
         return pictures, tokens
-
-    def indices(self, images: int, batch: int) -> Tensor:
-        """Which pictures that batch holds, int64 (batch,), where the pixels are."""
-        pieces = []
-        while batch > 0:
-            epoch, start = divmod(images, len(self))
-            pieces.append(self._order(epoch)[start : start + batch])
-            images, batch = images + len(pieces[-1]), batch - len(pieces[-1])
-        return torch.cat(pieces)
-
-    def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
-            digest = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-            self._orders[epoch] = torch.randperm(len(self), generator=generator).to(self._home)
-        return self._orders[epoch]
 
     def _send(self, tensor: Tensor) -> Tensor:
         """To the device, without waiting for what it is doing."""

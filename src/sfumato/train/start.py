@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ from sfumato.train.run import RunFolder
 from sfumato.train.task import Task
 
 DEFAULT_SIDE = {"cpu": 64}
+TASKS = {
+    "generate": "generate.Generate",
+    "denoise": "denoise.Denoise",
+    "features": "features.LearnFeatures",
+    "autoencoder": "autoencoder.LearnAutoencoder",
+    "text": "text.LearnText",
+}  # imported when asked for: some need heavy libraries
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def prepare(
     if photos:
         recipe = _planned(recipe, overrides, device, progress)
     store = open_store(recipe.data, progress)
-    net = recipe.net if recipe.task == "features" else concrete(recipe.net)
+    net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
     took = broadcast_object_list([plan.fastest(task, recipe, accelerator, folder.threads())])[
@@ -95,13 +103,9 @@ def run(job: Job, listener: Listener | None = None) -> RunFolder:
 
 def task_of(recipe: Recipe, store: Store, accelerator: Accelerator) -> Task:
     """The task a recipe names."""
-    from sfumato.train.denoise import Denoise
-    from sfumato.train.features import LearnFeatures
-    from sfumato.train.generate import Generate
-
-    kinds: dict[str, Callable[..., Task]] = {"generate": Generate, "denoise": Denoise, "features": LearnFeatures}
-    precision = precision_of(recipe.train, accelerator.device.type)
-    return kinds[recipe.task](recipe, store, accelerator.device, precision)
+    module, _, name = TASKS[recipe.task].partition(".")
+    learn: Callable[..., Task] = getattr(importlib.import_module(f"sfumato.train.{module}"), name)
+    return learn(recipe, store, accelerator.device, precision_of(recipe.train, accelerator.device.type))
 
 
 def is_photos(path: Path) -> bool:

@@ -1,0 +1,93 @@
+"""The networks of text-to-image models, in diffusers' and transformers' own classes: their files load anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from sfumato.diffusion.schedule import Discrete
+
+HEAD = 32  # channels of an attention head
+GROUPS = 8  # of the autoencoder's normalisation
+
+
+def autoencoder(channels: Sequence[int], latent: int, blocks: int = 1) -> AutoencoderKL:
+    """Pictures (N, 3, H, W) to latents (N, latent, H / f, W / f) and back, f = 2^(len(channels) - 1)."""
+    return AutoencoderKL(
+        in_channels=3, out_channels=3, latent_channels=latent, block_out_channels=tuple(channels),
+        down_block_types=("DownEncoderBlock2D",) * len(channels), up_block_types=("UpDecoderBlock2D",) * len(channels),
+        layers_per_block=blocks, norm_num_groups=GROUPS, mid_block_add_attention=False,
+    )  # fmt: skip
+
+
+def text_encoder(words: int, length: int, width: int, layers: int) -> CLIPTextModel:
+    """Tokens (N, length) to states (N, length, width). The last two of `words` are start and end."""
+    return CLIPTextModel(CLIPTextConfig(
+        vocab_size=words, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
+        num_attention_heads=width // HEAD, max_position_embeddings=length, projection_dim=width,
+        bos_token_id=words - 2, eos_token_id=words - 1, pad_token_id=words - 1,
+    ))  # fmt: skip
+
+
+def unet(side: int, latent: int, channels: Sequence[int], attention: Sequence[bool], blocks: int, width: int) -> Any:
+    """A UNet2DConditionModel for latents (N, latent, side, side), told states of `width` where there is attention."""
+    down = ["CrossAttnDownBlock2D" if each else "DownBlock2D" for each in attention]
+    up = ["CrossAttnUpBlock2D" if each else "UpBlock2D" for each in reversed(attention)]
+    return UNet2DConditionModel(
+        sample_size=side, in_channels=latent, out_channels=latent, block_out_channels=tuple(channels),
+        down_block_types=tuple(down), up_block_types=tuple(up), layers_per_block=blocks, cross_attention_dim=width,
+        attention_head_dim=[c // HEAD for c in channels],
+    )  # fmt: skip
+
+
+class Autoencoder(nn.Module):
+    """An autoencoder as one network to train: pictures and noise in, what comes back and the latents' law out."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (N, 3, H, W) in [-1, 1]; noise: (N, latent, h, w). Gives the reconstruction, means, log variances."""
+        law = self.vae.encode(x).latent_dist
+        latents = law.mean + law.std * noise
+        return self.vae.decode(latents).sample, law.mean, law.logvar
+
+
+class TextNet(nn.Module):
+    """F(x, c, cond) of a text-to-image model: what the heart calls, in terms of what these networks take.
+
+    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); cond: tokens, int64 (N, L), or
+    a text encoder's states, (N, L, D). A level between two timesteps of `schedule` is told as a fraction.
+    """
+
+    levels: Tensor
+
+    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel, schedule: Discrete) -> None:
+        super().__init__()
+        self.unet, self.text = unet, text
+        self.register_buffer("levels", schedule.log_ratios, persistent=False)
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """What the text encoder makes of tokens, (N, L) -> (N, L, D)."""
+        found: Tensor = self.text(tokens).last_hidden_state
+        return found
+
+    def timesteps(self, c: Tensor) -> Tensor:
+        """Timesteps of levels, float32 (N,): exact where a level is one of the schedule's."""
+        ratio = (4 * c.double()).clamp(self.levels[0], self.levels[-1])
+        above = torch.searchsorted(self.levels, ratio).clamp(1, len(self.levels) - 1)
+        low, high = self.levels[above - 1], self.levels[above]
+        exact = above - 1 + (ratio - low) / (high - low)
+        near = exact.round()
+        return torch.where((exact - near).abs() < 1e-3, near, exact).float()
+
+    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+        states = cond if cond.is_floating_point() else self.states(cond)
+        found: Tensor = self.unet(x, self.timesteps(c), encoder_hidden_states=states, return_dict=False)[0]
+        return found

@@ -1,0 +1,1 @@
+"""Text-to-image models in the format of Stable Diffusion: prompts, models, folders."""

@@ -1,0 +1,173 @@
+"""Folders in the format of diffusers' StableDiffusionPipeline: read into a TextModel, and written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
+from sfumato.errors import UserError
+from sfumato.nets.latent import TextNet
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe import Recipe, Sample
+from sfumato.text.model import TextModel
+
+INDEX = "model_index.json"
+SAMPLE = "sfumato.json"  # beside the index: how the model is sampled when nothing else is said
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+FAMILY = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
+    """A pipeline folder as a model, on its own betas, prediction and resolution.
+
+    On a GPU the networks lie there in `precision`, and the autoencoder in fp32 if that is fp16, whose range it leaves;
+    on a CPU the weights stay fp32 and `precision` is what the arithmetic runs in. Raises UserError: another family, a
+    part that is missing, or weights that are not safetensors.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    check(folder)
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    try:
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
+        vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True, local_files_only=True)
+        text = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True, local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"{folder} is not a whole pipeline: {str(error).strip().splitlines()[0]}") from error
+    levels = levels_of(config)
+    own = folder / SAMPLE
+    sample = Sample.model_validate(json.loads(own.read_text("utf-8"))) if own.is_file() else Sample(guidance=7.5)
+    return assembled(unet, vae, text, tokenizer, levels, prediction_of(config), sample, name, device, precision)
+
+
+def assembled(
+    unet: Any, vae: Any, text: Any, tokenizer: Any, levels: Discrete, prediction: str, sample: Sample,
+    name: str, device: str, precision: str,
+) -> TextModel:  # fmt: skip
+    """A model of its parts. Every dtype is decided here."""
+    low = DTYPES[precision] if device != "cpu" else torch.float32
+    safe = torch.float32 if low is torch.float16 else low
+    net = TextNet(unet.to(low), text.to(low), levels)
+    parts: list[nn.Module] = [net.to(device), vae.to(device, safe)]
+    for part in parts:
+        part.eval().requires_grad_(False)
+    net.unet.to(memory_format=torch.channels_last)
+    recipe = Recipe(name=name, task="text", sample=sample.model_copy(update={"clip": False}))
+    recipe.noise.prediction = prediction  # type: ignore[assignment]
+    side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)
+    told = Vocabulary("words", [], tokenizer.model_max_length)
+    return TextModel(
+        net, recipe, told, (3, side, side), name, device, precision, vae=vae, tokenizer=tokenizer, levels=levels
+    )
+
+
+def check(folder: Path) -> None:
+    """Raises UserError if a folder is not a whole pipeline of the Stable Diffusion 1 and 2 family in safetensors."""
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text("utf-8"))
+        kind = str(index["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / INDEX} does not describe a pipeline") from error
+    if kind not in FAMILY:
+        raise UserError(f"{folder} is a {kind}: sfumato works with Stable Diffusion 1 and 2 (StableDiffusionPipeline)")
+    for part in PARTS:
+        if not (folder / part).is_dir():
+            raise UserError(f"{folder} has no {part}/: bring the whole pipeline, with {', '.join(PARTS)}")
+    for part in ("unet", "vae", "text_encoder"):
+        if not list((folder / part).glob("*.safetensors")):
+            old = [file.name for file in (folder / part).glob("*.bin")]
+            why = f"only {old[0]}, which can run code when it is loaded" if old else "no weights"
+            raise UserError(f"{folder / part} has {why}: bring the .safetensors file of the same model")
+
+
+def levels_of(config: dict[str, Any]) -> Discrete:
+    """The schedule of a scheduler_config.json. Raises UserError if its betas are of an unknown kind."""
+    steps, kind = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "scaled_linear")
+    first, last = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
+    if config.get("trained_betas") is not None:
+        found = Discrete((1 - torch.tensor(config["trained_betas"], dtype=torch.float64)).cumprod(0))
+    elif kind == "scaled_linear":
+        found = scaled_linear(steps, first, last)
+    elif kind == "linear":
+        found = linear(steps, first * steps / 1000, last * steps / 1000)
+    elif kind == "squaredcos_cap_v2":
+        found = cosine(steps)
+    else:
+        raise UserError(f"scheduler_config.json: unknown beta_schedule {kind}")
+    return zero_terminal(found) if config.get("rescale_betas_zero_snr") else found
+
+
+def prediction_of(config: dict[str, Any]) -> str:
+    kind = config.get("prediction_type", "epsilon")
+    if kind not in PREDICTIONS:
+        raise UserError(f"scheduler_config.json: unknown prediction_type {kind}")
+    return PREDICTIONS[kind]
+
+
+def write(model: TextModel, folder: Path, half: bool = True) -> Path:
+    """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
+    import copy
+    import shutil
+    import uuid
+
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    from sfumato.files import disk_trouble, sync
+
+    net: Any = model.net
+    dtype = torch.float16 if half else torch.float32
+    unet, text, vae = (copy.deepcopy(part).to("cpu", dtype) for part in (net.unet, net.text, model.autoencoder))
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=text, tokenizer=model.tokenizer, unet=unet, scheduler=DDIMScheduler(**scheduler(model)),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.mkdir(parents=True)
+        pipeline.save_pretrained(temporary, safe_serialization=True)
+        assert model.tokenizer is not None
+        model.tokenizer.backend_tokenizer.model.save(str(temporary / "tokenizer"))  # vocab.json and merges.txt
+        (temporary / SAMPLE).write_text(json.dumps(model.recipe.sample.model_dump(mode="json"), indent=1), "utf-8")
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                sync(path)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if (mended := disk_trouble(error, folder)) is not None:
+            raise mended from error
+        raise
+    return folder
+
+
+def scheduler(model: TextModel) -> dict[str, Any]:
+    """What a scheduler of diffusers needs to know of a model's levels."""
+    levels = model.levels
+    assert levels is not None
+    terminal = float(levels.alpha_bar[-1]) < 1e-9
+    plain = scaled_linear(levels.timesteps)
+    expected = zero_terminal(plain) if terminal else plain
+    known: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    if not torch.allclose(expected.alpha_bar, levels.alpha_bar, atol=1e-9):
+        known = {"trained_betas": betas(levels.alpha_bar).tolist()}
+    names = {value: key for key, value in PREDICTIONS.items()}
+    return {
+        **known, "num_train_timesteps": levels.timesteps, "prediction_type": names[model.recipe.noise.prediction],
+        "rescale_betas_zero_snr": terminal and "trained_betas" not in known, "timestep_spacing": "trailing",
+        "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
+    }  # fmt: skip
+
+
+def betas(alpha_bar: Tensor) -> Tensor:
+    return 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])

@@ -1,0 +1,63 @@
+"""The pictures of a store as latents, encoded once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sfumato.files import aside, save_tensors
+from sfumato.pictures.cache import cache_folder
+from sfumato.pictures.store import Pictures, Store
+
+BATCH = 64
+
+
+def encoded(store: Store, vae: nn.Module, precision: str, told: Callable[[int, int], None] | None = None) -> Store:
+    """The same store with latents, float16 (N, C, h, w), in place of pixels; found again by pictures and weights.
+
+    A latent is the mean of what the autoencoder says, as it says it; `scale_of` gives what to multiply it with.
+    """
+    address = hashlib.sha256(f"{store.digest} {precision}".encode())
+    for key, tensor in sorted(vae.state_dict().items()):
+        address.update(key.encode() + tensor.float().cpu().numpy().tobytes())
+    path = cache_folder() / "latents" / f"{address.hexdigest()[:32]}.safetensors"
+    if not path.is_file():
+        total = len(store.train) + len(store.held_out)
+        parts = {}
+        done = 0
+        for name, pictures in (("train", store.train), ("held_out", store.held_out)):
+            rows = []
+            for pixels in pictures.pixels.split(BATCH):
+                rows.append(_means(vae, pixels, precision))
+                done += len(pixels)
+                if told is not None:
+                    told(done, total)
+            parts[name] = torch.cat(rows)
+        with aside(path) as temporary:
+            save_tensors(temporary, parts)
+    found = load_file(path)
+    _, channels, height, width = found["train"].shape
+    train, held_out = (_with(getattr(store, name), found[name]) for name in ("train", "held_out"))
+    return Store(train, held_out, store.digest, store.report, (channels, height, width))
+
+
+@torch.inference_mode()
+def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
+    device = next(vae.parameters()).device
+    x = pixels.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
+    return mean.to("cpu", torch.float16).contiguous()
+
+
+def _with(pictures: Pictures, latents: Tensor) -> Pictures:
+    return Pictures(latents, pictures.labels, pictures.label_names, pictures.captions, pictures.keys)
+
+
+def scale_of(latents: Tensor) -> float:
+    """What makes latents of variance 1: the inverse of their standard deviation, all channels together."""
+    return 1 / float(latents.float().std())
