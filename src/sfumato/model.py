@@ -30,6 +30,7 @@ def schedule_of(noise: Noise) -> Schedule:
     discrete: dict[str, Callable[[], Discrete]] = {
         "linear": lambda: linear(noise.timesteps),
         "cosine": lambda: cosine(noise.timesteps),
+        "scaled-linear": lambda: scaled_linear(noise.timesteps),
         "scaled-linear-zero": lambda: zero_terminal(scaled_linear(noise.timesteps)),
     }
     if noise.schedule in discrete:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sfumato import yaml12
 from sfumato.errors import UserError
 
-ScheduleName = Literal["linear", "cosine", "scaled-linear-zero", "edm", "flow"]
+ScheduleName = Literal["linear", "cosine", "scaled-linear", "scaled-linear-zero", "edm", "flow"]
 PredictionName = Literal["epsilon", "x0", "v", "edm", "flow"]
 WeightingName = Literal["uniform", "min-snr-5", "edm"]
 SamplerName = Literal["ddpm", "ddim", "euler", "heun", "dpm++2m", "dpm++2m-sde"]
@@ -85,7 +85,7 @@ class Noise(Section):
     schedule: ScheduleName = "edm"
     prediction: PredictionName = "edm"
     weighting: WeightingName = "edm"
-    timesteps: int = Field(1000, ge=2, description="T of the discrete schedules (linear, cosine, scaled-linear-zero)")
+    timesteps: int = Field(1000, ge=2, description="T of the discrete schedules (linear, cosine, scaled-linear)")
     mean: float = Field(-1.2, description="mean of ln sigma in training (edm)")
     std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (edm)")
     sigma_min: float = Field(0.002, gt=0)

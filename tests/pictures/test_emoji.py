@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from sfumato.errors import UserError
 from sfumato.pictures.emoji import source, things
-from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, nth
+from sfumato.pictures.emoji.read import Right, compare, read
+from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
 from sfumato.pictures.source import open_source
 from sfumato.recipe import Data
 
@@ -114,3 +117,39 @@ def test_a_missing_font_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
             open_source("emoji", Data(source="emoji"))
     finally:
         things.font.cache_clear()
+
+
+@needs_font
+@pytest.mark.parametrize("kind", ["single", "held out", "pairs"])
+def test_what_is_drawn_is_read_through_blur_and_noise(kind: str) -> None:
+    scenes = [asked(kind, k) for k in range(24)]
+    true = torch.stack([torch.from_numpy(s.draw((64, 64), (0.8, -0.8)).transpose(2, 0, 1).copy()) for s in scenes])
+    blurred = F.avg_pool2d(true.float(), 3, 1, 1, count_include_pad=False)
+    noise = 8 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
+    worse = (0.5 * blurred + 0.5 * true + noise).clamp(0, 255).to(torch.uint8)  # about 28 dB
+    right = [compare(a, b) for a, b in zip(scenes, read(worse, len(scenes[0].things)), strict=True)]
+    assert all(each.things and each.background and each.size and each.place for each in right)
+
+
+@needs_font
+def test_reading_can_fail() -> None:
+    scene = Scene(("duck",), "blue", "", "on the left")
+    picture = torch.from_numpy(scene.draw().transpose(2, 0, 1).copy())[None]
+    (seen,) = read(picture, 1)
+    assert compare(Scene(("snail",), "blue", "", "on the left"), seen) == Right(False, True, True, True)
+    assert compare(Scene(("duck",), "red", "large"), seen) == Right(True, False, False, False)
+
+
+def test_what_looks_alike_counts() -> None:
+    assert compare(Scene(("locked",), "red"), Scene(("unlocked",), "red")).things
+
+
+def test_what_is_asked_for_is_of_its_kind() -> None:
+    for k in range(200):
+        single, out, pair = (asked(kind, k) for kind in ("single", "held out", "pairs"))
+        assert len(single.things) == 1
+        assert not single.held_out
+        assert out.held_out
+        assert pair.held_out
+        assert len(set(pair.things)) == 2
+        assert not any(Scene((thing,), pair.background).held_out for thing in pair.things)

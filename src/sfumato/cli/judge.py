@@ -24,7 +24,7 @@ SEED = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k.")
 
 def judge(
     model: str = typer.Argument(..., help="A run folder, a checkpoint of it, or the name of a shipped model."),
-    task: str = typer.Option(None, "--task", help="generate or denoise [default: what the model was trained for]."),
+    task: str = typer.Option(None, "--task", help="generate, denoise or text [default: what it was trained for]."),
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
@@ -45,15 +45,21 @@ def judge(
     ),
     json: bool = JSON,
 ) -> None:
-    """Say how good a model is: of pictures it draws, or of noisy pictures it cleans; with intervals and floors."""
+    """Say how good a model is: of pictures it draws, of noisy pictures it cleans, or of prompts that can be checked.
+
+    Every figure comes with an interval, and with the floor that real pictures set.
+    """
     from sfumato.judge import model as judging
     from sfumato.judge.report import write
     from sfumato.zoo import load
 
-    if task not in (None, "generate", "denoise"):
-        raise UserError(f"--task {task}: a model is judged as generate or denoise")
+    if task not in (None, "generate", "denoise", "text"):
+        raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
     loaded = load(model)
     task = task or loaded.recipe.task
+    if task == "text":
+        _text(model, loaded, out, json, n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance)
+        return
     if task == "denoise":
         _denoise(
             model, loaded, out, json, n=n, data=data, sigma=sigma, clip=clip, blind=blind, correct=correct, seed=seed
@@ -78,6 +84,21 @@ def _denoise(name: str, model: Model, out: Path | None, json: bool, **options: A
     with stages() as tell:
         verdict = judge_denoised(model, progress=tell, **options)
     page = write_denoised(model, verdict, out or _home(name, model))
+    say(verdict.words())
+    say(str(page))
+    if json:
+        answer({"model": model.name, **verdict.to_json(), "report": str(page)})
+
+
+def _text(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
+    from sfumato.judge.emoji import judge_emoji
+    from sfumato.judge.report import write_emoji
+
+    if model.recipe.data.source != "emoji":
+        raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
+    with stages() as tell:
+        verdict = judge_emoji(model, progress=tell, **options)
+    page = write_emoji(model, verdict, out or _home(name, model))
     say(verdict.words())
     say(str(page))
     if json:

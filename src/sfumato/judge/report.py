@@ -11,9 +11,11 @@ from torch import Tensor
 
 from sfumato.files import write_json
 from sfumato.judge.denoise import DenoiseVerdict
+from sfumato.judge.emoji import EmojiVerdict
 from sfumato.judge.features import distance_name
 from sfumato.judge.model import Judged
 from sfumato.model import Model
+from sfumato.pictures.emoji.read import compare
 from sfumato.show.grid import grid, side_by_side, to_uint8
 from sfumato.show.plot import curves, lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
@@ -75,6 +77,38 @@ def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
     sections.append(Section("How to repeat this", code=[f"sfumato judge {model.name} --task denoise -n {v.n}{flags}"]))
     lead = f"{v.n:,} held-out pictures with noise of sigma {v.sigma:g} on the scale where white is 1."
     made = Page(f"{model.name}: how well does it clean?", lead, v.words(), "unclear", sections)
+    return write_page(folder / "report.html", made)
+
+
+def write_emoji(model: Model, verdict: EmojiVerdict, folder: Path) -> Path:
+    """Write report.html and report.json of a text-to-image model into a folder; the page's path."""
+    write_json(folder / "report.json", {"model": model.name, **verdict.to_json()})
+    rows: list[list[str | int | float]] = []
+    sections = []
+    for name, kind in verdict.kinds.items():
+        rows.append(
+            [name, len(kind.scenes), *(f"{s.value:.1%} ({s.low:.0%}-{s.high:.0%})" for s in kind.shares.values())]
+        )
+        right = [compare(a, b).things for a, b in zip(kind.scenes, kind.seen, strict=True)]
+        texts = [
+            scene.caption() + ("" if good else f" / read: {' and '.join(seen.things)}")
+            for scene, seen, good in zip(kind.scenes, kind.seen, right, strict=True)
+        ]
+        first = Picture(grid(kind.samples[:24], columns=6, captions=texts[:24]), name, "The first, in order.", True)
+        wrong = [k for k, good in enumerate(right) if not good][:12]
+        pictures = [first]
+        if wrong:
+            failed = grid(kind.samples[wrong], columns=6, captions=[texts[k] for k in wrong])
+            pictures.append(Picture(failed, f"{name}, wrong", "The first that are wrong.", True))
+        sections.append(Section(name.capitalize(), pictures=pictures))
+    table = Table(["prompts", "n", "things", "background", "size", "place"], rows)
+    made = Page(
+        f"{model.name}: does it draw what it is told?",
+        "Every picture is compared with every drawing that it could be.",
+        verdict.words(),
+        "unclear",
+        [Section("Figures", tables=[table]), *sections],
+    )
     return write_page(folder / "report.html", made)
 
 

@@ -48,9 +48,7 @@ def restored(config: dict[str, Any], weights: Path, name: str, device: str, prec
     state = load_file(weights)
     for part, module in (("unet", unet), ("vae", vae), ("text", text)):
         _fill(module, state, part, weights)
-    return assembled(
-        unet, vae, text, tokenizer, schedule, recipe.noise.prediction, recipe.sample, name, device, precision
-    )
+    return assembled(unet, vae, text, tokenizer, schedule, recipe, name, device, precision)
 
 
 def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:

@@ -13,11 +13,11 @@ from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, 
 from sfumato.errors import UserError
 from sfumato.nets.latent import TextNet
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe import Recipe, Sample
+from sfumato.recipe import Recipe, build
 from sfumato.text.model import TextModel
 
 INDEX = "model_index.json"
-SAMPLE = "sfumato.json"  # beside the index: how the model is sampled when nothing else is said
+OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 FAMILY = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
@@ -43,17 +43,18 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder} is not a whole pipeline: {str(error).strip().splitlines()[0]}") from error
-    levels = levels_of(config)
-    own = folder / SAMPLE
-    sample = Sample.model_validate(json.loads(own.read_text("utf-8"))) if own.is_file() else Sample(guidance=7.5)
-    return assembled(unet, vae, text, tokenizer, levels, prediction_of(config), sample, name, device, precision)
+    told = folder / OWN
+    known = json.loads(told.read_text("utf-8")) if told.is_file() else {"sample": {"guidance": 7.5}}
+    noise = {"schedule": "scaled-linear", "prediction": prediction_of(config)}
+    recipe = build({**known, "noise": noise}, where=OWN)
+    return assembled(unet, vae, text, tokenizer, levels_of(config), recipe, name, device, precision)
 
 
 def assembled(
-    unet: Any, vae: Any, text: Any, tokenizer: Any, levels: Discrete, prediction: str, sample: Sample,
-    name: str, device: str, precision: str,
+    unet: Any, vae: Any, text: Any, tokenizer: Any, levels: Discrete, recipe: Recipe, name: str, device: str,
+    precision: str,
 ) -> TextModel:  # fmt: skip
-    """A model of its parts. Every dtype is decided here."""
+    """A model of its parts; of the recipe the prediction and the sample section count. Every dtype is decided here."""
     low = DTYPES[precision] if device != "cpu" else torch.float32
     safe = torch.float32 if low is torch.float16 else low
     net = TextNet(unet.to(low), text.to(low), levels)
@@ -61,8 +62,8 @@ def assembled(
     for part in parts:
         part.eval().requires_grad_(False)
     net.unet.to(memory_format=torch.channels_last)
-    recipe = Recipe(name=name, task="text", sample=sample.model_copy(update={"clip": False}))
-    recipe.noise.prediction = prediction  # type: ignore[assignment]
+    recipe = recipe.model_copy(deep=True, update={"name": name, "task": "text"})
+    recipe.sample.clip = False
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)
     told = Vocabulary("words", [], tokenizer.model_max_length)
     return TextModel(
@@ -136,7 +137,7 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
         pipeline.save_pretrained(temporary, safe_serialization=True)
         assert model.tokenizer is not None
         model.tokenizer.backend_tokenizer.model.save(str(temporary / "tokenizer"))  # vocab.json and merges.txt
-        (temporary / SAMPLE).write_text(json.dumps(model.recipe.sample.model_dump(mode="json"), indent=1), "utf-8")
+        (temporary / OWN).write_text(json.dumps(own(model), indent=1), "utf-8")
         for path in temporary.rglob("*"):
             if path.is_file():
                 sync(path)
@@ -149,6 +150,11 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
             raise mended from error
         raise
     return folder
+
+
+def own(model: TextModel) -> dict[str, Any]:
+    """What a recipe would say and diffusers does not ask."""
+    return {"data": {"source": model.recipe.data.source}, "sample": model.recipe.sample.model_dump(mode="json")}
 
 
 def scheduler(model: TextModel) -> dict[str, Any]:

@@ -88,12 +88,12 @@ class Scene:
 
 
 def paste(picture: np.ndarray, drawn: np.ndarray, y: float, x: float) -> None:
-    """Lay a glyph with its middle at (y, x) over a picture, float (H, W, 3) in [0, 1]."""
+    """Lay a glyph with its middle at (y, x) over a picture, float (H, W, 3 or 4) in [0, 1]."""
     top, left = round(y - drawn.shape[0] / 2), round(x - drawn.shape[1] / 2)
     rows = slice(max(0, top), min(picture.shape[0], top + drawn.shape[0]))
     columns = slice(max(0, left), min(picture.shape[1], left + drawn.shape[1]))
     part = drawn[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    picture[rows, columns] = picture[rows, columns] * (1 - part[..., 3:]) + part[..., :3]
+    picture[rows, columns] = picture[rows, columns] * (1 - part[..., 3:]) + part[..., : picture.shape[2]]
 
 
 def article(name: str) -> str:
@@ -131,3 +131,25 @@ def _random(split: str, index: int) -> list[float]:
     """Nine numbers in [0, 1), by hashing: no generator whose stream may change between versions."""
     raw = b"".join(hashlib.blake2b(f"{split}/{index}/{k}".encode(), digest_size=40).digest() for k in range(2))
     return [int.from_bytes(raw[i : i + 8], "little") / 2**64 for i in range(0, 72, 8)]
+
+
+ASKED = ("single", "held out", "pairs")
+
+
+def asked(kind: str, index: int) -> Scene:
+    """Scene `index` of a kind to judge a model on: what it was taught, thing x background held out, pairs held out."""
+    names, papers = taught(), list(BACKGROUNDS)
+    if kind == "single":
+        return next(s for k in range(index * 50, index * 50 + 50) if len((s := nth("asked", k)[0]).things) == 1)
+    for k in range(10_000):
+        first, second, paper, size, place = (int(u * 2**32) for u in _random(f"asked {kind}", index * 10_000 + k)[:5])
+        one, two, back = names[first % len(names)], names[second % len(names)], papers[paper % len(papers)]
+        if kind == "pairs":
+            scene = Scene((one, two), back)
+            papers_held_out = any(_tenth(f"{thing}/{back}") for thing in (one, two))
+            if one != two and scene.held_out and not papers_held_out:
+                return scene
+        elif (scene := Scene((one,), back, list(SIZES)[size % 3], "")).held_out:
+            where = list(PLACES)[place % len(PLACES)] if scene.size != "large" else ""
+            return Scene((one,), back, scene.size, where)
+    raise AssertionError("no such scene")

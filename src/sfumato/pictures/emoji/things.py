@@ -76,16 +76,26 @@ def font_digest() -> str:
 @functools.cache
 def glyph(name: str, side: int) -> np.ndarray:
     """A thing with its longer side at `side` pixels: float32 (h, w, 4), colours times alpha, in [0, 1]."""
-    canvas = Image.new("RGBA", (STRIKE * 2, STRIKE * 2))
-    try:
-        face = ImageFont.truetype(str(font()), STRIKE)
-        ImageDraw.Draw(canvas).text((STRIKE // 4, STRIKE // 4), things()[name], font=face, embedded_color=True)
-    except OSError as error:
-        raise UserError(f"{font()} has no bitmaps of {STRIKE} pixels: take Debian's fonts-noto-color-emoji") from error
-    box = canvas.getbbox()
-    if box is None:
-        raise UserError(f"{font()} does not draw {name!r}: take Debian's fonts-noto-color-emoji, 2.042 or later")
-    cut = canvas.crop(box).convert("RGBa")
+    cut = _bitmap(name)
     scale = side / max(cut.size)
     size = max(1, round(cut.width * scale)), max(1, round(cut.height * scale))
     return np.asarray(cut.resize(size, Image.Resampling.LANCZOS), np.float32) / 255
+
+
+@functools.cache
+def _bitmap(name: str) -> Image.Image:
+    """A thing as the font has it, cut to what is drawn."""
+    canvas = Image.new("RGBA", (STRIKE * 3 // 2, STRIKE * 3 // 2))
+    ImageDraw.Draw(canvas).text((8, 8), things()[name], font=_face(), embedded_color=True)
+    box = canvas.getbbox()
+    if box is None:
+        raise UserError(f"{font()} does not draw {name!r}: take Debian's fonts-noto-color-emoji, 2.042 or later")
+    return canvas.crop(box).convert("RGBa")
+
+
+@functools.cache
+def _face() -> ImageFont.FreeTypeFont:
+    try:
+        return ImageFont.truetype(str(font()), STRIKE)
+    except OSError as error:
+        raise UserError(f"{font()} has no bitmaps of {STRIKE} pixels: take Debian's fonts-noto-color-emoji") from error
