@@ -96,7 +96,7 @@ def test_shipped_recipes_make_a_network_of_their_size(name: str) -> None:
     assert recipe.name == name
     assert recipe.about
     assert recipe.about.count("\n") == 0
-    assert recipe.data.source in ("cifar10", "shapes", "bsds500")
+    assert recipe.data.source in ("cifar10", "shapes", "emoji", "bsds500")
     assert isinstance(recipe.data.image_size, int)
     path = schedule_of(recipe.noise).path(recipe.sample.steps)
     assert len(path) == recipe.sample.steps + 1

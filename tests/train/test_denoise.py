@@ -7,7 +7,8 @@ import torch
 
 from sfumato import recipe as recipes
 from sfumato.pictures.store import open_store
-from sfumato.train.denoise import Denoise, greyed, patches, turned
+from sfumato.train.augment import greyed, patches, turned
+from sfumato.train.denoise import Denoise
 from sfumato.train.task import generator_for
 
 from ..tiny import write_pictures
