@@ -14,7 +14,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.emoji import source, things
 from sfumato.pictures.emoji.read import Right, compare, read
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
-from sfumato.pictures.source import open_source
+from sfumato.pictures.lookup import open_source
 from sfumato.recipe import Data
 
 FONT = any((Path(folder).expanduser() / things.FONT).is_file() for folder in things.FOLDERS)

@@ -15,8 +15,8 @@ from sfumato.errors import UserError
 from sfumato.pictures import decode as decoding
 from sfumato.pictures import folder as folders
 from sfumato.pictures.folder import FolderSource
+from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report
-from sfumato.pictures.source import open_source
 from sfumato.pictures.store import survey
 from sfumato.recipe import Data
 from tests.pictures.picture_files import photo, save_photos, write_hostile

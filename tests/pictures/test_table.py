@@ -89,7 +89,7 @@ def test_no_network_is_one_line(tmp_path: Path, name: str, hint: str) -> None:
     code = """if True:
         import sys
         from sfumato.errors import UserError
-        from sfumato.pictures.source import open_source
+        from sfumato.pictures.lookup import open_source
         from sfumato.recipe import Data
         try:
             open_source(sys.argv[1], Data())

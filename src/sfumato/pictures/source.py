@@ -1,9 +1,8 @@
-"""Where pictures come from: one protocol, and the lookup of a source by name."""
+"""Where pictures come from: what every source offers."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from sfumato.errors import UserError
 from sfumato.pictures.decode import Header
 from sfumato.recipe import Data
 
 Progress = Callable[[int, int], None]  # called with (done, total)
-KNOWN = "a folder, cifar10, shapes, emoji or a Hub data set (owner/name)"
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +64,3 @@ def data_folder() -> Path | None:
     """`$SFUMATO_DATA`, in which data sets are looked for before the network is asked."""
     folder = os.environ.get("SFUMATO_DATA")
     return Path(folder).expanduser() if folder else None
-
-
-def open_source(name: str, data: Data) -> Source:
-    """`shapes`, `emoji`, `cifar10`, a folder (its path, or its name in `$SFUMATO_DATA`), or a data set of the Hub.
-
-    A folder of the working directory that has one of these names is reached as `./shapes`. Raises UserError.
-    """
-    from sfumato.pictures import cifar10, folder, hub, shapes
-    from sfumato.pictures.emoji import source as emoji
-
-    if not name:
-        raise UserError(f"data.source is empty: give {KNOWN}")
-    if name == "shapes":
-        return shapes.ShapesSource(data)
-    if name == "emoji":
-        return emoji.EmojiSource(data)
-    if name == "cifar10":
-        return cifar10.open_cifar10(data)
-    path = Path(name).expanduser()
-    if not path.exists() and not path.is_absolute() and (shelf := data_folder()) and (shelf / path).is_dir():
-        path = shelf / path
-    if path.is_dir():
-        return folder.FolderSource(path, data)
-    if path.exists():
-        raise UserError(f"{name} is a file: data.source is {KNOWN}")
-    if HUB_NAME.fullmatch(name):
-        return hub.open_hub(name, data)
-    raise UserError(f"no folder {name}: data.source is {KNOWN}")

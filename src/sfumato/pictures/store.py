@@ -21,8 +21,9 @@ from sfumato.errors import UserError
 from sfumato.pictures.build import FORMAT, MANIFEST, PIXELS, build
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
+from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
-from sfumato.pictures.source import Progress, open_source
+from sfumato.pictures.source import Progress
 from sfumato.recipe import Data
 
 
