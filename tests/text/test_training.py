@@ -112,6 +112,14 @@ def test_a_folder_comes_back_as_it_was(model: TextModel, tmp_path: Path) -> None
     assert far.abs().max() <= 4
 
 
+def test_half_precision_draws_nearly_the_same(model: TextModel, tmp_path: Path) -> None:
+    out = pipelines.write(model, tmp_path / "pipe")
+    low = load(out, precision="bf16")
+    assert {p.dtype for p in low.net.parameters()} == {torch.bfloat16}
+    far = low.sample(4, texts=["a red square"]).float() - model.sample(4, texts=["a red square"]).float()
+    assert far.abs().mean() < 6
+
+
 def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) -> None:
     recipe = recipes.load(run / "recipe.yaml")
     part = recipe.model_copy(deep=True)

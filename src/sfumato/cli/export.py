@@ -30,7 +30,7 @@ def export(
         raise UserError(f"--to {to}: known formats: diffusers")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
-    loaded = load(model, device="cpu")
+    loaded = load(model, device="cpu", precision="fp32")
     if not isinstance(loaded, TextModel):
         raise UserError(f"{loaded.name} is not a text-to-image model: diffusers has no pipeline for it")
     write(loaded, out, half)

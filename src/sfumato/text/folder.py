@@ -27,9 +27,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
     """A pipeline folder as a model, on its own betas, prediction and resolution.
 
-    On a GPU the networks lie there in `precision`, and the autoencoder in fp32 if that is fp16, whose range it leaves;
-    on a CPU the weights stay fp32 and `precision` is what the arithmetic runs in. Raises UserError: another family, a
-    part that is missing, or weights that are not safetensors.
+    Raises UserError: another family, a part that is missing, or weights that are not safetensors.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -54,8 +52,12 @@ def assembled(
     unet: Any, vae: Any, text: Any, tokenizer: Any, levels: Discrete, recipe: Recipe, name: str, device: str,
     precision: str,
 ) -> TextModel:  # fmt: skip
-    """A model of its parts; of the recipe the prediction and the sample section count. Every dtype is decided here."""
-    low = DTYPES[precision] if device != "cpu" else torch.float32
+    """A model of its parts; of the recipe the prediction and the sample section count.
+
+    Every dtype is decided here: weights and arithmetic are of `precision`, but those of the autoencoder are fp32 if
+    that is fp16, whose range it leaves.
+    """
+    low = DTYPES[precision]
     safe = torch.float32 if low is torch.float16 else low
     net = TextNet(unet.to(low), text.to(low), levels)
     parts: list[nn.Module] = [net.to(device), vae.to(device, safe)]
