@@ -19,6 +19,7 @@ KNOWS = {
     "text": SHARED | {"diffusion", "pictures", "nets", "show", "model"},
     "train": SHARED | {"diffusion", "pictures", "nets", "show", "text", "model", "zoo"},
     "denoise": SHARED | {"diffusion", "pictures", "model"},
+    "tune": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "model", "zoo"},
     "judge": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "denoise", "model", "zoo"},
 }
 

@@ -1,0 +1,209 @@
+"""Are the photos good? Each one looked at before anything is learned, with its reasons; nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from scipy.fft import dctn
+from scipy.ndimage import gaussian_filter, laplace, sobel
+
+from sfumato.errors import UserError
+from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
+
+FEWEST, MOST = 5, 100
+LOOKED = 256  # the longer side at which sharpness and light are read
+ALIKE = 6  # bits of 64 in which near-duplicates differ at most
+BLURRED = 0.15  # of the set's median sharpness
+DARK, BRIGHT, CLIPPED = 28.0, 232.0, 0.5  # mean luma; share of pixels at either end
+FLAT = 4.0  # standard deviation of luma below which there is nothing to see
+NARROW = 2.5  # sides in this proportion lose much to a square
+
+Use = Literal["use", "doubtful", "leave out"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The square of a photo that is learned from: its corner and side, in pixels."""
+
+    left: int
+    top: int
+    side: int
+
+
+@dataclass(frozen=True)
+class PhotoVerdict:
+    """One photo: whether to use it and why, its size (height, width), and the crop that keeps the subject.
+
+    sharpness: variance of the Laplacian, as a share of luma's own; light: mean luma, 0 to 255; twin: the photo that it
+    nearly is.
+    """
+
+    path: Path
+    use: Use
+    reasons: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    crop: Crop | None = None
+    sharpness: float = 0.0
+    light: float = 0.0
+    twin: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        crop = [self.crop.left, self.crop.top, self.crop.side] if self.crop else None
+        return {
+            "file": self.path.name, "use": self.use, "reasons": list(self.reasons), "size": list(self.size),
+            "crop": crop, "sharpness": round(self.sharpness, 4), "light": round(self.light, 1),
+            "twin": self.twin.name if self.twin else None,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PhotoReport:
+    """All photos of a folder in the order of their names."""
+
+    verdicts: list[PhotoVerdict] = field(default_factory=list)
+
+    @property
+    def used(self) -> list[PhotoVerdict]:
+        return [v for v in self.verdicts if v.use != "leave out"]
+
+    def lines(self) -> list[str]:
+        """One line for each photo that is not simply used, and one for all."""
+        told = [f"{v.path.name}: {v.use}: {'; '.join(v.reasons)}" for v in self.verdicts if v.reasons]
+        return [f"{len(self.used)} of {len(self.verdicts)} photos are used", *told]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is read of a photo once: its verdict so far and a hash of 64 bits, empty if it cannot be read."""
+
+    verdict: PhotoVerdict
+    bits: np.ndarray
+
+
+def check(folder: Path, side: int, progress: Callable[[int, int], None] | None = None) -> PhotoReport:
+    """Look at all photos of a folder that are to be learned at `side` pixels.
+
+    Broken photos and all but the sharpest of near-duplicates are left out, and those of which nothing can be learned;
+    but of photos that can be read never so many that fewer than five stay. Raises UserError: no folder, no photo at
+    all, more than a hundred, or none that can be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: put five to ten photos of one thing into one")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
+    if not paths:
+        raise UserError(f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it")
+    if len(paths) > MOST:
+        raise UserError(f"{folder} holds {len(paths)} photos: choose five to ten, {MOST} at most, or use sfumato train")
+    looks = []
+    for k, path in enumerate(paths):
+        looks.append(_look(path, side))
+        if progress is not None:
+            progress(k + 1, len(paths))
+    readable = [look for look in looks if len(look.bits)]
+    if not readable:
+        first = f"{paths[0].name}: {looks[0].verdict.reasons[0]}"
+        raise UserError(f"none of the {len(paths)} photos in {folder} can be read; {first}")
+    verdicts = _against_each_other(looks, readable)
+    return PhotoReport(_enough(verdicts))
+
+
+def _look(path: Path, side: int) -> _Look:
+    """A photo by itself."""
+    try:
+        picture = decode(path)
+    except (PictureError, OSError) as error:
+        return _Look(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool))
+    height, width = picture.shape[:2]
+    small = _luma(picture)
+    sharpness, light = float(laplace(small).var() / max(small.var(), 1.0)), float(small.mean())
+    reasons: list[str] = []
+    use: Use = "use"
+    if small.std() < FLAT:
+        use, reasons = "leave out", ["nothing is to be seen on it: it is all of one tone"]
+    elif min(height, width) < side // 2:
+        use, reasons = "leave out", [f"{width}x{height} is too small to learn at {side} pixels"]
+    elif min(height, width) < side:
+        use, reasons = "doubtful", [f"{width}x{height} is enlarged to {side} pixels, and soft then"]
+    dark, bright = float(np.mean(small <= 4)), float(np.mean(small >= 251))
+    doubts = {
+        "very dark": light < DARK or dark > CLIPPED,
+        "very bright, with much of it white": light > BRIGHT or bright > CLIPPED,
+        "so narrow that a square loses most of it": max(height, width) > NARROW * min(height, width),
+    }
+    if any(doubts.values()):
+        use = "leave out" if use == "leave out" else "doubtful"
+        reasons += [why for why, holds in doubts.items() if holds]
+    verdict = PhotoVerdict(path, use, tuple(reasons), (height, width), square(picture), sharpness, light)
+    return _Look(verdict, perceptual_hash(small))
+
+
+def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> list[PhotoVerdict]:
+    """Near-duplicates and photos that are blurred beside the others."""
+    usual = float(np.median([look.verdict.sharpness for look in readable]))
+    kept: list[_Look] = []
+    found: dict[Path, PhotoVerdict] = {}
+    for look in sorted(readable, key=lambda each: -each.verdict.sharpness):
+        verdict = look.verdict
+        twin = next((k for k in kept if int((k.bits != look.bits).sum()) <= ALIKE), None)
+        if twin is not None:
+            why = f"nearly the same picture as {twin.verdict.path.name}, which is sharper"
+            verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why), twin=twin.verdict.path)
+        else:
+            kept.append(look)
+            if verdict.sharpness < BLURRED * usual:
+                share = verdict.sharpness / usual
+                why = f"blurred: {share:.0%} of the others' sharpness"
+                verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why))
+        found[verdict.path] = verdict
+    return [found.get(look.verdict.path, look.verdict) for look in looks]
+
+
+def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
+    """Bring photos back, the least bad first, while fewer than five stay and there are any that can be read."""
+    missing = FEWEST - sum(v.use != "leave out" for v in verdicts)
+    back = sorted(
+        (v for v in verdicts if v.use == "leave out" and v.crop is not None),
+        key=lambda v: (v.twin is not None, -v.sharpness),
+    )[: max(0, missing)]
+    told = "used nevertheless, since there are so few"
+    return [replace(v, use="doubtful", reasons=(*v.reasons, told)) if v in back else v for v in verdicts]
+
+
+def perceptual_hash(luma: np.ndarray) -> np.ndarray:
+    """64 bits that near-duplicates share: the signs of the lowest frequencies of a picture's cosine transform."""
+    small = np.asarray(Image.fromarray(luma.astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS), np.float64)
+    low = dctn(small, norm="ortho")[:8, :8].ravel()
+    bits: np.ndarray = low > np.median(low[1:])
+    return bits
+
+
+def square(picture: np.ndarray) -> Crop:
+    """The largest square of a picture, uint8 (H, W, C), where most of its detail is; towards the middle if even."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    if height == width:
+        return Crop(0, 0, side)
+    luma = _luma(picture).astype(np.float64)
+    detail = np.hypot(sobel(luma, 0), sobel(luma, 1))
+    detail = np.minimum(detail, np.quantile(detail, 0.98))  # one edge is not the subject
+    along = gaussian_filter(detail, 2).sum(axis=0 if width > height else 1)
+    middle = np.linspace(-1, 1, len(along))
+    along = along * (1 - 0.3 * middle**2)
+    window = max(1, round(len(along) * side / max(height, width)))
+    sums = np.convolve(along, np.ones(window), "valid")
+    at = int(np.argmax(sums)) / max(1, len(along) - window)
+    start = round(at * (max(height, width) - side))
+    return Crop(start, 0, side) if width > height else Crop(0, start, side)
+
+
+def _luma(picture: np.ndarray) -> np.ndarray:
+    """Luma at LOOKED pixels along the longer side, float (h, w)."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("L")
+    scale = LOOKED / max(image.size)
+    size = max(8, round(image.width * scale)), max(8, round(image.height * scale))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), np.float64)
