@@ -63,13 +63,13 @@ def aside(path: Path) -> Iterator[Path]:
         raise
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file with the mode any other new file gets."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file with the mode any other new file gets; metadata: texts of its header."""
     from safetensors.torch import save_file
 
     path.touch()
     mode = path.stat().st_mode
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+    save_file({k: t.contiguous() for k, t in tensors.items()}, path, dict(metadata) if metadata else None)
     path.chmod(mode)  # safetensors makes files that only their owner can read
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,42 +21,71 @@ RESERVED = (
 )
 """Words that mean nothing and are one token each: no training sees them, so that one can become a new thing's name."""
 
+Word = tuple[str, ...]
+Pair = tuple[str, str]
+
 
 def learn_tokenizer(captions: Iterable[str], size: int = 2048, length: int = LENGTH) -> CLIPTokenizer:
-    """A tokenizer of `size` tokens in CLIP's order: bytes, bytes that end a word, merges, start, end.
+    """A tokenizer of at most `size` tokens in CLIP's order: bytes, bytes that end a word, merges, start, end.
 
-    RESERVED are single tokens. Raises UserError if `size` is too small for them.
+    RESERVED are single tokens. The same captions give the same tokens. Raises UserError if `size` is too small.
     """
-    from tokenizers import Tokenizer
-    from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
-    from tokenizers.trainers import BpeTrainer
     from transformers import CLIPTokenizer
 
-    like = CLIPTokenizer().backend_tokenizer
-    learner = Tokenizer(BPE(end_of_word_suffix=WORD_END))
-    learner.normalizer, learner.pre_tokenizer = like.normalizer, like.pre_tokenizer
+    splitter = CLIPTokenizer().backend_tokenizer
+    counts: Counter[str] = Counter()
+    for caption, often in Counter(captions).items():
+        for word, _ in splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(caption)):
+            counts[word] += often
+    most = 1 + sum(counts.values())
+    counts.update(dict.fromkeys(RESERVED, most))
     letters = sorted(ByteLevel.alphabet())
-    told = list(captions)
-    often = 1 + len(told)
-    trainer = BpeTrainer(
-        vocab_size=size - 2, initial_alphabet=letters, end_of_word_suffix=WORD_END, min_frequency=2, show_progress=False
-    )
-    learner.train_from_iterator([*told, *(f"{word} " * often for word in RESERVED)], trainer)
-    merges = [tuple(pair) for pair in _merges(learner)]
-    tokens = [*letters, *(letter + WORD_END for letter in letters), *dict.fromkeys("".join(pair) for pair in merges)]
-    tokens = [*dict.fromkeys(tokens)][: size - 2]
-    kept = set(tokens)
-    vocabulary = {token: number for number, token in enumerate([*tokens, START, END])}
-    made = CLIPTokenizer(vocabulary, [pair for pair in merges if "".join(pair) in kept], model_max_length=length)
+    alphabet = [*letters, *(letter + WORD_END for letter in letters)]
+    merges = byte_pairs(counts, size - 2 - len(alphabet))
+    tokens = dict.fromkeys([*alphabet, *("".join(pair) for pair in merges), START, END])
+    made = CLIPTokenizer({token: k for k, token in enumerate(tokens)}, merges, model_max_length=length)
     for word in RESERVED:
         if len(made(word).input_ids) != 3:
-            raise UserError(f"a vocabulary of {size} tokens is too small: the word {word!r} falls apart")
+            raise UserError(f"text.words={size} is too few: the reserved word {word!r} falls apart; give more")
     return made
 
 
-def _merges(learner: object) -> list[list[str]]:
-    import json
+def byte_pairs(counts: Counter[str], most: int) -> list[Pair]:
+    """Up to `most` merges of the pair of symbols that is most frequent, again and again, while it occurs more than once
+    (Sennrich et al. 2016, algorithm 1); of equally frequent pairs the first in the alphabet."""
+    words: list[Word] = [(*word[:-1], word[-1] + WORD_END) for word in sorted(counts)]
+    often = [counts[word] for word in sorted(counts)]
+    pairs: Counter[Pair] = Counter()
+    where: dict[Pair, set[int]] = defaultdict(set)
 
-    found: list[list[str]] = json.loads(learner.to_str())["model"]["merges"]  # type: ignore[attr-defined]
-    return found
+    def count(k: int, sign: int) -> None:
+        for pair in zip(words[k], words[k][1:], strict=False):
+            pairs[pair] += sign * often[k]
+            where[pair].add(k)
+
+    for k in range(len(words)):
+        count(k, 1)
+    merges: list[Pair] = []
+    while len(merges) < most and pairs:
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        if pairs[best] < 2:
+            break
+        merges.append(best)
+        for k in where.pop(best):
+            count(k, -1)
+            words[k] = _merged(words[k], best)
+            count(k, 1)
+        del pairs[best]
+    return merges
+
+
+def _merged(word: Word, pair: Pair) -> Word:
+    """A word with every occurrence of a pair made one symbol."""
+    done: list[str] = []
+    for symbol in word:
+        if done and (done[-1], symbol) == pair:
+            done[-1] += symbol
+        else:
+            done.append(symbol)
+    return tuple(done)

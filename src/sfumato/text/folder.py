@@ -59,9 +59,9 @@ def assembled(
     """
     low = DTYPES[precision]
     safe = torch.float32 if low is torch.float16 else low
-    net = TextNet(unet.to(low), text.to(low), levels)
-    parts: list[nn.Module] = [net.to(device), vae.to(device, safe)]
-    for part in parts:
+    net = TextNet(unet, text, levels)
+    for part, dtype in ((unet, low), (text, low), (net, None), (vae, safe)):
+        nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
         part.eval().requires_grad_(False)
     net.unet.to(memory_format=torch.channels_last)
     recipe = recipe.model_copy(deep=True, update={"name": name, "task": "text"})

@@ -93,7 +93,7 @@ class LearnText:
         net, text = recipe.net, recipe.text
         made = TextNet(
             unet(side, latent, net.channels or CHANNELS, net.attention or ATTENTION, net.blocks or 1, text.width),
-            text_encoder(text.words, text.length, text.width, text.layers),
+            text_encoder(len(self.tokenizer), text.length, text.width, text.layers),
             self.schedule,
         )
         made.unet.to(memory_format=torch.channels_last)

@@ -1,0 +1,97 @@
+"""A LoRA being learned: PEFT's layers put into a network, and taken out of it as pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from sfumato.errors import UserError
+from sfumato.nets.latent import TextNet
+from sfumato.tune.lora import PARTS, Lora, Piece, plain
+
+NAME = "default"
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is put where. alpha / rank is the scale of the change; feed_forward: not the attention alone; text: into
+    the text encoder's attention too; init: PEFT's `init_lora_weights`."""
+
+    rank: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+    feed_forward: bool = True
+    text: bool = False
+    dora: bool = False
+    rank_stabilised: bool = False
+    init: bool | str = True
+
+
+def attach(net: TextNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
+    """Put a LoRA into a network, drawn from `seed`, in float32; all else is frozen. Gives what is to be trained.
+
+    Raises UserError if the network has no layers of the names that a LoRA changes.
+    """
+    net.requires_grad_(False)
+    torch.manual_seed(seed)
+    targets = {"unet": [*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())], "text": list(TEXT)}
+    for part in PARTS if shape.text else PARTS[:1]:
+        root: Any = getattr(net, part)
+        config = LoraConfig(
+            r=shape.rank, lora_alpha=shape.alpha, lora_dropout=shape.dropout, target_modules=targets[part],
+            use_dora=shape.dora, use_rslora=shape.rank_stabilised, init_lora_weights=shape.init,
+        )  # fmt: skip
+        try:
+            root.add_adapter(config, adapter_name=NAME)
+        except ValueError as error:
+            raise UserError(
+                f"this base has no layers called {', '.join(targets[part])}: a LoRA cannot change it"
+            ) from error
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for p in trained:
+        p.data = p.data.float()
+    return trained
+
+
+def layers(net: TextNet) -> dict[str, dict[str, LoraLayer]]:
+    """PEFT's layers by part and module name."""
+    found: dict[str, dict[str, LoraLayer]] = {}
+    for part in PARTS:
+        root: nn.Module = getattr(net, part)
+        found[part] = {plain(name): m for name, m in root.named_modules() if isinstance(m, LoraLayer)}
+    return found
+
+
+@torch.no_grad()
+def taken(net: TextNet) -> Lora:
+    """The LoRA that is in a network, copied."""
+    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+    for part, named in layers(net).items():
+        for name, layer in named.items():
+            if NAME not in layer.lora_A:
+                continue
+            down, up = (_copied(m[NAME].weight) for m in (layer.lora_A, layer.lora_B))
+            magnitude = None
+            if NAME in layer.lora_magnitude_vector:
+                magnitude = _copied(layer.lora_magnitude_vector[NAME].weight)
+            parts[part][name] = Piece(down, up, float(layer.scaling[NAME]), magnitude)
+    return Lora(parts["unet"], parts["text"])
+
+
+def enabled(net: TextNet, on: bool) -> None:
+    """Switch the LoRA of a network on or off."""
+    for named in layers(net).values():
+        for layer in named.values():
+            layer.enable_adapters(on)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().cpu().clone()
