@@ -8,8 +8,12 @@ import pytest
 from PIL import Image
 
 from sfumato.show.png import parameters, save_png
+from sfumato.tune.adapter import Shape, attach, taken
+from sfumato.tune.formats import write_kohya
+from sfumato.zoo import load
 
 from ..text.test_training import pictures, run  # noqa: F401 (fixtures)
+from ..tune.conftest import stirred
 from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
 
 
@@ -80,6 +84,25 @@ def test_export(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F
     assert sfumato("sample", "pipe", "--prompt", "a red square", "-n", 1, "--steps", 2).status == 0
     assert "--overwrite" in sfumato("export", run, "--out", "pipe").err
     assert "known formats" in sfumato("export", run, "--to", "word", "--out", "p").err
+
+
+def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
+    model = load(run, precision="fp32")
+    attach(model.net, Shape(rank=2, alpha=4, feed_forward=False))  # type: ignore[arg-type]
+    stirred(model.net)  # type: ignore[arg-type]
+    write_kohya(taken(model.net), tmp_path / "a.safetensors", {})  # type: ignore[arg-type]
+    words = ("--prompt", "a red square", "-n", 1, "--steps", 2, "--each")
+    assert sfumato("sample", run, *words, "--out", "plain").status == 0
+    told = sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 0.5, "--out", "half")
+    assert "weights changed, at 0.5" in told.err
+    assert sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 0, "--out", "none").status == 0
+    plain, half, none = ((tmp_path / name / "000000.png").read_bytes() for name in ("plain", "half", "none"))
+    assert plain == none != half
+    merged = sfumato("merge", "a.safetensors", "--base", run, "--out", "merged", "--json")
+    assert merged.status == 0
+    assert sfumato("sample", "merged", *words, "--out", "whole").status == 0
+    two = sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 1, "--lora-scale", 2)
+    assert "1 LoRAs and 2 weights" in two.err
 
 
 def test_the_words_of_a_png_may_be_of_any_language(tmp_path: Path) -> None:

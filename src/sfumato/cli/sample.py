@@ -27,6 +27,8 @@ def sample(
     sampler: str = typer.Option(None, "--sampler", help="ddpm, ddim, euler, heun, dpm++2m or dpm++2m-sde."),
     guidance: float = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none."),
     rescale: float = typer.Option(None, "--rescale", help="Brings back contrast that guidance inflates: 0 to 1."),
+    lora: list[Path] = typer.Option(None, "--lora", help="A LoRA to lay over the model; may be given again."),
+    scale: list[float] = typer.Option(None, "--lora-scale", help="Its weight; once, or once a LoRA [default: 1]."),
     init: Path = typer.Option(None, "--init", help="A picture to start from in place of noise."),
     strength: float = typer.Option(0.7, "--strength", help="How much of --init is drawn anew, above 0 to 1."),
     size: str = typer.Option(None, "--size", help="Of text-to-image: a side, or HEIGHTxWIDTH [default: the model's]."),
@@ -53,6 +55,11 @@ def sample(
 
     texts = _told(label, prompt, prompts)
     chosen = _sized(load(model), size)
+    if lora:
+        from sfumato.tune.apply import apply
+
+        for line in apply(chosen, lora, scale or []):
+            say(line)
     count = n or (len(texts) if prompts and texts else 4 if texts and not label else 16)
     options: dict[str, Any] = {
         "texts": texts, "seed": seed, "steps": steps, "sampler": sampler, "guidance": guidance, "rescale": rescale,

@@ -1,0 +1,40 @@
+"""`sfumato merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sfumato.cli.console import JSON, answer, say
+from sfumato.errors import UserError
+
+
+def merge(
+    loras: list[Path] = typer.Argument(..., help="LoRAs: folders of PEFT's, or files in kohya's or diffusers' keys."),
+    base: str = typer.Option(..., "--base", help="The model they were made for: a name, a folder, a Hub id."),
+    scale: list[float] = typer.Option(None, "--lora-scale", help="Weight of each, or one for all [default: 1]."),
+    out: Path = typer.Option(..., "--out", "-o", help="The diffusers folder to make."),
+    half: bool = typer.Option(True, help="Weights in fp16, or in fp32."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a folder that is there."),
+    json: bool = JSON,
+) -> None:
+    """Make one model of a base and one or more LoRAs.
+
+    sfumato merge car/ style.safetensors --base sd15 --lora-scale 1 --lora-scale 0.6 --out merged
+    """
+    from sfumato.text.folder import write
+    from sfumato.text.model import TextModel
+    from sfumato.tune.apply import apply
+    from sfumato.zoo import load
+
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists: --overwrite replaces it")
+    model = load(base, device="cpu", precision="fp32")
+    for line in apply(model, loras, scale or []):
+        say(line)
+    assert isinstance(model, TextModel)
+    write(model, out, half)
+    say(f"{out}: a pipeline that loads with StableDiffusionPipeline.from_pretrained")
+    if json:
+        answer({"base": base, "loras": [str(path) for path in loras], "folder": str(out)})
