@@ -273,7 +273,7 @@ def test_overrides_are_split_at_the_first_sign() -> None:
 
 def test_every_value_is_explained_or_obvious() -> None:
     """Names of sections and keys are the contract of files already written."""
-    sections = ["data", "net", "noise", "text", "train", "sample", "judge"]
+    sections = ["data", "net", "noise", "text", "tune", "train", "sample", "judge"]
     assert list(Recipe.model_fields) == ["name", "task", "about", *sections]
     keys = yaml12.read(Recipe().dump())
     assert {"source", "image_size", "labels", "condition"} <= set(keys["data"])

@@ -119,6 +119,25 @@ class Text(Section):
     layers: int = Field(3, ge=1, description="of the text encoder")
 
 
+class Tune(Section):
+    """A LoRA from a few photos (task tune)."""
+
+    base: str = Field("mini", description="the model that learns: mini, sd15, sd2, a folder or a Hub id")
+    noun: str = Field("", description="what the photos show, in a word that the base knows: car")
+    trigger: str = Field("", description="the new thing's name; left out: a word that the base does not know")
+    caption: str = Field("a {trigger} {noun}", description="of a photo without NAME.txt beside it")
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(16.0, gt=0, description="alpha / rank scales the change")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    feed_forward: bool = Field(True, description="change the feed-forward layers too, not the attention alone")
+    text_encoder: bool = Field(False, description="change the text encoder too")
+    dora: bool = Field(False, description="learn magnitudes apart from directions (DoRA)")
+    rank_stabilised: bool = Field(False, description="scale by alpha / sqrt(rank)")
+    init: Literal["default", "gaussian", "pissa", "olora"] = Field("default", description="how the matrices begin")
+    prior: float = Field(0.5, ge=0, description="weight of staying with the base where the trigger is not said")
+    variants: int = Field(8, ge=1, description="crops and flips of each photo, encoded once")
+
+
 class Train(Section):
     """How long and how; progress counts in images seen."""
 
@@ -186,7 +205,7 @@ class Recipe(Section):
     """A run, whole."""
 
     name: str = ""
-    task: Literal["generate", "denoise", "features", "autoencoder", "text"] = Field(
+    task: Literal["generate", "denoise", "features", "autoencoder", "text", "tune"] = Field(
         "generate", description="what is learned"
     )
     about: str = Field("", description="one line for a reader")
@@ -194,6 +213,7 @@ class Recipe(Section):
     net: Net = Net()
     noise: Noise = Noise()
     text: Text = Text()
+    tune: Tune = Tune()
     train: Train = Train()
     sample: Sample = Sample()
     judge: Judge = Judge()

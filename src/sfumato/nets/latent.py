@@ -88,6 +88,7 @@ class TextNet(nn.Module):
         return torch.where((exact - near).abs() < 1e-3, near, exact).float()
 
     def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
-        states = cond if cond.is_floating_point() else self.states(cond)
-        found: Tensor = self.unet(x, self.timesteps(c), encoder_hidden_states=states, return_dict=False)[0]
+        own = self.unet.dtype
+        states = (cond if cond.is_floating_point() else self.states(cond)).to(own)
+        found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=states, return_dict=False)[0]
         return found

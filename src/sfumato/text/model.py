@@ -106,10 +106,7 @@ class TextModel(Model):
     def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
         """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
         net: Any = self.net
-        own = net.unet.dtype
-        if own is torch.float32 or cond is None:
-            return super().network(x, c, cond, *more)
-        return net(x.to(own), c, cond.to(own) if cond.is_floating_point() else cond)
+        return super().network(x, c, cond, *more) if net.unet.dtype is torch.float32 else net(x, c, cond)
 
     def cut(self, texts: Sequence[str] | None) -> list[str]:
         """One line for each prompt that is longer than the model reads."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +97,55 @@ def enabled(net: TextNet, on: bool) -> None:
 
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().float().cpu().clone()
+
+
+class Adapter(nn.Module):
+    """The trained numbers of a LoRA as a network of their own: what is saved, averaged and resumed.
+
+    The base is shared and no part of it, so that a copy costs as little as the LoRA. Called, it answers as the base
+    with this LoRA in it.
+    """
+
+    def __init__(self, net: TextNet) -> None:
+        super().__init__()
+        self.base = (net,)  # a tuple is no child
+        self.live = {flat(name): p for name, p in net.named_parameters() if p.requires_grad}
+        self.dropouts = [m for m in net.modules() if isinstance(m, nn.Dropout) and m.p > 0]
+        for name, p in self.live.items():
+            self.register_parameter(name, p)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
+        other = Adapter.__new__(Adapter)
+        nn.Module.__init__(other)
+        other.base, other.live, other.dropouts = self.base, self.live, self.dropouts
+        for name, p in self.named_parameters():
+            other.register_parameter(name, nn.Parameter(p.detach().clone(), p.requires_grad))
+        return other.train(self.training)
+
+    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+        for dropout in self.dropouts:
+            dropout.train(self.training)
+        with self.in_place():
+            found: Tensor = self.base[0](x, c, cond)
+            return found
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[TextNet]:
+        """The base with the numbers of this adapter in it, which may be a copy's."""
+        own = dict(self.named_parameters())
+        if all(own[name] is p for name, p in self.live.items()):
+            yield self.base[0]
+            return
+        kept = {name: p.data for name, p in self.live.items()}
+        for name, p in self.live.items():
+            p.data = own[name].data
+        try:
+            yield self.base[0]
+        finally:
+            for name, p in self.live.items():
+                p.data = kept[name]
+
+
+def flat(name: str) -> str:
+    """A parameter's name without dots, which a module's own parameters cannot have."""
+    return name.replace(".", "/")

@@ -1,0 +1,154 @@
+"""A LoRA in the training loop: the base stays, photos are learned, a resumed run ends in the same bytes."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sfumato import recipe as recipes
+from sfumato.errors import UserError
+from sfumato.text import folder as pipelines
+from sfumato.train import checkpoint
+from sfumato.train.task import generator_for
+from sfumato.tune import start
+from sfumato.tune.adapter import Adapter, Shape, attach, taken
+from sfumato.tune.photoset import tokens, trigger
+
+from .conftest import answer, base, stirred
+from .test_photos import scene
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for k in range(6):
+        scene(k, (40, 40)).save(folder / f"{k}.png")
+    (folder / "2.txt").write_text("a zarnu car on a road")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pipelines.write(base(), tmp_path_factory.mktemp("base") / "base", half=False)
+
+
+def recipe_of(photos: Path, pipe: Path, **tune: Any) -> recipes.Recipe:
+    return recipes.build({
+        "task": "tune", "data": {"source": str(photos)}, "noise": {"weighting": "min-snr-5", "prediction": "v"},
+        "tune": {"base": str(pipe), "noun": "car", "rank": 4, "alpha": 4, "variants": 3, **tune},
+        "train": {"images": 24, "batch": 4, "lr": 1e-2, "warmup": 0, "ema": [0.1], "precision": "fp32"},
+    })  # fmt: skip
+
+
+def test_an_adapter_is_its_own_numbers_alone_and_a_copy_can_take_its_place() -> None:
+    model = base()
+    attach(model.net, Shape(rank=2))  # type: ignore[arg-type]
+    adapter = Adapter(model.net)  # type: ignore[arg-type]
+    assert all("lora" in name for name in adapter.state_dict())
+    plain = answer(model)
+    other = copy.deepcopy(adapter)
+    stirred(other)  # type: ignore[arg-type]
+    assert torch.equal(answer(model), plain)
+    with other.in_place():
+        assert not torch.equal(answer(model), plain)
+    assert torch.equal(answer(model), plain)
+
+
+def test_what_is_prepared(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    job = start.begin(recipe_of(photos, pipe), out=tmp_path / "run")
+    assert job.photos.pictures.shape == (6, 3, 3, 16, 16)
+    assert job.photos.latents.shape == (6, 3, 4, 8, 8)
+    assert job.photos.captions[2] == "a zarnu car on a road"
+    assert set(job.photos.captions) - {job.photos.captions[2]} == {"a zarnu car"}
+    assert (job.photos.learned, job.photos.held_out) == ([0, 1, 2, 3, 5], [4])
+    assert job.estimate.images_per_second > 0
+
+
+def test_a_run_learns_and_resumes_bit_for_bit(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(photos, pipe)
+    start.run(start.begin(recipe, out=tmp_path / "one"))
+    job = start.begin(recipe, ["train.save_seconds=0.001"], tmp_path / "two")
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "save" and event["images"] >= 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start.run(job, stop)
+    start.run(start.begin(recipe, out=tmp_path / "two"))
+    (one, two) = (checkpoint.newest(tmp_path / name / "checkpoints")[0] for name in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    assert one.images == two.images == 24
+    for file in ("model.safetensors", "ema-0.100.safetensors"):
+        assert (one.path / file).read_bytes() == (two.path / file).read_bytes()
+    assert sum(file.stat().st_size for file in one.path.iterdir()) < 2e6
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+@pytest.mark.parametrize("text", [False, True])
+def test_every_dtype_takes_steps_and_learns_two_photos(
+    photos: Path, tmp_path: Path, precision: str, prediction: str, text: bool
+) -> None:
+    model = base(precision)
+    model.recipe.noise.prediction = prediction  # type: ignore[assignment]
+    recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0)
+    recipe.noise.prediction = prediction  # type: ignore[assignment]
+    found = start.prepare(start.check(photos, 16), model, "a zarnu car", 1, False, 0)
+    task = start.Personalise(recipe, model, found, "zarnu car")
+    assert {p.dtype for p in task.net.parameters()} == {torch.float32}
+    rates = torch.optim.AdamW(task.net.parameters(), 1e-2)
+    batch = {key: value[:2] for key, value in task.draw(0, 2, generator_for(0, 0)).items()}
+    losses = []
+    for _ in range(12):
+        loss = task.loss(task.net, batch).mean()
+        loss.backward()
+        rates.step()
+        rates.zero_grad()
+        losses.append(float(loss))
+    assert losses[-1] < 0.97 * losses[0]
+    changed = [name for name, piece in taken(model.net).pieces() if piece.up.abs().max() > 0]  # type: ignore[arg-type]
+    assert any(name.startswith("text") for name in changed) is text
+
+
+def test_the_prior_holds_the_base_where_the_trigger_is_not_said(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    drifts = {}
+    for prior in (0.0, 5.0):
+        start.run(start.begin(recipe_of(photos, pipe, prior=prior), out=tmp_path / str(prior)))
+        drifts[prior] = start.RunFolder(tmp_path / str(prior)).events("held_out")[-1]["drift"]
+    assert drifts[5.0] < 0.7 * drifts[0.0]
+
+
+def test_triggers() -> None:
+    model = base()
+    assert trigger(model, "") == "zarnu"
+    assert trigger(model, "vilko") == "vilko"
+    with pytest.raises(UserError, match="falls into"):
+        trigger(model, "extraordinary")
+    assert tokens(model, "car") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"noun": ""}, "what do the photos show"),
+        ({"base": "cifar10"}, "not a text-to-image model"),
+        ({"noun": "antidisestablishmentarianism"}, "does not know it"),
+    ],
+)
+def test_mistakes(photos: Path, pipe: Path, tmp_path: Path, change: dict[str, str], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        start.begin(recipe_of(photos, pipe, **change), out=tmp_path / "run")
+
+
+def test_photos_that_are_none(pipe: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(tmp_path / "a.png")
+    job = start.begin(recipe_of(tmp_path, pipe), out=tmp_path / "run")
+    assert [v.use for v in job.report.verdicts] == ["doubtful"]
