@@ -54,7 +54,8 @@ def test_a_model_is_judged_on_its_own_data(folder: Path, features: Features) -> 
     assert found.verdict.reference_n == len(store.train) == 48
     assert found.verdict.features == "small_features"
     assert found.settings | {"sampler": "", "guidance": 0} == {
-        **{"sampler": "", "steps": 2, "guidance": 0, "interval": None, "clip": True, "evaluations": 2, "seed": 3},
+        **{"sampler": "", "steps": 2, "guidance": 0, "rescale": 0, "interval": None, "clip": True},
+        **{"evaluations": 2, "seed": 3},
     }
     assert found.seconds > 0
     assert found.similarity is None

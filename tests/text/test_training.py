@@ -66,7 +66,8 @@ def model(run: Path) -> TextModel:
 def test_it_is_a_model_like_any_other(model: TextModel) -> None:
     pictures = model.sample(3, texts=["a red square"], seed=4)
     assert pictures.shape == (3, 3, 32, 32)
-    assert torch.equal(pictures[1:2], model.sample(1, texts=["a red square"], seed=5))
+    alone = model.sample(1, texts=["a red square"], seed=5)
+    assert (pictures[1:2].int() - alone.int()).abs().max() <= 1  # diffusers' layers round by the size of a batch
     _, film = model.film(2, texts=["a blue square"])
     assert len(film.frames) == 5
 
