@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
+from transformers import CLIPTokenizer
 
 from sfumato.diffusion.schedule import scaled_linear, zero_terminal
 from sfumato.nets.latent import TextNet, autoencoder, text_encoder, unet
@@ -12,9 +15,14 @@ from sfumato.text.folder import assembled
 from sfumato.text.model import TextModel
 
 
+@functools.cache
+def learned() -> CLIPTokenizer:
+    return learn_tokenizer(["a red car on a road", "a blue house", "a small cat"] * 20, 800, 16)
+
+
 def base(precision: str = "fp32") -> TextModel:
     torch.manual_seed(0)
-    tokenizer = learn_tokenizer(["a red car on a road", "a blue house", "a small cat"] * 20, 800, 16)
+    tokenizer = learned()
     recipe = Recipe()
     recipe.noise.prediction = "v"
     recipe.sample.steps = 3

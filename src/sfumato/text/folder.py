@@ -128,7 +128,8 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
 
     net: Any = model.net
     dtype = torch.float16 if half else torch.float32
-    unet, text, vae = (copy.deepcopy(part).to("cpu", dtype) for part in (net.unet, net.text, model.autoencoder))
+    parts = (copy.deepcopy(part) for part in (net.unet, net.text, model.autoencoder))
+    unet, text, vae = (nn.Module.to(part, "cpu", dtype) for part in parts)
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=text, tokenizer=model.tokenizer, unet=unet, scheduler=DDIMScheduler(**scheduler(model)),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,

@@ -109,15 +109,20 @@ class Adapter(nn.Module):
     def __init__(self, net: TextNet) -> None:
         super().__init__()
         self.base = (net,)  # a tuple is no child
-        self.live = {flat(name): p for name, p in net.named_parameters() if p.requires_grad}
+        self.owners = {
+            flat(f"{path}.{key}"): (module, key)
+            for path, module in net.named_modules()
+            for key, p in module.named_parameters(recurse=False)
+            if p.requires_grad
+        }
         self.dropouts = [m for m in net.modules() if isinstance(m, nn.Dropout) and m.p > 0]
-        for name, p in self.live.items():
-            self.register_parameter(name, p)
+        for name, (module, key) in self.owners.items():
+            self.register_parameter(name, module._parameters[key])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
         other = Adapter.__new__(Adapter)
         nn.Module.__init__(other)
-        other.base, other.live, other.dropouts = self.base, self.live, self.dropouts
+        other.base, other.owners, other.dropouts = self.base, self.owners, self.dropouts
         for name, p in self.named_parameters():
             other.register_parameter(name, nn.Parameter(p.detach().clone(), p.requires_grad))
         return other.train(self.training)
@@ -132,18 +137,15 @@ class Adapter(nn.Module):
     @contextlib.contextmanager
     def in_place(self) -> Iterator[TextNet]:
         """The base with the numbers of this adapter in it, which may be a copy's."""
-        own = dict(self.named_parameters())
-        if all(own[name] is p for name, p in self.live.items()):
-            yield self.base[0]
-            return
-        kept = {name: p.data for name, p in self.live.items()}
-        for name, p in self.live.items():
-            p.data = own[name].data
+        own = self._parameters
+        before = {name: module._parameters[key] for name, (module, key) in self.owners.items()}
+        for name, (module, key) in self.owners.items():
+            module._parameters[key] = own[name]
         try:
             yield self.base[0]
         finally:
-            for name, p in self.live.items():
-                p.data = kept[name]
+            for name, (module, key) in self.owners.items():
+                module._parameters[key] = before[name]
 
 
 def flat(name: str) -> str:
