@@ -157,6 +157,7 @@ class TestWhatCannotBe:
             ({}, (3, 30, 32), "30 is not divisible by 4 .* use 32"),
             ({}, (3, 32, 33), "33 is not divisible by 4 .* use 32"),
             ({"stem": 4}, (1, 4, 4), "4 is not divisible by 8 .* use 8"),
+            ({"stem": 4}, (3, 8, 8), "16 channels cannot carry the 48 numbers"),
             ({"channels": [16, 32, 64]}, (3, 32, 32), "3 levels of channels and 2 of attention"),
             ({"channels": [20, 32]}, (3, 32, 32), "multiples of 8"),
         ],

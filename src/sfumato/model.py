@@ -75,6 +75,12 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
         )
     except ValueError as error:
         raise UserError(f"net: {error}") from error
+    first, needed = made.config.channels[0], shape[0] * made.config.stem**2
+    if first < needed:
+        raise UserError(
+            f"net: {first} channels cannot carry the {needed} numbers that a stem of {made.config.stem} makes of a "
+            f"pixel's surroundings: use net.channels that begin with {needed} or more, or a smaller net.stem"
+        )
     multiple = made.config.multiple
     for side in shape[1:]:
         if side % multiple:

@@ -92,7 +92,7 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
     half, quarter = (32, 64) if device == "cpu" else (64, 128)
     recipe.net.stem = 1 if side < half else 2 if side < quarter else 4
     recipe.net.dropout = 0.1 if count < FEW else 0.0
-    recipe.train.batch = 64 if device == "cpu" else 256
+    recipe.train.batch = 32 if device == "cpu" else 256  # steps are what a CPU lacks
     recipe.judge.n = max(2, min(5000, count))
     return recipe
 
