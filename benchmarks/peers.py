@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from common import arguments, passed, run, set_threads, shelf
 from sfumato.diffusion.denoiser import Clipped, Preconditioned
 from sfumato.diffusion.level import Level
-from sfumato.diffusion.samplers import dpm_solver_2m
+from sfumato.diffusion.samplers import ddpm, dpm_solver_2m
 from sfumato.diffusion.schedule import LogNormal, linear
 from sfumato.files import sha256
 from sfumato.judge.features import Features, open_features
@@ -241,6 +241,24 @@ def sample_ours(
     return torch.cat(done)
 
 
+@torch.inference_mode()
+def sample_ancestral(net: nn.Module, n: int, levels: Level, seed: int, bf16: bool = False, batch: int = 100) -> Tensor:
+    """n pictures, uint8, by DDPM's ancestral sampling on the peer's network, x0 clipped as diffusers' DDPM does.
+
+    The noise of every step makes up for errors of those before: networks that are not yet good draw better so.
+    """
+    denoise = Clipped(Preconditioned(as_network(net, bf16), "epsilon"))
+    done = []
+    for first in range(0, n, batch):
+        own = picture_generators(seed + first, min(batch, n - first))
+
+        def fresh(own: list[torch.Generator] = own) -> Tensor:
+            return torch.stack([torch.randn(3, 32, 32, generator=g) for g in own])
+
+        done.append(to_uint8(ddpm(denoise, float(levels.sigma[0]) * fresh(), levels, noise=fresh)))
+    return torch.cat(done)
+
+
 def ways(steps: int) -> dict[str, Callable[[nn.Module, int, int], Tensor]]:
     """The ways to draw from a peer with `steps` evaluations, in bf16 as ours: f(net, n, seed)."""
     trained = linear(TIMESTEPS)
@@ -249,6 +267,7 @@ def ways(steps: int) -> dict[str, Callable[[nn.Module, int, int], Tensor]]:
     return {
         "diffusers": lambda net, n, seed: sample_diffusers(net, n, steps, seed, bf16=True),
         "ours": lambda net, n, seed: sample_ours(net, n, trained.path(steps), seed, bf16=True),
+        "DDPM": lambda net, n, seed: sample_ancestral(net, n, trained.path(steps), seed, bf16=True),
         "ours, EDM levels": lambda net, n, seed: sample_ours(net, n, karras.path(steps), seed, bf16=True),
     }
 
