@@ -25,6 +25,7 @@ def launched(processes: int, *words: object) -> list[str]:
     return [*map(str, start), *map(str, words)]
 
 
+@pytest.mark.slow
 def test_splitting_the_batch_changes_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
     ways = {
         "whole": command("train", "shapes", *TWENTY, "--out", tmp_path / "whole"),

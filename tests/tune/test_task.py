@@ -128,7 +128,7 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
         loss.backward()
         rates.step()
         rates.zero_grad()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.97 * losses[0]
     changed = [name for name, piece in taken(model.net).pieces() if piece.up.abs().max() > 0]  # type: ignore[arg-type]
     assert any(name.startswith("text") for name in changed) is text

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sfumato.judge.model import Judged
     from sfumato.train.start import Job
 
-SECONDS, LEAST, MOST = 85, 4_000, 60_000  # of training; images, whatever the machine's speed
+SECONDS, LEAST, MOST = 70, 4_000, 60_000  # of training; images, whatever the machine's speed
 CHANGES = (f"train.images={MOST}", "train.preview_seconds=30", "train.warmup=2000", "train.keep=0")
 ASKED = (
     ("circle", "red", "black"),
