@@ -6,6 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file
 
 from sfumato.train.checkpoint import listing
