@@ -11,6 +11,8 @@ from sfumato.cli.console import JSON, answer, say, stages
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
+    from sfumato.judge.denoise import DenoiseVerdict
+    from sfumato.judge.emoji import EmojiVerdict
     from sfumato.model import Model
 
 N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
@@ -56,7 +58,8 @@ def judge(
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
     loaded = load(model)
-    task = task or loaded.recipe.task
+    known = loaded.recipe.data.source == "emoji" or loaded.recipe.task != "text"
+    task = task or (loaded.recipe.task if known else "generate")
     if task == "text":
         _text(model, loaded, out, json, n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance)
         return
@@ -83,11 +86,7 @@ def _denoise(name: str, model: Model, out: Path | None, json: bool, **options: A
 
     with stages() as tell:
         verdict = judge_denoised(model, progress=tell, **options)
-    page = write_denoised(model, verdict, out or _home(name, model))
-    say(verdict.words())
-    say(str(page))
-    if json:
-        answer({"model": model.name, **verdict.to_json(), "report": str(page)})
+    _tell(model, verdict, write_denoised(model, verdict, out or _home(name, model)), json)
 
 
 def _text(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
@@ -98,7 +97,10 @@ def _text(name: str, model: Model, out: Path | None, json: bool, **options: Any)
         raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
     with stages() as tell:
         verdict = judge_emoji(model, progress=tell, **options)
-    page = write_emoji(model, verdict, out or _home(name, model))
+    _tell(model, verdict, write_emoji(model, verdict, out or _home(name, model)), json)
+
+
+def _tell(model: Model, verdict: DenoiseVerdict | EmojiVerdict, page: Path, json: bool) -> None:
     say(verdict.words())
     say(str(page))
     if json:

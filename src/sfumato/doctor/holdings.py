@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from importlib import resources
 from pathlib import Path
 
 from sfumato.doctor.machine import Found
@@ -20,7 +19,7 @@ def datasets() -> Found:
 
     shelf = data_folder()
     if shelf is None:
-        return "SFUMATO_DATA is not set; shapes needs no data", {"folder": None, "found": {}}
+        return "SFUMATO_DATA is not set; shapes and emoji need no data", {"folder": None, "found": {}}
     if not shelf.is_dir():
         return f"SFUMATO_DATA is {shelf}, which is not a folder", {"folder": str(shelf), "found": {}}
     found = {folder.name: count for folder in sorted(shelf.iterdir()) if folder.is_dir() and (count := _count(folder))}
@@ -47,11 +46,12 @@ def models() -> Found:
     from sfumato import zoo
 
     loaded = zoo.models()
-    shelf = Path(str(resources.files("sfumato") / "pretrained"))
-    folders = sorted(p.parent for p in shelf.glob("*/config.json"))
+    folders = sorted(
+        {p.parent for name in ("config.json", "model_index.json") for p in zoo.PRETRAINED.glob(f"*/{name}")}
+    )
     found = {
         folder.name: {
-            "bytes": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+            "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
             "card": (folder / "README.md").is_file(),
             "loads": folder.name in loaded,
         }

@@ -127,4 +127,7 @@ def autoencoder_named(name: str) -> Any:
     from sfumato.text.checkpoint import autoencoder_of
     from sfumato.zoo import find
 
-    return autoencoder_of(*find(name))
+    try:
+        return autoencoder_of(*find(name))
+    except UserError as error:
+        raise UserError(f"text.autoencoder: {error}; `sfumato train mini-autoencoder` makes one") from error
