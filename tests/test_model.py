@@ -14,7 +14,7 @@ from sfumato.errors import UserError
 from sfumato.model import caption, concrete, fitting_batch, net_of, schedule_of
 from sfumato.nets.unet import PRESETS
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe import Net, Noise, SamplerName
+from sfumato.sections import Net, Noise, SamplerName
 
 from .tiny import LABELS, model_of
 

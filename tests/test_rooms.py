@@ -10,7 +10,7 @@ import pytest
 import sfumato
 
 HOUSE = Path(sfumato.__file__).parent
-SHARED = {"errors", "files", "recipe", "device", "verb", "yaml12"}
+SHARED = {"errors", "files", "recipe", "device", "verb", "yaml12", "sections"}
 KNOWS = {
     "diffusion": set(),
     "pictures": SHARED,

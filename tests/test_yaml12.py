@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sfumato import yaml12
@@ -31,6 +31,8 @@ def test_plain_values(text: str, value: Any) -> None:
     assert type(found) is type(value)
 
 
+@example("\x85")
+@example({"\u2028": ["\u2029 "]})
 @given(
     st.recursive(PLAIN | WORDS, lambda inner: st.lists(inner) | st.dictionaries(st.text("abcno1", min_size=1), inner))
 )

@@ -17,12 +17,13 @@ from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosi
 from sfumato.errors import UserError
 from sfumato.nets import plain, unet
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe import Net, Noise, Recipe
+from sfumato.recipe import Recipe
+from sfumato.sections import Net, Noise
 from sfumato.show.film import frame
 from sfumato.show.grid import to_uint8
 
 if TYPE_CHECKING:
-    from sfumato.recipe import Sample
+    from sfumato.sections import Sample
 
 
 def schedule_of(noise: Noise) -> Schedule:

@@ -29,6 +29,17 @@ for _kind in (_Reader, _Writer):
         _kind.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern.pattern})$"), list(_first))
 
 
+BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML 1.1, which only double quotes keep
+
+
+def _text(writer: _Writer, value: str) -> yaml.ScalarNode:
+    style = '"' if BREAKS.search(value) else None
+    return writer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Writer.add_representer(str, _text)
+
+
 def read(text: str) -> Any:
     """A document as plain Python values. Raises yaml.YAMLError."""
     return yaml.load(text, _Reader)  # noqa: S506 (a SafeLoader)

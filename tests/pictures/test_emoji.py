@@ -15,7 +15,7 @@ from sfumato.pictures.emoji import source, things
 from sfumato.pictures.emoji.read import Right, compare, read
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
 from sfumato.pictures.lookup import open_source
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 FONT = any((Path(folder).expanduser() / things.FONT).is_file() for folder in things.FOLDERS)
 needs_font = pytest.mark.skipif(not FONT, reason="needs the font Noto Color Emoji (fonts-noto-color-emoji)")

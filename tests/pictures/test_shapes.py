@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from sfumato.pictures import shapes
 from sfumato.pictures.store import open_store
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 
 def test_held_out_combinations_are_a_tenth_and_every_pair_is_seen() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sfumato.recipe import Train
+from sfumato.sections import Train
 from sfumato.train import checkpoint
 from sfumato.train.ema import PowerEMA, exponent
 from sfumato.train.loop import learning_rate

@@ -11,7 +11,7 @@ from sfumato.pictures.pool import ordered
 from sfumato.pictures.scan import Report, look, report
 from sfumato.pictures.source import Item, Source, sides
 from sfumato.pictures.vocabulary import nearest
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 Heads = Sequence[Header | PictureError]  # of all chosen items, in their order
 

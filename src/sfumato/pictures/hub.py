@@ -10,7 +10,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.captions import CAPTION_COLUMNS
 from sfumato.pictures.source import Source
 from sfumato.pictures.table import Columns, TableSource
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 if TYPE_CHECKING:
     import pyarrow as pa

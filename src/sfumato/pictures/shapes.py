@@ -16,7 +16,7 @@ import numpy as np
 
 from sfumato.pictures.decode import Header
 from sfumato.pictures.source import Item, Progress, sides
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 if TYPE_CHECKING:
     from torch import Tensor

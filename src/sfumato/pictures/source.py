@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from sfumato.pictures.decode import Header
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 Progress = Callable[[int, int], None]  # called with (done, total)
 

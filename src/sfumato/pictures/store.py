@@ -24,7 +24,7 @@ from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
 from sfumato.pictures.source import Progress
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
 from sfumato.recipe import Recipe
-from sfumato.recipe import Train as Settings
+from sfumato.sections import Train as Settings
 from sfumato.train import checkpoint as checkpoints
 from sfumato.train.ema import PowerEMA, label
 from sfumato.train.run import RunFolder

@@ -13,7 +13,8 @@ import torch
 from accelerate import Accelerator
 
 from sfumato.pictures.store import Store
-from sfumato.recipe import Data, Recipe
+from sfumato.recipe import Recipe
+from sfumato.sections import Data
 from sfumato.train.ema import PowerEMA
 from sfumato.train.task import Task, generator_for
 

@@ -15,7 +15,8 @@ from sfumato import recipe as recipes
 from sfumato.errors import UserError
 from sfumato.model import concrete
 from sfumato.pictures.store import Store, open_store
-from sfumato.recipe import Data, Recipe
+from sfumato.recipe import Recipe
+from sfumato.sections import Data
 from sfumato.train import plan
 from sfumato.train.loop import Listener, Loop, accelerator_for, precision_of
 from sfumato.train.run import RunFolder

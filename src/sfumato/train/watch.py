@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfumato.recipe import Train
+from sfumato.sections import Train
 
 
 class Watch:

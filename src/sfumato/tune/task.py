@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.recipe import Recipe
-from sfumato.recipe import Tune as Settings
+from sfumato.sections import Tune as Settings
 from sfumato.show.grid import grid
 from sfumato.text.model import TextModel
 from sfumato.text.prompts import tokens

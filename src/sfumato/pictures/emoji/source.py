@@ -11,7 +11,7 @@ from sfumato.pictures.decode import Header
 from sfumato.pictures.emoji.scene import nth
 from sfumato.pictures.emoji.things import font_digest
 from sfumato.pictures.source import Item, Progress, sides
-from sfumato.recipe import Data
+from sfumato.sections import Data
 
 VERSION = 1  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 64, 60_000, 2_000
