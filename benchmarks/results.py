@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -14,6 +15,7 @@ from common import Cells, Figures, arguments, run, set_threads, span, table
 from sfumato.errors import UserError
 from sfumato.judge.model import judge, told
 from sfumato.judge.report import copies_section
+from sfumato.recipe import load
 from sfumato.show import film as films
 from sfumato.show.grid import grid
 from sfumato.show.plot import curves
@@ -27,7 +29,7 @@ SHOWN, FILMED = 48, 6
 def parse() -> argparse.Namespace:
     p = arguments(__doc__ or "", n=5000)
     p.add_argument("runs", type=Path, nargs="+", help="run folders")
-    p.add_argument("--steps", type=int, default=20, help="steps of DPM-Solver++(2M)")
+    p.add_argument("--steps", type=int, help="steps of the recipe's sampler, where its own number takes too long")
     p.add_argument("--pages", type=Path, default=PAGES, help="folder of the pictures")
     return p.parse_args()
 
@@ -41,32 +43,33 @@ def main() -> None:
         if not (path / "recipe.yaml").is_file():
             raise UserError(f"{path} is not a run folder")
         checkpoint, _ = find(path)
+        sample = load(path / "recipe.yaml").sample
+        way = {"sampler": sample.sampler, "steps": args.steps or sample.steps}
         settings = {
             "run": path.name,
             "images": int(checkpoint.name),
-            "steps": args.steps,
+            **way,
             "n": args.n,
             "seed": args.seed,
         }
 
-        def figures(path: Path = path) -> Figures:
-            return measure(path, args)
+        def figures(path: Path = path, way: dict[str, Any] = way) -> Figures:
+            return measure(path, way, args)
 
         f = cells.measure(path.name, settings, figures)["figures"]
         v = f["verdict"]
         rows.append([
-            path.name, f"{f['parameters'] / 1e6:.1f} M", f"{f['images']:,}", f"{f['minutes']:.0f}", span(v["fd"]),
-            f"{v['fd']['floor']:.3g}", f"{v['kid']:.3g}", f"{v['precision']:.0%}", f"{v['recall']:.0%}",
-            f"{v['memorised']:.1%}", f"{f['ms_per_picture']:.0f}",
+            path.name, f"{way['sampler']}, {way['steps']}", f"{f['parameters'] / 1e6:.1f} M", f"{f['images']:,}",
+            f"{f['minutes']:.0f}", span(v["fd"]), f"{v['fd']['floor']:.3g}", f"{v['kid']:.3g}",
+            f"{v['precision']:.0%}", f"{v['recall']:.0%}", f"{v['memorised']:.1%}", f"{f['ms_per_picture']:.0f}",
         ])  # fmt: skip
-    head = ("run", "parameters", "images", "minutes", "FD (mini)", "floor", "KID", "precision", "recall",
-            "near-copies", "ms/picture")  # fmt: skip
-    table(f"{args.n} samples, DPM-Solver++(2M), {args.steps} steps", head, rows)
+    head = ("run", "sampler, steps", "parameters", "images", "minutes", "FD (mini)", "floor", "KID",
+            "precision", "recall", "near-copies", "ms/picture")  # fmt: skip
+    table(f"{args.n} samples", head, rows)
 
 
-def measure(path: Path, args: argparse.Namespace) -> Figures:
+def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figures:
     """Judge a run and leave its pictures."""
-    way = {"sampler": "dpm++2m", "steps": args.steps}
     found = judge(path, n=args.n, seed=args.seed, features="mini", **way)
     folder: Path = args.pages
     folder.mkdir(parents=True, exist_ok=True)
