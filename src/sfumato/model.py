@@ -70,6 +70,7 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
             stem=net.stem,
             dropout=net.dropout,
             places=net.places,
+            shortcut=net.shortcut,
             colours=shape[0],
             vocabulary=words,
             length=vocabulary.length,

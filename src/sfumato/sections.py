@@ -64,6 +64,7 @@ class Net(Section):
     attention: list[bool] | None = Field(None, description="self-attention at each level, top first")
     stem: Literal[1, 2, 4] | None = Field(None, description="space-to-depth factor of the first layer")
     dropout: float = Field(0.0, ge=0, lt=1)
+    shortcut: bool = Field(False, description="add the input to the output, weighted by the level")
     places: bool = Field(False, description="tell every position where it lies: for drawings and aligned pictures")
 
 

@@ -264,3 +264,17 @@ def test_places_are_told_apart_only_where_asked() -> None:
         even = middle.unfold(2, 2, 2).unfold(3, 2, 2)
         spread = float((even - even[:, :, :1, :1]).abs().max())
         assert spread > 1e-3 if places else spread < 1e-5
+
+
+def test_the_shortcut_passes_the_input_on_by_a_weight_of_the_level() -> None:
+    net = build("tiny", channels=(16, 24), attention=(False, False), stem=4, shortcut=True)
+    x, c = torch.randn(2, 3, 16, 16), torch.tensor([-0.5, 0.5])
+    assert torch.equal(net(x, c), torch.zeros_like(x))
+    assert net.shortcut is not None
+    torch.nn.init.normal_(net.shortcut.weight)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = net(x, c)
+    weights = (found / x).flatten(1)
+    assert found.dtype == torch.float32
+    assert torch.allclose(weights, weights[:, :1].expand_as(weights), atol=1e-5)  # not rounded to bfloat16's 8 bits
+    assert weights[0, 0] != weights[1, 0]

@@ -23,7 +23,8 @@ class UNetConfig:
 
     channels: of each level, top first, multiples of 8; each level has half the resolution of the one above;
     blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth factor; places: every
-    position is told where it lies in the picture; colours: channels of a picture; vocabulary, length: of the
+    position is told where it lies in the picture; shortcut: the input is added to the output, by a learned weight of
+    the level, so that noise need not pass through narrow layers; colours: channels of a picture; vocabulary, length: of the
     condition's tokens (0: unconditional).
     Raises ValueError if channels and attention do not fit these words.
     """
@@ -34,6 +35,7 @@ class UNetConfig:
     stem: int = 1
     dropout: float = 0.0
     places: bool = False
+    shortcut: bool = False
     colours: int = 3
     vocabulary: int = 0
     length: int = 1
@@ -100,6 +102,7 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Up(c, config.channels[level - 1]))
                 c = config.channels[level - 1]
+        self.shortcut = zeroed(nn.Linear(width, 1)) if config.shortcut else None
         self.norm = norm(c)
         self.leave = zeroed(nn.Conv2d(c, inner, 3, padding=1))
 
@@ -128,7 +131,11 @@ class UNet(nn.Module):
                 h = torch.cat([h, skips.pop()], 1)
             h = layer(h, emb, tokens)
         h = self.leave(F.silu(self.norm(h)))
-        return F.pixel_shuffle(h, self.config.stem) if self.config.stem > 1 else h
+        h = F.pixel_shuffle(h, self.config.stem) if self.config.stem > 1 else h
+        if self.shortcut is not None:
+            with torch.autocast(x.device.type, enabled=False):  # noise of a picture needs more digits than bf16 has
+                h = h + self.shortcut(emb.to(x.dtype))[:, :, None, None] * x
+        return h
 
 
 class Block(nn.Module):
