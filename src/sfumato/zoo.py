@@ -18,18 +18,23 @@ from sfumato.model import Model, net_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 
+UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
 def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
-    """A model by run folder, checkpoint folder, safetensors file beside its config.json, or shipped name.
+    """A model by run folder, checkpoint folder, safetensors file (a run's, or Stable Diffusion in one), or name.
 
     Raises UserError if there is none, or what is there is not whole.
     """
-    folder, weights = find(name)
     device = device or best_device()
     precision = precision or best_precision(device)
     called = str(name if not Path(name).exists() else Path(name).resolve().name)
+    if is_single(Path(name)):
+        from sfumato.text import single
+
+        return single.read(Path(name), called, device, precision)
+    folder, weights = find(name)
     if is_pipeline(folder):
         from sfumato.text import folder as pipelines
 
@@ -66,6 +71,11 @@ def find(name: str | Path) -> tuple[Path, str]:
     from sfumato.train.ema import label
 
     path = Path(name)
+    if path.suffix in UNSAFE:
+        raise UserError(
+            f"{path} can run code when it is loaded: bring the .safetensors file of the same model, or convert it "
+            "where you trust it (diffusers: from_single_file, then save_pretrained)"
+        )
     if is_pipeline(path):
         return path, ""
     if path.is_file() and path.suffix == ".safetensors":
@@ -138,3 +148,8 @@ def models() -> list[str]:
 def is_pipeline(folder: Path) -> bool:
     """Whether a folder is in diffusers' format."""
     return (folder / "model_index.json").is_file()
+
+
+def is_single(path: Path) -> bool:
+    """Whether a file is a model by itself, with no configuration beside it."""
+    return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()

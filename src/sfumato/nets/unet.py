@@ -24,8 +24,8 @@ class UNetConfig:
     channels: of each level, top first, multiples of 8; each level has half the resolution of the one above;
     blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth factor; places: every
     position is told where it lies in the picture; shortcut: the input is added to the output, by a learned weight of
-    the level, so that noise need not pass through narrow layers; colours: channels of a picture; vocabulary, length: of the
-    condition's tokens (0: unconditional).
+    the level, so that noise need not pass through narrow layers; colours: channels of a picture; vocabulary, length: of
+    the condition's tokens (0: unconditional).
     Raises ValueError if channels and attention do not fit these words.
     """
 
