@@ -20,7 +20,7 @@ from PIL import Image
 
 from sfumato.errors import UserError
 from sfumato.pictures import build as building
-from sfumato.pictures.store import Store, open_store
+from sfumato.pictures.store import Pictures, Store, open_store
 from sfumato.sections import Data
 from tests.pictures.picture_files import photo, save_photos, write_hostile
 
@@ -334,3 +334,13 @@ def test_cifar10(datasets: Path) -> None:
     cats = open_store(Data(source="cifar10", labels=["cat"], image_size=16))
     assert cats.train.pixels.shape == (5000, 3, 16, 16)
     assert cats.train.label_names == ["cat"]
+
+
+def test_what_is_said_of_pictures(tmp_path: Path) -> None:
+    labels, names = torch.tensor([1, 0, -1]), ["ant", "cat"]
+    pixels, keys = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), ["x", "y", "z"]
+    said = ["a photo of a cat", "a photo of an ant", "a photo"]
+    assert Pictures(pixels, labels, names, None, keys).texts("words") == said
+    assert Pictures(pixels, labels, names, ["one", "", "two"], keys).texts("words") == ["one", "", "two"]
+    assert Pictures(pixels, labels, [], None, keys).texts("words") == [""] * 3
+    assert Pictures(pixels, labels, names, None, keys).texts("class") == ["cat", "ant", ""]

@@ -49,7 +49,15 @@ class Pictures:
         """What a vocabulary of this kind ("none", "class", "words") encodes, a text a picture."""
         if kind == "class":
             return [self.label_names[label] if label >= 0 else "" for label in self.labels.tolist()]
-        return self.captions if kind == "words" and self.captions is not None else [""] * len(self)
+        return (self.said if kind == "words" else None) or [""] * len(self)
+
+    @property
+    def said(self) -> list[str] | None:
+        """The captions; of labelled pictures without any "a photo of a LABEL"; None if there is nothing to say."""
+        if self.captions is not None or not self.label_names:
+            return self.captions
+        named = [f"a photo of {'an' if name[:1].lower() in 'aeiou' else 'a'} {name}" for name in self.label_names]
+        return [named[label] if label >= 0 else "a photo" for label in self.labels.tolist()]
 
 
 @dataclass(frozen=True)

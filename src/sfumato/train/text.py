@@ -35,13 +35,14 @@ class LearnText:
     """Teach D(x, level, cond) the captioned pictures of a store, as latents; cond are the caption's tokens."""
 
     def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
-        if not store.train.captions:
-            raise UserError(f"{recipe.data.source} has no captions: put NAME.txt beside each picture")
+        captions = store.train.said
+        if not captions:
+            raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
         self.vae: Any = autoencoder_named(recipe.text.autoencoder).to(device)
         self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         self.vae.register_to_config(scaling_factor=round(scale_of(self.store.train.pixels), 5))
-        self.tokenizer = learn_tokenizer(store.train.captions, recipe.text.words, recipe.text.length)
+        self.tokenizer = learn_tokenizer(captions, recipe.text.words, recipe.text.length)
         schedule = schedule_of(recipe.noise)
         if not isinstance(schedule, Discrete):
             raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")
@@ -49,7 +50,7 @@ class LearnText:
         torch.manual_seed(recipe.train.seed)
         self.net: nn.Module = self._network()
         self.order = Order(len(store.train), recipe.train.seed)
-        self.captions = tokens(self.tokenizer, store.train.captions)
+        self.captions = tokens(self.tokenizer, captions)
         self.null = tokens(self.tokenizer, [""])
         self.fixed = self._fixed()
 
@@ -78,7 +79,7 @@ class LearnText:
 
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
-        texts = list(self.store.held_out.captions or [])[:PREVIEW]
+        texts = list(self.store.held_out.said or [])[:PREVIEW]
         return grid(model.sample(len(texts), texts=texts, steps=STEPS), columns=4, captions=texts)
 
     def describe(self) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class LearnText:
         held = self.store.held_out
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
-        cond = tokens(self.tokenizer, list(held.captions or [])[:count]).to(self.device)
+        cond = tokens(self.tokenizer, list(held.said or [])[:count]).to(self.device)
         u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 
