@@ -149,6 +149,7 @@ class Train(Section):
     compile: bool | None = Field(None, description="torch.compile; left out: on a GPU")
     seed: int = Field(0, ge=0, lt=2**63)
     save_seconds: float = Field(300, gt=0, description="between checkpoints")
+    save_images: int | None = Field(None, ge=1, description="also a checkpoint each so many images; these are kept")
     preview_seconds: float = Field(300, gt=0, description="between preview grids; the first comes within a minute")
     keep: int = Field(4, ge=0, description="spaced checkpoints kept beside the last two and the best")
     tracker: Literal["tensorboard", "wandb"] | None = None

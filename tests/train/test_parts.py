@@ -81,3 +81,10 @@ def test_retention_keeps_the_last_two_the_best_and_spaced_ones(tmp_path: Path) -
         checkpoint.prune(tmp_path, 2000, 3)
     kept = [int(path.name) for path in checkpoint.listing(tmp_path)]
     assert kept == [500, 700, 1000, 1500, 1900, 2000]
+
+
+def test_retention_keeps_what_was_asked_for_by_count(tmp_path: Path) -> None:
+    for images in range(100, 1001, 100):
+        checkpoint.save(tmp_path, images, {"model": {"w": torch.ones(1)}}, {}, {"held_out": 1.0})
+        checkpoint.prune(tmp_path, 1000, 0, every=300)
+    assert [int(path.name) for path in checkpoint.listing(tmp_path)] == [100, 300, 600, 900, 1000]

@@ -134,8 +134,9 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, troubles
 
 
-def prune(folder: Path, total: int, keep: int) -> None:
-    """Keep the last two checkpoints, the best by held-out loss, and `keep` spaced evenly over `total` images."""
+def prune(folder: Path, total: int, keep: int, every: int | None = None) -> None:
+    """Keep the last two checkpoints, the best by held-out loss, `keep` spaced evenly over `total` images, and the
+    first at or after each multiple of `every` images."""
     paths = listing(folder)
     facts = {}
     for path in paths:
@@ -147,8 +148,8 @@ def prune(folder: Path, total: int, keep: int) -> None:
     kept = set(paths[-2:])
     if losses:
         kept.add(min(losses, key=lambda p: losses[p]))
-    for k in range(1, keep + 1):
-        mark = total * k / (keep + 1)
+    marks = [total * k / (keep + 1) for k in range(1, keep + 1)]
+    for mark in [*marks, *(range(every, total + 1, every) if every else ())]:
         kept.update([path for path in paths if int(path.name) >= mark][:1])
     for path in paths:
         if path not in kept and path in facts:

@@ -105,7 +105,7 @@ class Loop:
                     self._report(clock)
                 if clock.due("preview", self.settings.preview_seconds, first=FIRST_PREVIEW_SECONDS):
                     self._preview()
-                if clock.due("save", self.settings.save_seconds):
+                if clock.due("save", self.settings.save_seconds) or self._at_mark():
                     self._report(clock)
                     self._save()
                 self._agree_to_stop()
@@ -145,6 +145,11 @@ class Loop:
         self.images += s.batch
         self.ema.update(self.images, s.batch)
         self.watch.see(total, norm, scaled=self.scaler.is_enabled())
+
+    def _at_mark(self) -> bool:
+        """Whether the last step passed a multiple of `train.save_images`."""
+        every = self.settings.save_images
+        return every is not None and self.images % every < self.settings.batch
 
     def _last_only(self, k: int) -> Any:
         """Gradients cross processes once a step."""
@@ -199,7 +204,7 @@ class Loop:
             "scaler": self.scaler.state_dict(),
         }
         saved = checkpoints.save(where, self.images, tensors, config, facts)
-        checkpoints.prune(where, self.settings.images, self.settings.keep)
+        checkpoints.prune(where, self.settings.images, self.settings.keep, self.settings.save_images)
         seconds = round(time.perf_counter() - began, 3)
         self._say(event="save", images=self.images, path=saved.path.name, seconds=seconds)
 

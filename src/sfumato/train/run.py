@@ -24,7 +24,7 @@ FREE = {  # may change between two starts of one run
     "name",
     "about",
     *(f"train.{key}" for key in ("images", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")),
-    *(f"train.{key}" for key in ("save_seconds", "preview_seconds", "keep", "tracker")),
+    *(f"train.{key}" for key in ("save_seconds", "save_images", "preview_seconds", "keep", "tracker")),
 }
 
 
