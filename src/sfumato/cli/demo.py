@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECONDS, LEAST, MOST = 90, 4_000, 60_000  # of training; images, whatever the machine's speed
 CHANGES = (
     *(f"train.images={MOST}", "train.preview_seconds=30", "train.warmup=2000", "train.keep=0"),
-    *("noise.prediction=x0", "noise.weighting=uniform"),  # soft where a short lesson ends, not grainy
+    *("noise.prediction=x0", "noise.weighting=uniform", "noise.sigma_min=0.02"),  # soft, not grainy
 )
 ASKED = (
     ("circle", "red", "black"),

@@ -95,6 +95,7 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
     if device == "cpu":  # an hour: many small steps, and a target that holds no noise, which a small net learns first
         recipe.train.batch = 32
         recipe.noise.prediction, recipe.noise.weighting = "x0", "uniform"
+        recipe.noise.sigma_min = 0.02  # below it training shows hardly any level, and such a net invents speckles
     else:
         recipe.train.batch = 256
         recipe.net.dropout = 0.1 if count < FEW else 0.0
