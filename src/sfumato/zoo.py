@@ -34,6 +34,10 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
         from sfumato.text import single
 
         return single.read(Path(name), called, device, precision)
+    if is_tuned(Path(name)):
+        from sfumato.tune import apply
+
+        return apply.tuned(Path(name), called, device, precision)
     folder, weights = find(name)
     if is_pipeline(folder):
         from sfumato.text import folder as pipelines
@@ -46,6 +50,10 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
             from sfumato.text.checkpoint import restored
 
             return restored(config, folder / weights, called, device, precision)
+        if task == "tune":
+            from sfumato.tune import apply
+
+            return apply.unfinished(config, folder / weights, called, device, precision)
         if task == "autoencoder":
             raise UserError(f"{called} is an autoencoder, the ground of text-to-image models: name one of those")
         recipe = Recipe.model_validate(config["recipe"])
@@ -153,3 +161,8 @@ def is_pipeline(folder: Path) -> bool:
 def is_single(path: Path) -> bool:
     """Whether a file is a model by itself, with no configuration beside it."""
     return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder holds a LoRA as PEFT writes it."""
+    return (folder / "adapter_config.json").is_file()

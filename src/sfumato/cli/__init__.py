@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from sfumato.cli import demo, denoise, doctor, export, judge, merge, sample, train
+from sfumato.cli import demo, denoise, doctor, export, judge, merge, sample, train, tune
 from sfumato.cli.console import fail
 from sfumato.errors import UserError
 
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("denoise")(denoise.denoise)
 app.command("export")(export.export)
+app.command("tune")(tune.tune)
 app.command("merge")(merge.merge)
 app.command("judge")(judge.judge)
 app.command("compare")(judge.compare)

@@ -50,7 +50,7 @@ def demo(
     known = job.folder.events("start")
     job.recipe.train.images = known[0]["of"] if known else affordable(job)
     describe(job)
-    watch(job)
+    watch(job, start.run)
     if job.folder.events("end")[-1]["stopped"]:
         raise KeyboardInterrupt
     say("2 of 3  drawing, 3 of 3  judging")

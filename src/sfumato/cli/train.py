@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sfumato.cli.console import JSON, answer, console, duration, progress, say, size
 
 if TYPE_CHECKING:
+    from sfumato.train.run import RunFolder
     from sfumato.train.start import Job
 
 
@@ -37,7 +39,7 @@ def train(
         job = start.prepare(what, overrides or (), out, tell)
     describe(job)
     if not dry_run:
-        watch(job)
+        watch(job, start.run)
     if json:
         events = job.folder.events()
         last: dict[str, Any] = events[-1] if events and not dry_run else {}
@@ -75,49 +77,53 @@ def describe(job: Job) -> None:
     say(f"run folder {job.folder.path}; Ctrl-C saves, the same command goes on")
 
 
-def watch(job: Job) -> None:
-    """Train with a progress bar; where stderr is no terminal, with a line every half minute."""
-    from sfumato.train import start
+def watch(job: Any, run: Callable[[Any, Callable[[dict[str, Any]], None]], Any], unit: str = "images") -> None:
+    """Run a job with a progress bar; where stderr is no terminal, with a line every half minute.
 
+    unit: "images", or "steps" of the job's batch.
+    """
+    per = job.recipe.train.batch if unit == "steps" else 1
+    total = job.recipe.train.images / per
     with Progress(
-        TextColumn("{task.completed:,.0f} / {task.total:,.0f} images"), BarColumn(), TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        TextColumn(f"{{task.completed:,.0f}} / {{task.total:,.0f}} {unit}"), BarColumn(),
+        TextColumn("{task.fields[state]}"), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
     ) as bar:  # fmt: skip
-        task = bar.add_task("", total=job.recipe.train.images, state="")
+        task = bar.add_task("", total=total, state="")
         spoken = 0.0
 
         def listen(event: dict[str, Any]) -> None:
             nonlocal spoken
-            bar.update(task, completed=event["images"])
-            text = told(event, job)
+            done = event["images"] / per
+            bar.update(task, completed=done)
+            text = told(event, job.folder, per)
             if event["event"] == "report":
                 bar.update(task, state=text)
                 if console.is_terminal or event["seconds"] - spoken < 30:
                     return
                 spoken = event["seconds"]
-                left = (job.recipe.train.images - event["images"]) / max(event["images_per_second"], 1e-9)
+                left = (total - done) / max(event["images_per_second"] / per, 1e-9)
                 text = f"{text}  {duration(left)} left"
             if text:
-                say(f"{event['images']:>12,} images  {text}")
+                say(f"{done:>12,.0f} {unit}  {text}")
 
-        start.run(job, listen)
+        run(job, listen)
 
 
-def told(event: dict[str, Any], job: Job) -> str:
+def told(event: dict[str, Any], folder: RunFolder, per: int = 1) -> str:
     """An event of the log for people; empty if it says nothing to them."""
     kind = event["event"]
     if kind == "report":
         loss = f"loss {event['loss']:.4f}" if event["loss"] is not None else "loss not finite"
         skipped = f", {event['skipped']} steps skipped" if event["skipped"] else ""
-        return f"{loss}  {event['images_per_second']:.0f}/s{skipped}"
+        return f"{loss}  {event['images_per_second'] / per:.3g}/s{skipped}"
     if kind == "start":
         damaged = [f"damaged: {trouble}; going on from the one before" for trouble in event["damaged"]]
         return "; ".join([*damaged, "going on" if event["images"] else "begun"])
     if kind == "held_out":
-        figures = "".join(f", {k} {v:.4f}" for k, v in event.items() if k in ("accuracy",))
+        figures = "".join(f", {k} {v:.4f}" for k, v in event.items() if k in ("accuracy", "drift"))
         return f"held-out loss {event['loss']:.4f}{figures}"
     if kind == "preview":
-        return str(job.folder.samples / event["path"])
+        return str(folder.samples / event["path"])
     if kind == "end":
         return f"stopped by {event['stopped']}, saved" if event["stopped"] else "finished"
     return ""

@@ -67,6 +67,8 @@ def prepare(
         recipe = what if isinstance(what, Recipe) else recipes.load(what, overrides)
         if isinstance(what, Recipe) and overrides:
             recipe = recipes.build(what.model_dump(), overrides)
+    if recipe.task == "tune":
+        raise UserError(f"{what} is a recipe for a few photos of one thing: use `sfumato tune FOLDER --noun WORD`")
     if not recipe.data.source:
         raise UserError("data.source is empty: name a folder, cifar10, shapes, emoji or a Hub dataset")
     accelerator = accelerator_for(recipe.train)

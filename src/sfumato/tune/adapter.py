@@ -95,6 +95,16 @@ def enabled(net: TextNet, on: bool) -> None:
             layer.enable_adapters(on)
 
 
+@contextlib.contextmanager
+def without(net: Any) -> Iterator[None]:
+    """A network without its LoRA, while the block runs."""
+    enabled(net, False)
+    try:
+        yield
+    finally:
+        enabled(net, True)
+
+
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().float().cpu().clone()
 

@@ -1,16 +1,23 @@
-"""LoRA files laid over a base."""
+"""LoRA files laid over a base, and a base with the LoRA of a tuning as one model."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
 
 from sfumato.errors import UserError
 from sfumato.model import Model
 from sfumato.nets.latent import TextNet
+from sfumato.recipe import Recipe
 from sfumato.text.model import TextModel
-from sfumato.tune.formats import read
+from sfumato.tune.adapter import Adapter, attach
+from sfumato.tune.formats import CONFIG, read
 from sfumato.tune.lora import merge
+from sfumato.tune.task import shape_of
 
 
 def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[str]:
@@ -29,3 +36,34 @@ def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[
         f"{path}: {merge(model.net, lora, weight, str(path))} weights changed, at {weight:g}"
         for path, lora, weight in zip(loras, found, weights, strict=True)
     ]
+
+
+def tuned(folder: Path, name: str, device: str, precision: str) -> Model:
+    """What `sfumato tune` left in a folder, or any PEFT folder that names its base, as a model. Raises UserError."""
+    from sfumato.zoo import load
+
+    try:
+        base = json.loads((folder / CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG} does not name the base that was changed") from error
+    model = load(str(base), device, precision)
+    apply(model, [folder], [])
+    model.name = name
+    return model
+
+
+def unfinished(config: dict[str, Any], weights: Path, name: str, device: str, precision: str) -> Model:
+    """A checkpoint of a tuning, with the LoRA as it was then. Raises UserError."""
+    from sfumato.zoo import load
+
+    recipe = Recipe.model_validate(config["recipe"])
+    model = load(recipe.tune.base, device, precision)
+    if not isinstance(model, TextModel) or not isinstance(model.net, TextNet):
+        raise UserError(f"{recipe.tune.base} is not a text-to-image model: a LoRA cannot change it")
+    attach(model.net, shape_of(recipe.tune))
+    try:
+        Adapter(model.net).load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise UserError(f"{weights} is no LoRA for {recipe.tune.base}: the base has changed") from error
+    model.name = name
+    return model

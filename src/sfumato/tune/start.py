@@ -22,6 +22,7 @@ from sfumato.tune.task import Personalise
 from sfumato.zoo import load
 
 LONG = 6  # tokens of a noun
+LOOKS = 12  # steps at which a tuning is looked at
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def begin(
     s.trigger = name
     recipe.noise.prediction = model.recipe.noise.prediction
     said = s.caption.format(trigger=name, noun=s.noun)
+    if recipe.train.save_images is None:  # twelve steps to choose from
+        recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
     photos = prepare(report, model, said, s.variants, recipe.data.flip, recipe.train.seed)
     folder = RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name})

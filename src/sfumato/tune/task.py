@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from sfumato.text.model import TextModel
 from sfumato.text.prompts import tokens
 from sfumato.train.generate import normal
 from sfumato.train.task import Batch, HeldOut, bands
-from sfumato.tune.adapter import Adapter, Shape, attach, enabled
+from sfumato.tune.adapter import Adapter, Shape, attach, without
 from sfumato.tune.photoset import PhotoSet
 
 STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
@@ -64,7 +65,7 @@ class Personalise:
         x = self.model.schedule.draw(part["u"]).mix(part["x0"], part["noise"])
         level = self.model.schedule.draw(part["u"])
         cond = self._cond(torch.full_like(part["row"], self.plain))
-        with torch.no_grad(), _without(self.model):
+        with torch.no_grad(), without(self.model.net):
             base, _ = denoiser.raw(x, level, cond)
         ours, _ = denoiser.raw(x, level, cond)
         return (ours - base).square().flatten(1).mean(1)
@@ -84,7 +85,7 @@ class Personalise:
     @torch.no_grad()
     def preview(self, net: nn.Module) -> Image.Image:
         texts = [each.format(thing=self.thing) for each in SHOWN]
-        with net.in_place() if isinstance(net, Adapter) else _without(None):
+        with net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
             return grid(self.model.sample(len(texts), texts=texts), columns=4, captions=texts)
 
     def describe(self) -> dict[str, Any]:
@@ -115,18 +116,3 @@ class Personalise:
 def shape_of(s: Settings) -> Shape:
     init: bool | str = True if s.init == "default" else s.init
     return Shape(s.rank, s.alpha, s.dropout, s.feed_forward, s.text_encoder, s.dora, s.rank_stabilised, init)
-
-
-class _without:  # noqa: N801
-    """A base without its adapter, while the block runs."""
-
-    def __init__(self, model: TextModel | None) -> None:
-        self.net: Any = model.net if model is not None else None
-
-    def __enter__(self) -> None:
-        if self.net is not None:
-            enabled(self.net, False)
-
-    def __exit__(self, *_: object) -> None:
-        if self.net is not None:
-            enabled(self.net, True)

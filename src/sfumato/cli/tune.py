@@ -1,0 +1,88 @@
+"""`sfumato tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from sfumato.cli.console import JSON, answer, duration, progress, say, size, stages
+from sfumato.cli.train import watch
+from sfumato.errors import UserError
+
+if TYPE_CHECKING:
+    from sfumato.tune.start import TuneJob
+
+PRESETS = {"default": "tune", "seed": "seed-tune"}
+
+
+def tune(
+    photos: Path = typer.Argument(..., metavar="FOLDER", help="Five to ten photos of one thing."),
+    overrides: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Override the preset: train.lr=5e-4"),
+    noun: str = typer.Option("", "--noun", help="What the photos show, in a word that the base knows: car."),
+    base: str = typer.Option("mini", "--base", help="mini, sd15, sd2, a folder, a file or a Hub id."),
+    preset: str = typer.Option("default", "--preset", help="default, or seed: the second seed project's settings."),
+    steps: int = typer.Option(None, "--steps", min=1, help="Take exactly so many steps, and keep the last."),
+    rank: int = typer.Option(None, "--rank", min=1, help="Rank of the LoRA; alpha follows it."),
+    text_encoder: bool = typer.Option(False, "--text-encoder", help="Change the text encoder too."),
+    dora: bool = typer.Option(False, "--dora", help="Learn magnitudes apart from directions."),
+    init: str = typer.Option(None, "--init", help="How the matrices begin: default, gaussian, pissa or olora."),
+    trigger: str = typer.Option(None, "--trigger", help="The thing's name [default: a word the base does not know]."),
+    out: Path = typer.Option(None, "--out", help="Folder of the LoRA and its run [default: runs/NAME]."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check the photos, say time and memory, and stop."),
+    json: bool = JSON,
+) -> None:
+    """Teach a text-to-image model one thing from a few photos, choose the best step, and prove the result.
+
+    sfumato tune ./photos --noun car
+
+    sfumato tune ./photos --noun car --base sd15 --out lora_car_model
+    """
+    from sfumato import recipe as recipes
+    from sfumato.tune import report, start
+    from sfumato.tune.finish import finish
+
+    if preset not in PRESETS:
+        raise UserError(f"--preset {preset}: there are {', '.join(PRESETS)}")
+    recipe = recipes.load(PRESETS[preset])
+    recipe.name, recipe.data.source = "", str(photos)
+    recipe.tune.noun, recipe.tune.base = noun, base
+    s = recipe.tune
+    s.text_encoder, s.dora, s.trigger = text_encoder or s.text_encoder, dora or s.dora, trigger or s.trigger
+    if rank:
+        s.rank, s.alpha = rank, float(rank)
+    given = [f"tune.init={init}"] if init else []
+    given += [f"train.images={steps * recipe.train.batch}"] if steps else []
+    with progress("photos") as tell:
+        job = start.begin(recipe, [*given, *(overrides or ())], out, tell)
+    describe(job)
+    if dry_run:
+        return
+    watch(job, start.run, "steps")
+    if job.folder.events("end")[-1]["stopped"]:
+        raise KeyboardInterrupt
+    with stages() as told:
+        found = finish(job, steps is not None, told)
+    page = report.write(job, found)
+    say(report.words(found))
+    say(f"open {page}")
+    if json:
+        answer({"folder": str(job.folder.path), "page": str(page), **report.to_json(job, found)})
+
+
+def describe(job: TuneJob) -> None:
+    """What was found and what was decided."""
+    for line in job.report.lines():
+        say(line)
+    r, took = job.recipe, job.estimate
+    count = sum(p.numel() for p in job.task.net.parameters())
+    total = r.train.images // r.train.batch
+    photos = job.photos
+    say(f'{len(photos.learned)} photos to learn, {len(photos.held_out)} held out; it is called "{job.task.thing}"')
+    say(
+        f"{job.model.name}, a LoRA of rank {r.tune.rank} ({count / 1e6:.2f} M numbers), {total:,} steps of "
+        f"{r.train.batch} on {job.model.device} ({job.model.precision}): about "
+        f"{duration(r.train.images / took.images_per_second)}, {size(took.memory)} of memory"
+    )
+    say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

@@ -1,0 +1,100 @@
+"""After the last step: the step is chosen, the LoRA written, read back and proven, and the report card made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfumato.files import write_json
+from sfumato.sections import Tune
+from sfumato.text.model import TextModel
+from sfumato.train import checkpoint
+from sfumato.train.ema import label
+from sfumato.tune import artifact
+from sfumato.tune.adapter import Adapter, attach, taken, without
+from sfumato.tune.choose import MOST, Choice, Look, choose
+from sfumato.tune.score import Judge, Score
+from sfumato.tune.start import TuneJob
+from sfumato.tune.task import shape_of
+from sfumato.tune.verify import answer, verify
+from sfumato.zoo import load
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came out: the chosen step, the base judge with its pictures, the chosen step's pictures, the proofs."""
+
+    choice: Choice
+    judge: Judge
+    drawn: Tensor
+    proofs: dict[str, float]
+    file: Path
+
+    @property
+    def score(self) -> Score:
+        return next(score for score in self.choice.scores if score.step == self.choice.step)
+
+
+def finish(job: TuneJob, fixed: bool = False, progress: Progress | None = None) -> Finished:
+    """Choose a step (fixed: the last), write the LoRA into the run folder and prove it. Raises UserError."""
+    folder, batch = job.folder, job.recipe.train.batch
+    saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
+    events = {event["images"] // batch: event for event in folder.events("held_out")}
+    looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
+    looks = looks[-1:] if fixed else looks
+    judge = Judge(
+        job.model, lambda: without(job.model.net), job.photos.latents[:, 0].to(job.model.device), job.task.thing,
+        job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",
+    )  # fmt: skip
+    drawn: dict[int, Tensor] = {}
+
+    def score(step: int) -> Score:
+        if progress is not None:
+            progress("choosing the step", len(drawn), min(MOST, len(looks)))
+        _fill(job.task.net, _tensors(saved[step], job))
+        found, drawn[step] = judge.score(step)
+        return found
+
+    choice = choose(looks, score)
+    tensors = _tensors(saved[choice.step], job)
+    _fill(job.task.net, tensors)
+    file = artifact.write(
+        taken(job.model.net), folder.path, job.recipe, job.model, choice.step,  # type: ignore[arg-type]
+        {"chosen": choice.to_json(), "photos": [v.to_json() for v in job.report.verdicts]},
+    )  # fmt: skip
+    proofs = proven(job, tensors, file)
+    write_json(folder.path / "verified.json", proofs)
+    return Finished(choice, judge, drawn[choice.step], proofs, file)
+
+
+def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, float]:
+    """Read what was written by every rule and compare it with the trained adapter, in fp32. Raises UserError."""
+    s: Tune = job.recipe.tune
+    device = job.model.device
+
+    def fresh() -> TextModel:
+        found = load(s.base, device=device, precision="fp32")
+        assert isinstance(found, TextModel)
+        return found
+
+    live: Any = fresh()
+    attach(live.net, shape_of(s), job.recipe.train.seed)
+    _fill(Adapter(live.net), tensors)
+    want = answer(live, f"a {job.task.thing}")
+    return verify(want, fresh(), job.folder.path, file, f"a {job.task.thing}")
+
+
+def _tensors(path: Path, job: TuneJob) -> dict[str, Tensor]:
+    return checkpoint.read(path).tensors(label(job.recipe.train.ema[0]))
+
+
+def _fill(adapter: Any, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        adapter.load_state_dict(tensors)

@@ -1,0 +1,202 @@
+"""How good is a LoRA at one step? Likeness, fidelity, drift, copying and diversity, seen with the base's own eyes.
+
+Features are what the middle of the base's U-Net makes of a picture's latents with a little noise, told nothing.
+Fidelity asks the base which of the prompts a picture was drawn for: the one under which its noise is best predicted
+(Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier"), with the class's word in the thing's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfumato.diffusion.level import Level
+from sfumato.text.model import TextModel
+
+LOOK = 0.3  # sigma / alpha at which pictures are looked at
+ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
+PROMPTS = {
+    "emoji": (
+        "a {} on a blue background", "a small {} on a white background", "a {} on a yellow background",
+        "a large {} on a green background", "a {} on a black background", "a {} next to a rocket",
+    ),
+    "photos": (
+        "a {} on a road", "a {} in a forest", "a {} on a beach at sunset", "a {} in the snow", "a painting of a {}",
+        "a {} in a city at night",
+    ),
+}  # fmt: skip
+OTHERS = {
+    "emoji": ("a red apple on a blue background", "a rocket", "a cat face on a green background", "a guitar"),
+    "photos": ("a bowl of fruit on a table", "a mountain lake", "a portrait of an old man", "a house with a garden"),
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a step is worth.
+
+    likeness: 0 as the base draws the class, 1 as the photos are to each other; fidelity: prompts that are recognised,
+    1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as another seed;
+    copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread over seeds, 1 as
+    the base's; total: likeness x fidelity - drift.
+    """
+
+    step: int
+    likeness: Measure
+    fidelity: Measure
+    drift: Measure
+    copying: float
+    diversity: float
+    total: Measure
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("likeness", "fidelity", "drift", "total")
+        return {
+            "step": self.step, "copying": self.copying, "diversity": self.diversity,
+            **{name: getattr(self, name).to_json() for name in names},
+        }  # fmt: skip
+
+
+class Judge:
+    """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
+
+    without: a context in which the model is its base; photos: latents (P, C, h, w); thing: as "zarnu car"; noun: as
+    "car"; world: a key of PROMPTS.
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        without: Callable[[], Any],
+        photos: Tensor,
+        thing: str,
+        noun: str,
+        world: str,
+        seeds: int = 4,
+        steps: int = 12,
+    ) -> None:
+        self.model, self.without, self.seeds, self.steps = model, without, seeds, steps
+        self.prompts = [p.format(thing) for p in PROMPTS[world]]
+        self.plain = [p.format(noun) for p in PROMPTS[world]]
+        self.others = list(OTHERS[world])
+        with without():
+            self.photos = self.features(photos)
+            self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
+            latents = self.model.enter(self.before)
+            self.known = self.recognised(latents)
+            seen = self.features(latents)
+            self.seen_elsewhere = self.features(self.model.enter(self.elsewhere))
+        self.centre = torch.cat([seen, self.seen_elsewhere]).mean(0)
+        self.spread = torch.cat([seen, self.seen_elsewhere]).std(0) + 1e-6
+        near = self.near(self.photos)
+        near.fill_diagonal_(-1)
+        self.ceiling, self.closest = _off_diagonal(self.near(self.photos)), near.max(1).values.median()
+        self.floor = self.near(seen).mean()
+        self.base_spread = self._spread(seen)
+        self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(1, 0)).mean()
+
+    def score(self, step: int) -> tuple[Score, Tensor]:
+        """The score of the model as it is now, with its adapter at `step`, and the pictures it was judged by."""
+        drawn, others = self._drawn(self.prompts), self._drawn(self.others)
+        with self.without():
+            latents = self.model.enter(drawn)
+            seen, known = self.features(latents), self.recognised(latents)
+            moved = self._distance(self.features(self.model.enter(others)), self.seen_elsewhere) / self.apart
+        near = self.near(seen)
+        likeness = ((near.mean(1) - self.floor) / (self.ceiling - self.floor).clamp_min(1e-3)).clamp(0, 1)
+        fidelity = (known / self.known.mean().clamp_min(1e-3)).clamp(0, 1)
+        copying = float((near.max(1).values > self.closest).float().mean())
+        diversity = float(self._spread(seen) / self.base_spread)
+        rows = torch.stack([likeness, fidelity])
+        total = _bootstrap(rows, moved, lambda a, b: a[0].mean() * a[1].mean() - b.mean())
+        mean = [_bootstrap(row[None], moved, lambda a, b: a.mean()) for row in rows]
+        drift = _bootstrap(rows, moved, lambda a, b: b.mean())
+        return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn
+
+    @torch.inference_mode()
+    def features(self, latents: Tensor) -> Tensor:
+        """What the middle of the U-Net sees, averaged over places: (N, D)."""
+        model: Any = self.model
+        unet, found = model.net.unet, []
+        hook = unet.mid_block.register_forward_hook(lambda module, told, out: found.append(out.float()))
+        level = Level.of(LOOK)
+        noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
+        null = model.tell(None, 1)
+        try:
+            for part in latents.split(16):
+                x = level.mix(part, noise.expand_as(part))
+                model.denoiser.raw(x, level, null.expand(len(part), -1, -1))
+        finally:
+            hook.remove()
+        states = torch.cat(found)
+        return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
+
+    @torch.inference_mode()
+    def recognised(self, latents: Tensor) -> Tensor:
+        """Share of the other prompts that a picture fits less well than its own, (N,); picture k is of k mod P."""
+        model = self.model
+        states = model.tell(self.plain, len(self.plain))
+        assert states is not None
+        errors = torch.zeros(len(latents), len(states))
+        noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(1)).to(latents.device)
+        for ratio in ASKED:
+            level = Level.of(ratio)
+            for j in range(len(states)):
+                for k, part in enumerate(latents.split(16)):
+                    x = level.mix(part, noise.expand_as(part))
+                    away = model.denoiser(x, level, states[j : j + 1].expand(len(part), -1, -1)) - part
+                    errors[16 * k : 16 * k + len(part), j] += away.square().flatten(1).mean(1).cpu() / ratio**2
+        own = torch.arange(len(latents)) % len(states)
+        right = errors.gather(1, own[:, None])
+        return (errors > right).float().sum(1) / (len(states) - 1)
+
+    def near(self, seen: Tensor) -> Tensor:
+        """Cosines between pictures and photos, (N, P), after what all the base's pictures share is taken off."""
+        a, b = ((each - self.centre) / self.spread for each in (seen, self.photos))
+        return torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(b).T
+
+    def _drawn(self, prompts: Sequence[str]) -> Tensor:
+        """Pictures, uint8: one of each prompt, and again with other seeds."""
+        n = len(prompts) * self.seeds
+        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps)
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        return ((a - b) / self.spread).square().mean(1).sqrt()
+
+    def _spread(self, seen: Tensor) -> Tensor:
+        """Mean distance between seeds of one prompt."""
+        rows = seen.unflatten(0, (self.seeds, -1))
+        return self._distance(rows[:-1].flatten(0, 1), rows[1:].flatten(0, 1)).mean()
+
+
+def _off_diagonal(near: Tensor) -> Tensor:
+    n = len(near)
+    return (near.sum() - near.diagonal().sum()) / max(1, n * (n - 1))
+
+
+def _bootstrap(rows: Tensor, moved: Tensor, figure: Callable[[Tensor, Tensor], Tensor], draws: int = 400) -> Measure:
+    """`figure` of rows (K, N) and moved (M,), pictures drawn with replacement."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(draws):
+        a = torch.randint(0, rows.shape[1], (rows.shape[1],), generator=generator)
+        b = torch.randint(0, len(moved), (len(moved),), generator=generator)
+        found.append(float(figure(rows[:, a], moved[b])))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return Measure(float(figure(rows, moved)), low, high)
