@@ -80,6 +80,14 @@ class TestSampling:
         assert near(model.sample(3, guidance=4), model.sample(3))  # nothing told, nothing to strengthen
         assert near(model.sample(3, **told, guidance=0), model.sample(3))
 
+    def test_fresh_noise_on_the_way_where_it_is_asked_for(self) -> None:
+        model = model_of()
+        still = model.sample(3, sampler="ddim")
+        assert near(still, model.sample(3, sampler="euler"))
+        assert not near(still, model.sample(3, sampler="ddim", eta=0.5))
+        assert near(model.sample(3, sampler="ddim", eta=1), model.sample(3, sampler="ddpm"))
+        assert not near(model.sample(3, sampler="heun"), model.sample(3, sampler="heun", churn=5))
+
     def test_clip_keeps_what_the_denoiser_says_in_range(self) -> None:
         model = model_of()
         assert not torch.equal(model.sample(3, clip=True), model.sample(3, clip=False))

@@ -201,7 +201,8 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path) -> None:
         ("net.stem=3", "net.stem"),
         ("sample.sampler=euler_a", "sample.sampler: .*'euler'"),
         ("task=paint", "task"),
-        ("noise={schedule: scaled-linear-zero, prediction: epsilon}", "says nothing at zero terminal SNR"),
+        ("noise={schedule: scaled-linear-zero, prediction: epsilon}", "says nothing of pure noise"),
+        ("noise={schedule: flow, prediction: epsilon}", "says nothing of pure noise"),
         ("noise.sigma_min=90", "sigma_min must be below sigma_max"),
         ("sample.interval=[3, 1]", "sample.interval: .*the lower first"),
         ("train.accumulate=3", "batch=64 is not divisible by accumulate=3"),
@@ -251,7 +252,9 @@ def test_names_that_are_no_recipe(tmp_path: Path) -> None:
         load("shape")
     with pytest.raises(UserError, match=f"shipped recipes: {re.escape(', '.join(shipped()))}"):
         load("zzzzzz")
-    for name in (tmp_path / "gone.yaml", tmp_path, write(tmp_path, "{}", "recipe.txt"), ""):
+    with pytest.raises(UserError, match="is a file but no recipe"):
+        load(write(tmp_path, "{}", "recipe.txt"))
+    for name in (tmp_path / "gone.yaml", tmp_path, ""):
         with pytest.raises(UserError, match="no recipe, file or folder named") as caught:
             load(name)
         words_of(caught)

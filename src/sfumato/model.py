@@ -161,7 +161,7 @@ class Model:
 
         texts: labels or captions, picture k is told texts[k % len]; negative: what guidance leads away from, in place
         of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
-        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `clip` in place of the recipe's;
+        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of the recipe's;
         callback(first, step) sees every step of the batch that starts with picture `first`.
         Picture k depends on seed + k alone, not on n or the batch.
         """
@@ -191,7 +191,7 @@ class Model:
             seen = None if callback is None else (lambda step, first=first: callback(first, step))
             x = SAMPLERS[s.sampler](
                 self._prepared(s, part, null), start + float(levels.sigma[0]) * fresh(), levels, part,
-                noise=fresh, callback=seen,
+                noise=fresh, callback=seen, **_own_options(s),
             )  # fmt: skip
             done.append(self.leave(x))
         return torch.cat(done)
@@ -292,3 +292,8 @@ def fitting_batch(shape: Sequence[int], device: str) -> int:
     """Pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
     budget = 2**19 if device == "cpu" else 2**24
     return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))
+
+
+def _own_options(s: Sample) -> dict[str, float]:
+    """What a sampler takes that the others do not know."""
+    return {"ddim": {"eta": s.eta}, "heun": {"churn": s.churn}}.get(s.sampler, {})

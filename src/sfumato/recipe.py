@@ -55,6 +55,8 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        if path.is_file():
+            raise UserError(f"{name} is a file but no recipe (.yaml): name one, or a folder of pictures")
         if str(name) not in shipped():
             near = difflib.get_close_matches(str(name), shipped(), 1)
             hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(shipped())}"

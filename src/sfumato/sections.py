@@ -89,9 +89,10 @@ class Noise(Section):
 
     @model_validator(mode="after")
     def _finite(self) -> Noise:
-        if self.schedule == "scaled-linear-zero" and self.prediction == "epsilon":
+        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction == "epsilon":
             raise ValueError(
-                "prediction epsilon says nothing at zero terminal SNR: use prediction=v, or schedule=linear"
+                f"prediction epsilon says nothing of pure noise, where schedule {self.schedule} begins: "
+                "use prediction=v or flow, or schedule=linear"
             )
         if self.sigma_min >= self.sigma_max:
             raise ValueError("sigma_min must be below sigma_max")
@@ -176,6 +177,8 @@ class Sample(Section):
     guidance: float = 1.0
     rescale: float = Field(0.0, ge=0, le=1, description="brings the contrast back that strong guidance inflates")
     interval: tuple[float, float] | None = Field(None, description="sigmas between which guidance acts")
+    eta: float = Field(0.0, ge=0, le=1, description="of ddim: fresh noise a step, 1 as ddpm")
+    churn: float = Field(0.0, ge=0, description="of heun: noise added anew on the way (S_churn)")
     clip: bool = Field(True, description="keep D(x) within the pictures' range")
 
     @field_validator("interval")

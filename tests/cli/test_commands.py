@@ -430,6 +430,10 @@ class TestSample:
     def test_every_sampler(self, sfumato: Sfumato, run: Path, sampler: str) -> None:
         assert sfumato("sample", run, "-n", 1, "--sampler", sampler, "--steps", 3, "--guidance", 2).status == 0
 
+    def test_the_samplers_own_options(self, sfumato: Sfumato, run: Path) -> None:
+        for words in (("--sampler", "ddim", "--eta", 0.5), ("--sampler", "heun", "--churn", 3), ("--interval", 0.1, 2)):
+            assert sfumato("sample", run, "-n", 1, "--steps", 2, *words).status == 0
+
     def test_one_checkpoint_of_a_run(self, sfumato: Sfumato, run: Path) -> None:
         folder = run / "checkpoints" / "000000160"
         assert sfumato("sample", folder, "-n", 1, "--json").json()["model"] == "000000160"

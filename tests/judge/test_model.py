@@ -55,7 +55,7 @@ def test_a_model_is_judged_on_its_own_data(folder: Path, features: Features) -> 
     assert found.verdict.features == "small_features"
     assert found.settings | {"sampler": "", "guidance": 0} == {
         **{"sampler": "", "steps": 2, "guidance": 0, "rescale": 0, "interval": None, "clip": True},
-        **{"evaluations": 2, "seed": 3},
+        **{"eta": 0, "churn": 0, "evaluations": 2, "seed": 3},
     }
     assert found.seconds > 0
     assert found.similarity is None
@@ -98,7 +98,7 @@ def test_conditions_come_as_often_as_in_the_data(folder: Path) -> None:
         *(first := told(model(folder, "words"), train, 48, 0) or []),
         *first[:12],
     ]
-    assert set(first) == set(train.captions or [])
+    assert set(first) == set(model(folder, "words").vocabulary.heard(train.captions or []))
 
 
 def test_pictures_without_a_label_are_drawn_untold(folder: Path) -> None:
@@ -177,6 +177,8 @@ def test_two_models_meet_on_the_first_ones_data(tmp_path: Path, features: Featur
     assert left.settings == right.settings
     assert not torch.equal(left.samples, right.samples)
     assert compare(a, b, n=8, features=features, steps=2, data=str(second))[0].verdict.reference_n == 32
+    small = train_run(tmp_path / "c", recipe_of(second, train={"images": 32}, judge={"n": 6}), (32,))
+    assert [each.verdict.n for each in compare(a, small, features=features, steps=2)] == [6, 6]
     same = compare(a, a, n=8, features=features, steps=2, seed=9)
     assert torch.equal(same[0].samples, same[1].samples)
     assert same[0].verdict == same[1].verdict == left.verdict

@@ -56,8 +56,17 @@ def test_data_without_labels_captions_or_with_endless_ones() -> None:
         Vocabulary.build("class", [None, None])
     with pytest.raises(UserError, match="no captions"):
         Vocabulary.build("words", ["cat"], None)
-    with pytest.raises(UserError, match="has 78 words"):
-        Vocabulary.build("words", None, ["a " * (LONGEST + 1)])
+
+
+def test_captions_that_are_too_long_or_hold_new_words_are_heard_in_part(caplog: pytest.LogCaptureFixture) -> None:
+    endless = " ".join(f"w{k}" for k in range(LONGEST + 9))
+    vocabulary = Vocabulary.build("words", None, [endless, "a red car"])
+    assert vocabulary.length == LONGEST
+    assert f"1 captions have more than {LONGEST} words" in caplog.text
+    assert vocabulary.heard(["A red boat, a car"]) == ["a red a car"]
+    assert vocabulary.encode(vocabulary.heard([endless])).count_nonzero() == LONGEST
+    assert Vocabulary.build("class", ["cat"]).heard(["dog"]) == [""]
+    assert Vocabulary("words", [], 9).heard(["anything at all"]) == ["anything at all"]
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from sfumato import recipe as recipes
@@ -57,6 +59,37 @@ def test_a_damaged_newest_checkpoint_falls_back(finished: Path, tmp_path: Path, 
     assert path.name in events[0]["damaged"][0]
     assert RunFolder(folder).events("start")[-1]["damaged"] == events[0]["damaged"]
     assert checkpoint.newest(folder / "checkpoints")[0].images == 336  # type: ignore[union-attr]
+
+
+def test_a_damaged_last_checkpoint_is_made_again(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    path = folder / "checkpoints" / "000000320" / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    start.train("shapes", [*SMALL, "train.images=320"], folder)
+    assert path.read_bytes() == whole
+    assert checkpoint.newest(folder / "checkpoints")[0].images == 320  # type: ignore[union-attr]
+
+
+def test_another_folder_of_the_same_name_is_not_mistaken_for_the_first(tmp_path: Path) -> None:
+    for k, name in enumerate(("a", "b")):
+        (tmp_path / name / "photos").mkdir(parents=True)
+        for j in range(8):
+            picture = np.full((32, 32, 3), 20 * j + 10 * k, np.uint8)
+            Image.fromarray(picture).save(tmp_path / name / "photos" / f"{j}.png")
+    brief = ["train.images=32", "train.batch=16", "net.preset=tiny"]
+    out = tmp_path / "run"
+    start.train(str(tmp_path / "a" / "photos"), brief, out)
+    start.train(str(tmp_path / "a" / "photos"), brief, out)
+    with pytest.raises(UserError, match="choose another --out"):
+        start.train(str(tmp_path / "b" / "photos"), brief, out)
+
+
+def test_a_tracker_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfumato.train.loop.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'sfumato\[track\]'"):
+        start.prepare("shapes", [*SHORT, "train.tracker=tensorboard"], tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(

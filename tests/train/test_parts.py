@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 from sfumato.sections import Train
-from sfumato.train import checkpoint
+from sfumato.train import checkpoint, start
 from sfumato.train.ema import PowerEMA, exponent
 from sfumato.train.loop import learning_rate
 from sfumato.train.task import generator_for
@@ -88,3 +90,15 @@ def test_retention_keeps_what_was_asked_for_by_count(tmp_path: Path) -> None:
         checkpoint.save(tmp_path, images, {"model": {"w": torch.ones(1)}}, {}, {"held_out": 1.0})
         checkpoint.prune(tmp_path, 1000, 0, every=300)
     assert [int(path.name) for path in checkpoint.listing(tmp_path)] == [100, 300, 600, 900, 1000]
+
+
+def test_captions_with_new_words_are_held_out_in_peace(tmp_path: Path) -> None:
+    for k in range(30):
+        picture = np.full((24, 32, 3), 8 * k, np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{k:02d}.png")
+        (tmp_path / f"{k:02d}.txt").write_text(f"a picture of thing{k}" + " and more" * (k == 7))
+    job = start.prepare(str(tmp_path), ["train.images=32", "net.preset=tiny"], tmp_path / "run")
+    assert job.recipe.data.condition == "words"
+    assert tuple(job.recipe.data.image_size) == (24, 32)  # type: ignore[arg-type]
+    assert len(job.store.held_out) > 0
+    start.run(job)

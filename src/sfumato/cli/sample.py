@@ -27,6 +27,9 @@ def sample(
     sampler: str = typer.Option(None, "--sampler", help="ddpm, ddim, euler, heun, dpm++2m or dpm++2m-sde."),
     guidance: float = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none."),
     rescale: float = typer.Option(None, "--rescale", help="Brings back contrast that guidance inflates: 0 to 1."),
+    interval: tuple[float, float] = typer.Option(None, "--interval", help="Sigmas between which guidance acts."),
+    eta: float = typer.Option(None, "--eta", help="Of ddim: fresh noise a step, from 0 (none) to 1 (as ddpm)."),
+    churn: float = typer.Option(None, "--churn", help="Of heun: noise added anew on the way (S_churn)."),
     lora: list[Path] = typer.Option(None, "--lora", help="A LoRA to lay over the model; may be given again."),
     scale: list[float] = typer.Option(None, "--lora-scale", help="Its weight; once, or once a LoRA [default: 1]."),
     init: Path = typer.Option(None, "--init", help="A picture to start from in place of noise."),
@@ -63,7 +66,8 @@ def sample(
     count = n or (len(texts) if prompts and texts else 4 if texts and not label else 16)
     options: dict[str, Any] = {
         "texts": texts, "seed": seed, "steps": steps, "sampler": sampler, "guidance": guidance, "rescale": rescale,
-        "negative": negative, "init": _picture(init, chosen) if init else None, "strength": strength,
+        "interval": interval, "eta": eta, "churn": churn, "negative": negative,
+        "init": _picture(init, chosen) if init else None, "strength": strength,
     }  # fmt: skip
     for line in getattr(chosen, "cut", lambda _: [])([*(texts or []), *([negative] if negative else [])]):
         say(line)

@@ -37,6 +37,10 @@ def train(
 
     with progress("pictures") as tell:
         job = start.prepare(what, overrides or (), out, tell)
+    if not job.accelerator.is_main_process:  # one process of several speaks
+        if not dry_run:
+            start.run(job)
+        return
     describe(job)
     if not dry_run:
         watch(job, start.run)

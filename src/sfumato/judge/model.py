@@ -96,13 +96,23 @@ def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | Non
     """Labels or captions for n samples, as often as the pictures have them; None if the model is told nothing."""
     if model.vocabulary.kind == "none":
         return None
-    texts = pictures.texts(model.vocabulary.kind)
+    texts = model.vocabulary.heard(pictures.texts(model.vocabulary.kind))
     order = np.random.default_rng(seed).permutation(len(texts))
     return [texts[order[k % len(texts)]] for k in range(n)]
 
 
 def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judged]:
-    """Judge two models with the same seeds on the first one's data. Options as for `judge`."""
-    first = judge(a, **options)
-    second = judge(b, **{**options, "data": options.get("data") or first.model.recipe.data.source})
-    return first, second
+    """Judge two models with the same seeds, on the first one's data by its features and as many pictures of each.
+
+    Options as for `judge`. Raises UserError if they draw pictures of different sizes.
+    """
+    models = load(a), load(b)
+    sizes = [tuple(model.shape) for model in models]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{a} draws pictures of {sizes[0]} and {b} of {sizes[1]}: these cannot be compared")
+    recipes = [model.recipe for model in models]
+    least = min(recipe.judge.n for recipe in recipes)
+    for recipe in recipes:
+        recipe.judge.n, recipe.judge.features = least, recipes[0].judge.features
+    options["data"] = options.get("data") or recipes[0].data.source
+    return judge(models[0], **options), judge(models[1], **options)

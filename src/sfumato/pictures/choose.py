@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from sfumato.errors import UserError
 from sfumato.pictures.decode import EXTENSIONS, Header, PictureError
@@ -13,6 +14,7 @@ from sfumato.pictures.source import Item, Source, sides
 from sfumato.pictures.vocabulary import nearest
 from sfumato.sections import Data
 
+LOOKED_AT = 2000  # headers that decide on a size
 Heads = Sequence[Header | PictureError]  # of all chosen items, in their order
 
 
@@ -45,14 +47,33 @@ def looks(chosen: Mapping[str, Sequence[Item]], data: Data) -> list[Header | Pic
     return list(ordered(lambda item: look(item, limit), items, 64))
 
 
-def size_of(source: Source, data: Data, heads: Heads) -> tuple[int, int]:
-    """Height and width of the store: `data.image_size`, or the size all pictures share. Raises UserError."""
-    if (size := sides(data)) is not None:
-        return size
+def side_of(source: Source, data: Data, at_most: int) -> int | tuple[int, int]:
+    """A size to learn at where none is set: the one that all pictures share, if it is small, else a square that most
+    of them fill. Looks at some thousand headers."""
+    items = [item for part in chosen_items(source, data).values() for item in part]
+    limit = int(data.max_megapixels * 1e6)
+    some = items[:: math.ceil(len(items) / LOOKED_AT) or 1]
+    found = _sized(source, ordered(lambda item: look(item, limit), some, 64))
+    if len(found.sizes) == 1:
+        height, width = found.size_range()["common"]
+        if max(height, width) <= at_most and height % 4 == width % 4 == 0:
+            return height, width
+    return found.suggested_size(at_most)
+
+
+def _sized(source: Source, heads: Iterable[Header | PictureError]) -> Report:
     found = Report(source.name, sizes={})
     for head in heads:
         if isinstance(head, Header):
             found.sizes[head.size] = found.sizes.get(head.size, 0) + 1
+    return found
+
+
+def size_of(source: Source, data: Data, heads: Heads) -> tuple[int, int]:
+    """Height and width of the store: `data.image_size`, or the size all pictures share. Raises UserError."""
+    if (size := sides(data)) is not None:
+        return size
+    found = _sized(source, heads)
     proposal = f"set data.image_size, for instance data.image_size={found.suggested_size()}"
     if len(found.sizes) > 1:
         (low, left), (high, right) = found.size_range()["min"], found.size_range()["max"]

@@ -70,7 +70,7 @@ class Feed:
         self.resident = self.device.type == "cpu" or pixels.numel() <= _free(self.device) / 4
         self._home = self.device if self.resident else torch.device("cpu")
         self._pixels = pixels.to(self._home)
-        self._tokens = vocabulary.encode(pictures.texts(vocabulary.kind)).to(self._home)
+        self._tokens = vocabulary.encode(vocabulary.heard(pictures.texts(vocabulary.kind))).to(self._home)
         self.order = Order(len(pixels), seed, self._home)
 
     def __len__(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
+ANSWER = 10.0  # seconds in which the Hub says something
 TESTS = ("test", "validation", "valid", "val")
 
 
@@ -25,11 +28,31 @@ def open_hub(name: str, data: Data) -> Source:
 
     path, _, configuration = name.partition(":")
     try:
-        loaded = datasets.load_dataset(path, configuration or None)
+        with _offline_without_network(path):
+            loaded = datasets.load_dataset(path, configuration or None)
     except Exception as error:  # the network, the Hub, the cache and the disk each have their own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"the Hub's {path} cannot be had ({reason[:160].rstrip('. ')})") from error
     return from_datasets(name, loaded, data)
+
+
+@contextlib.contextmanager
+def _offline_without_network(path: str) -> Iterator[None]:
+    """Ask the Hub once; if there is no network, look in the cache alone, in place of minutes of retries."""
+    import datasets
+    import huggingface_hub
+
+    before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
+    try:
+        huggingface_hub.HfApi().dataset_info(path, timeout=ANSWER)
+    except huggingface_hub.errors.HfHubHTTPError:  # it answers, and what it says comes again, in better words
+        pass
+    except Exception:  # no name, no route, no answer: each HTTP library has its own kinds
+        datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
 def from_datasets(name: str, splits: dict[str, Dataset], data: Data) -> TableSource:

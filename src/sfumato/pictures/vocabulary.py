@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,20 @@ class Vocabulary:
                 known[text] = self._tokens(text, numbers)
         return torch.tensor([known[text] for text in texts], dtype=torch.int64).reshape(len(texts), self.length)
 
+    def heard(self, texts: Sequence[str]) -> list[str]:
+        """Texts of the data without what the model does not know or has no room for, so that `encode` takes them."""
+        known = set(self.words)
+        if not known:
+            return list(texts)
+        if self.kind == "class":
+            return [text if text in known else "" for text in texts]
+        short = {}
+        for text in set(texts):
+            words = _words(text)
+            kept = [word for word in words if word in known][: self.length]
+            short[text] = text if len(kept) == len(words) else " ".join(kept)
+        return [short[text] for text in texts]
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "words": self.words, "length": self.length}
 
@@ -61,7 +76,8 @@ class Vocabulary:
     ) -> Vocabulary:
         """The vocabulary of a data set: its label names in their order, or its captions' words sorted.
 
-        Raises UserError if the data has no labels or captions to be told, or a caption of more than 77 words.
+        Of a caption of more than 77 words the rest is left out, with one line that says so. Raises UserError if the
+        data has no labels or captions to be told.
         """
         if kind == "none":
             return cls(kind, [], 0)
@@ -71,14 +87,14 @@ class Vocabulary:
                 raise UserError("data.condition=class, but the pictures have no labels: put them in one folder a label")
             return cls(kind, names, 1)
         lists = {text: _words(text) for text in dict.fromkeys(captions or ())}
-        words = sorted({word for found in lists.values() for word in found})
+        words = sorted({word for found in lists.values() for word in found[:LONGEST]})
         if not words:
             raise UserError("data.condition=words, but the pictures have no captions: put NAME.txt beside each picture")
-        longest = max(lists, key=lambda text: len(lists[text]))
-        length = len(lists[longest])
-        if length > LONGEST:
-            raise UserError(f"the caption that starts {longest[:40]!r} has {length} words: shorten it to {LONGEST}")
-        return cls(kind, words, length)
+        if long := sum(len(found) > LONGEST for found in lists.values()):
+            logging.getLogger(__name__).warning(
+                "%d captions have more than %d words: the rest is left out", long, LONGEST
+            )
+        return cls(kind, words, min(LONGEST, max(map(len, lists.values()))))
 
     def _tokens(self, text: str, numbers: dict[str, int]) -> list[int]:
         if self.kind == "none" or not text:

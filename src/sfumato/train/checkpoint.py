@@ -117,6 +117,14 @@ def listing(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit() and len(p.name) == DIGITS)
 
 
+def holds(folder: Path, images: int) -> bool:
+    """Whether there is a whole checkpoint of that moment."""
+    try:
+        return (path := folder / f"{images:0{DIGITS}d}").is_dir() and read(path) is not None
+    except DamagedCheckpointError:
+        return False
+
+
 def tidy(folder: Path) -> None:
     """Remove the leftovers of a killed save: for the process that holds the run."""
     for leftover in folder.glob(".*.part"):

@@ -88,7 +88,7 @@ class Generate:
         if self.vocabulary.kind == "class":
             return list(self.vocabulary.words)
         if self.vocabulary.kind == "words" and (said := self.store.held_out.said):
-            return said[:PREVIEW]
+            return self.vocabulary.heard(said[:PREVIEW])
         return None
 
     def _model(self, net: nn.Module) -> Model:

@@ -7,6 +7,8 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -37,12 +39,19 @@ def precision_of(settings: Settings, device: str) -> str:
     return best_precision(device) if settings.precision == "auto" else settings.precision
 
 
-def accelerator_for(settings: Settings) -> Accelerator:
-    """Devices, mixed precision, processes and trackers, as `accelerate launch` and the recipe say."""
+def accelerator_for(settings: Settings, folder: Path) -> Accelerator:
+    """Devices, mixed precision, processes and trackers, as `accelerate launch` and the recipe say.
+
+    folder: of the run, into which TensorBoard writes. Raises UserError if a tracker is not installed.
+    """
     precision = precision_of(settings, best_device())
     mixed = precision if precision in ("bf16", "fp16") else "no"
+    if settings.tracker and find_spec(settings.tracker) is None:
+        raise UserError(f"train.tracker={settings.tracker} needs {settings.tracker}: pip install 'sfumato[track]'")
     AcceleratorState._reset_state()  # a process may train again in another precision
-    return Accelerator(mixed_precision=mixed, cpu=best_device() == "cpu", log_with=settings.tracker)
+    return Accelerator(
+        mixed_precision=mixed, cpu=best_device() == "cpu", log_with=settings.tracker, project_dir=str(folder)
+    )
 
 
 class Loop:
@@ -61,6 +70,7 @@ class Loop:
         self.device = accelerator.device
         self.images = 0
         self.stop: str | None = None
+        self.asked: str | None = None
         pieces = accelerator.num_processes * self.settings.accumulate
         if self.settings.batch % pieces:
             raise UserError(
@@ -189,7 +199,7 @@ class Loop:
         if not self.accelerator.is_main_process:
             return
         where = self.folder.checkpoints
-        if any(int(path.name) == self.images for path in checkpoints.listing(where)[-1:]):
+        if checkpoints.holds(where, self.images):
             return
         began = time.perf_counter()
         held = self.task.held_out(self.ema.first)
@@ -242,17 +252,18 @@ class Loop:
             self.listener(event)
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stop is not None:
+        if self.asked is not None:
             raise KeyboardInterrupt
-        self.stop = signal.Signals(number).name
+        self.asked = signal.Signals(number).name
 
     def _agree_to_stop(self) -> None:
-        """With several processes: stop together, at the same step."""
-        if self.accelerator.num_processes == 1 or self.images // self.settings.batch % 8:
-            return
-        asked = torch.tensor([int(self.stop is not None)], device=self.device)
-        if int(self.accelerator.reduce(asked, "sum")) and self.stop is None:
-            self.stop = "another process"
+        """Stop if a signal asked for it; of several processes all after the same step, whichever was asked."""
+        if self.accelerator.num_processes == 1:
+            self.stop = self.asked
+        elif self.images // self.settings.batch % 8 == 0:
+            asked = torch.tensor([int(self.asked is not None)], device=self.device)
+            if int(self.accelerator.reduce(asked, "sum")):
+                self.stop = self.asked or "another process"
 
 
 def learning_rate(settings: Settings, images: int) -> float:

@@ -18,6 +18,7 @@ from sfumato.sections import Data
 from sfumato.train.ema import PowerEMA
 from sfumato.train.task import Task, generator_for
 
+MOST_THREADS = 8  # small networks gain nothing from more
 FEW = 5000  # pictures below which a model tends to learn them by heart
 
 
@@ -62,23 +63,14 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
     return Estimate(rate, s.images / rate, peak)
 
 
-def fastest(task: Task, recipe: Recipe, accelerator: Accelerator, threads: int | None) -> Estimate:
-    """`estimate` with the number of threads that makes it fastest, which stays set.
+def settle_threads(device: str, earlier: int | None) -> None:
+    """Set the threads that torch uses on a CPU: what an earlier start of the run used, else all cores, eight at most.
 
-    On a CPU small networks are often faster on one thread than on all: threads that wait for each other lose a lot when
-    anything else is at work. `threads`: what an earlier start of the run chose, so that equal work gives equal bits.
-    OMP_NUM_THREADS has the last word.
+    Sums in another order give other bits, so this is never decided by timing: equal commands on one machine end in
+    equal files. OMP_NUM_THREADS has the last word.
     """
-    most = torch.get_num_threads()
-    if accelerator.device.type != "cpu" or most == 1 or "OMP_NUM_THREADS" in os.environ:
-        return estimate(task, recipe, accelerator)
-    measured = {}
-    for count in [threads] if threads else [1, most]:
-        torch.set_num_threads(count)
-        measured[count] = estimate(task, recipe, accelerator)
-    best = max(measured, key=lambda count: measured[count].images_per_second)
-    torch.set_num_threads(best)
-    return measured[best]
+    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(earlier or min(torch.get_num_threads(), MOST_THREADS))
 
 
 def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:

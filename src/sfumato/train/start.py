@@ -14,6 +14,8 @@ from accelerate.utils import broadcast_object_list
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
 from sfumato.model import concrete
+from sfumato.pictures.choose import side_of
+from sfumato.pictures.lookup import HUB_NAME, open_source
 from sfumato.pictures.store import Store, open_store
 from sfumato.recipe import Recipe
 from sfumato.sections import Data
@@ -52,17 +54,20 @@ def prepare(
 ) -> Job:
     """Decide everything before anything is trained.
 
-    what: a recipe, its shipped name or path, a folder of pictures, or a run folder to go on with. Raises UserError for
-    anything a person can mend.
+    what: a recipe, its shipped name or path, a folder of pictures, a data set of the Hub, or a run folder to go on
+    with. Raises UserError for anything a person can mend.
     """
     overrides = list(overrides)
     folder = RunFolder(Path(out or default_out(what)))
-    photos = isinstance(what, (str, Path)) and is_photos(Path(what))
+    source = source_of(what)
+    photos = source is not None
     if (folder.path / "recipe.yaml").is_file() and (photos or _same(folder.path, what)):
         recipe = recipes.load(folder.path / "recipe.yaml", overrides)
+        if photos and recipe.data.source != source:
+            raise UserError(f"{folder.path} holds a run on {recipe.data.source}, not on {source}: choose another --out")
         photos = False
     elif photos:
-        recipe = recipes.build({"data": {"source": str(Path(str(what)).resolve())}}, overrides)
+        recipe = recipes.build({"data": {"source": source}}, overrides)
     else:
         recipe = what if isinstance(what, Recipe) else recipes.load(what, overrides)
         if isinstance(what, Recipe) and overrides:
@@ -71,17 +76,16 @@ def prepare(
         raise UserError(f"{what} is a recipe for a few photos of one thing: use `sfumato tune FOLDER --noun WORD`")
     if not recipe.data.source:
         raise UserError("data.source is empty: name a folder, cifar10, shapes, emoji or a Hub dataset")
-    accelerator = accelerator_for(recipe.train)
+    accelerator = accelerator_for(recipe.train, folder.path)
     device = accelerator.device.type
+    plan.settle_threads(device, folder.threads())
     if photos:
         recipe = _planned(recipe, overrides, device, progress)
     store = open_store(recipe.data, progress)
     net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
-    took = broadcast_object_list([plan.fastest(task, recipe, accelerator, folder.threads())])[
-        0
-    ]  # one length for all processes
+    took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
     if photos and not any(text.startswith("train.images=") for text in overrides):
         recipe.train.images = plan.length(len(store.train), took.images_per_second, device)
         took = plan.Estimate(took.images_per_second, recipe.train.images / took.images_per_second, took.memory)
@@ -111,9 +115,15 @@ def task_of(recipe: Recipe, store: Store, accelerator: Accelerator) -> Task:
     return learn(recipe, store, accelerator.device, precision_of(recipe.train, accelerator.device.type))
 
 
-def is_photos(path: Path) -> bool:
-    """A folder that is not a run."""
-    return path.is_dir() and not (path / "recipe.yaml").is_file()
+def source_of(what: str | Path | Recipe) -> str | None:
+    """The `data.source` of a folder that is not a run, or of a data set of the Hub by its name; else None."""
+    if isinstance(what, Recipe):
+        return None
+    path = Path(what)
+    if path.is_dir():
+        return None if (path / "recipe.yaml").is_file() else str(path.resolve())
+    named = HUB_NAME.fullmatch(str(what)) and not path.parent.is_dir() and path.suffix not in (".yaml", ".yml")
+    return str(what) if named else None
 
 
 def default_out(what: str | Path | Recipe) -> Path:
@@ -135,11 +145,14 @@ def _planned(recipe: Recipe, overrides: list[str], device: str, progress: Callab
     """The recipe for a folder, chosen by what is in it; overrides have the last word."""
     data: Data = recipe.data
     if data.image_size is None:
-        data = data.model_copy(update={"image_size": DEFAULT_SIDE.get(device, 128)})
+        size = side_of(open_source(data.source, data), data, DEFAULT_SIDE.get(device, 128))
+        data = data.model_copy(update={"image_size": size})
     store = open_store(data, progress)
     given = {text.partition("=")[0] for text in overrides}
     if "data.condition" not in given:
-        told = "words" if store.train.captions else "class" if len(store.train.label_names) > 1 else "none"
+        captions = sum(map(bool, store.train.captions or ()))
+        labels = len(store.train.label_names) > 1
+        told = "words" if 2 * captions > len(store.train) else "class" if labels else "none"
         data = data.model_copy(update={"condition": told})
     chosen = plan.for_folder(data.source, store, data, device)
     return recipes.build(chosen.model_dump(), overrides)

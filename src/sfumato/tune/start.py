@@ -50,7 +50,9 @@ def begin(
     s = recipe.tune
     if not s.noun:
         raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
-    accelerator = accelerator_for(recipe.train)
+    folder = RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
+    accelerator = accelerator_for(recipe.train, folder.path)
+    plan.settle_threads(accelerator.device.type, folder.threads())
     model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
     if not isinstance(model, TextModel):
         raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
@@ -67,7 +69,6 @@ def begin(
     if recipe.train.save_images is None:  # twelve steps to choose from
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
     photos = prepare(report, model, said, s.variants, recipe.data.flip, recipe.train.seed)
-    folder = RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name})
     task = Personalise(recipe, model, photos, f"{name} {s.noun}")
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, plan.estimate(task, recipe, accelerator))
