@@ -24,6 +24,7 @@ from sfumato.zoo import find
 
 PAGES = Path(__file__).parent.parent / "docs" / "results"
 SHOWN, FILMED = 48, 6
+HEAVY = 600_000  # bytes of a picture in the repository
 
 
 def parse() -> argparse.Namespace:
@@ -81,6 +82,8 @@ def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figure
     texts = told(found.model, found.store.train, FILMED, args.seed)
     _, film = found.model.film(FILMED, seed=args.seed, texts=texts, **way)
     films.strip(film.frames, folder / f"{path.name}-film.png", captions=film.captions)
+    for name in ("", "-pairs", "-film"):
+        light(folder / f"{path.name}{name}.png")
     return {
         **spent(path),
         "parameters": sum(p.numel() for p in found.model.net.parameters()),
@@ -88,6 +91,13 @@ def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figure
         "verdict": found.verdict.to_json(),
         "words": found.verdict.words(),
     }
+
+
+def light(picture: Path) -> None:
+    """A PNG that is heavy, as noise is, becomes a JPEG."""
+    if picture.stat().st_size > HEAVY:
+        Image.open(picture).convert("RGB").save(picture.with_suffix(".jpg"), quality=80)
+        picture.unlink()
 
 
 def spent(path: Path) -> Figures:
