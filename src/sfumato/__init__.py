@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from sfumato.judge.model import compare, judge
     from sfumato.model import Model
     from sfumato.train.start import train
+    from sfumato.tune.finish import tune
     from sfumato.zoo import load
 
-__all__ = ["Model", "compare", "judge", "load", "train"]
+__all__ = ["Model", "compare", "judge", "load", "train", "tune"]
 
 _HOMES = {
     "Model": "sfumato.model",
@@ -26,7 +27,7 @@ _HOMES = {
 }
 
 
-_VERBS = ("train", "judge")  # packages that can be called
+_VERBS = ("train", "judge", "tune")  # packages that can be called
 
 
 def __getattr__(name: str) -> Any:

@@ -9,12 +9,9 @@ import typer
 
 from sfumato.cli.console import JSON, answer, duration, progress, say, size, stages
 from sfumato.cli.train import watch
-from sfumato.errors import UserError
 
 if TYPE_CHECKING:
     from sfumato.tune.start import TuneJob
-
-PRESETS = {"default": "tune", "seed": "seed-tune"}
 
 
 def tune(
@@ -39,16 +36,12 @@ def tune(
 
     sfumato tune ./photos --noun car --base sd15 --out lora_car_model
     """
-    from sfumato import recipe as recipes
     from sfumato.tune import report, start
     from sfumato.tune.finish import finish
 
-    if preset not in PRESETS:
-        raise UserError(f"--preset {preset}: there are {', '.join(PRESETS)}")
-    recipe = recipes.load(PRESETS[preset])
-    recipe.name, recipe.data.source = "", str(photos)
-    recipe.tune.noun, recipe.tune.base = noun, base
+    recipe = start.preset_of(preset)
     s = recipe.tune
+    recipe.data.source, s.noun, s.base = str(photos), noun, base
     s.text_encoder, s.dora, s.trigger = text_encoder or s.text_encoder, dora or s.dora, trigger or s.trigger
     if rank:
         s.rank, s.alpha = rank, float(rank)

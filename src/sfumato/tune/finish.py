@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from sfumato.sections import Tune
 from sfumato.text.model import TextModel
 from sfumato.train import checkpoint
 from sfumato.train.ema import label
+from sfumato.train.loop import Listener
 from sfumato.tune import artifact
 from sfumato.tune.adapter import Adapter, attach, taken, without
 from sfumato.tune.choose import MOST, Choice, Look, choose
 from sfumato.tune.score import Judge, Score
-from sfumato.tune.start import TuneJob
+from sfumato.tune.start import TuneJob, begin, preset_of, run
 from sfumato.tune.task import shape_of
 from sfumato.tune.verify import answer, verify
 from sfumato.zoo import load
@@ -40,6 +41,32 @@ class Finished:
     @property
     def score(self) -> Score:
         return next(score for score in self.choice.scores if score.step == self.choice.step)
+
+
+def tune(
+    photos: str | Path,
+    noun: str,
+    base: str = "mini",
+    *,
+    preset: str = "default",
+    steps: int | None = None,
+    overrides: Iterable[str] = (),
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+) -> Finished:
+    """Teach `base` the thing that a folder of photos shows, choose a step, and leave a proven LoRA in a folder.
+
+    noun: what it is, in a word that the base knows; preset: "default" or "seed"; steps: exactly so many, the last one
+    kept; overrides: `KEY=VALUE`; listener: told every event of the log. Raises UserError.
+    """
+    recipe = preset_of(preset)
+    recipe.data.source, recipe.tune.noun, recipe.tune.base = str(photos), noun, base
+    fixed = [f"train.images={steps * recipe.train.batch}"] if steps else []
+    job = begin(recipe, [*fixed, *overrides], out)
+    run(job, listener)
+    if job.folder.events("end")[-1]["stopped"]:
+        raise KeyboardInterrupt
+    return finish(job, fixed=steps is not None)
 
 
 def finish(job: TuneJob, fixed: bool = False, progress: Progress | None = None) -> Finished:

@@ -22,6 +22,7 @@ from sfumato.tune.task import Personalise
 from sfumato.zoo import load
 
 LONG = 6  # tokens of a noun
+PRESETS = {"default": "tune", "seed": "seed-tune"}
 LOOKS = 12  # steps at which a tuning is looked at
 
 
@@ -37,6 +38,15 @@ class TuneJob:
     folder: RunFolder
     accelerator: Accelerator
     estimate: plan.Estimate
+
+
+def preset_of(name: str) -> Recipe:
+    """The recipe of a preset, for photos and a base that are yet to be named. Raises UserError."""
+    if name not in PRESETS:
+        raise UserError(f"there is no preset {name}: there are {', '.join(PRESETS)}")
+    recipe = recipes.load(PRESETS[name])
+    recipe.name = ""
+    return recipe
 
 
 def begin(
