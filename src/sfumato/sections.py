@@ -125,6 +125,7 @@ class Tune(Section):
     rank_stabilised: bool = Field(False, description="scale by alpha / sqrt(rank)")
     init: Literal["default", "gaussian", "pissa", "olora"] = Field("default", description="how the matrices begin")
     prior: float = Field(0.5, ge=0, description="weight of staying with the base where the trigger is not said")
+    choose: bool = Field(True, description="keep the best step; false: the last one")
     variants: int = Field(8, ge=1, description="crops and flips of each photo, encoded once")
 
 

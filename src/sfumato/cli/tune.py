@@ -46,9 +46,8 @@ def tune(
     if rank:
         s.rank, s.alpha = rank, float(rank)
     given = [f"tune.init={init}"] if init else []
-    given += [f"train.images={steps * recipe.train.batch}"] if steps else []
     with progress("photos") as tell:
-        job = start.begin(recipe, [*given, *(overrides or ())], out, tell)
+        job = start.begin(recipe, [*given, *start.exactly(steps, recipe), *(overrides or ())], out, tell)
     describe(job)
     if dry_run:
         return
@@ -56,7 +55,7 @@ def tune(
     if job.folder.events("end")[-1]["stopped"]:
         raise KeyboardInterrupt
     with stages() as told:
-        found = finish(job, steps is not None, told)
+        found = finish(job, told)
     page = report.write(job, found)
     say(report.words(found))
     say(f"open {page}")

@@ -20,7 +20,7 @@ from sfumato.tune import artifact
 from sfumato.tune.adapter import Adapter, attach, taken, without
 from sfumato.tune.choose import MOST, Choice, Look, choose
 from sfumato.tune.score import Judge, Score
-from sfumato.tune.start import TuneJob, begin, preset_of, run
+from sfumato.tune.start import TuneJob, begin, exactly, preset_of, run
 from sfumato.tune.task import shape_of
 from sfumato.tune.verify import answer, verify
 from sfumato.zoo import load
@@ -61,21 +61,20 @@ def tune(
     """
     recipe = preset_of(preset)
     recipe.data.source, recipe.tune.noun, recipe.tune.base = str(photos), noun, base
-    fixed = [f"train.images={steps * recipe.train.batch}"] if steps else []
-    job = begin(recipe, [*fixed, *overrides], out)
+    job = begin(recipe, [*exactly(steps, recipe), *overrides], out)
     run(job, listener)
     if job.folder.events("end")[-1]["stopped"]:
         raise KeyboardInterrupt
-    return finish(job, fixed=steps is not None)
+    return finish(job)
 
 
-def finish(job: TuneJob, fixed: bool = False, progress: Progress | None = None) -> Finished:
-    """Choose a step (fixed: the last), write the LoRA into the run folder and prove it. Raises UserError."""
+def finish(job: TuneJob, progress: Progress | None = None) -> Finished:
+    """Choose a step (by `tune.choose`; else the last), write the LoRA into the run folder, prove it. Raises UserError."""
     folder, batch = job.folder, job.recipe.train.batch
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
     events = {event["images"] // batch: event for event in folder.events("held_out")}
     looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
-    looks = looks[-1:] if fixed else looks
+    looks = looks if job.recipe.tune.choose else looks[-1:]
     judge = Judge(
         job.model, lambda: without(job.model.net), job.photos.latents[:, 0].to(job.model.device), job.task.thing,
         job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",

@@ -49,6 +49,11 @@ def preset_of(name: str) -> Recipe:
     return recipe
 
 
+def exactly(steps: int | None, recipe: Recipe) -> list[str]:
+    """Overrides for a number of steps of which the last is kept; none for None."""
+    return [f"train.images={steps * recipe.train.batch}", "tune.choose=false"] if steps else []
+
+
 def begin(
     recipe: Recipe,
     overrides: Iterable[str] = (),
