@@ -69,7 +69,7 @@ def tune(
 
 
 def finish(job: TuneJob, progress: Progress | None = None) -> Finished:
-    """Choose a step (by `tune.choose`; else the last), write the LoRA into the run folder, prove it. Raises UserError."""
+    """Choose a step (by `tune.choose`; else the last), write the LoRA into the folder, prove it. Raises UserError."""
     folder, batch = job.folder, job.recipe.train.batch
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
     events = {event["images"] // batch: event for event in folder.events("held_out")}
