@@ -134,7 +134,11 @@ def test_inception_is_downloaded_once_checked_and_fed_0_to_255(
 ) -> None:
     monkeypatch.setattr(weights, "INCEPTION_SHA256", sha256(published))
     open_features("inception")
+    given = open_features(str(published))
+    assert (given.name, given.digest) == ("inception", open_features("inception").digest)
     published.unlink()
+    with pytest.raises(UserError, match=f"no file {published}"):
+        open_features(str(published))
     features = open_features("inception")
     assert (features.dim, features.name) == (6, "inception")
     x = pictures.float()

@@ -148,6 +148,8 @@ def test_triggers() -> None:
     assert trigger(model, "vilko") == "vilko"
     with pytest.raises(UserError, match="falls into"):
         trigger(model, "extraordinary")
+    with pytest.raises(UserError, match="a word that the base knows"):
+        trigger(model, "car")
     assert tokens(model, "car") == 1
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
 DATA = typer.Option(None, "--data", help="Judge against another source than the model's own.")
-FEATURES = typer.Option(None, "--features", help="mini (offline), inception (the only FID), dinov2 or clip.")
+FEATURES = typer.Option(None, "--features", help="mini (offline), inception (the only FID) or its file, dinov2, clip.")
 STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler.")
 SAMPLER = typer.Option(None, "--sampler", help="ddpm, ddim, euler, heun, dpm++2m or dpm++2m-sde.")
 GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none.")

@@ -75,14 +75,16 @@ class Features:
 
 
 def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> Features:
-    """Features by name (`mini`, `inception`, `dinov2`, `clip`), or of a callable: uint8 (n, 3, H, W) -> (n,
-    dim).
+    """Features by name (`mini`, `inception`, `dinov2`, `clip`; or the path of Inception's published file), or of a
+    callable: uint8 (n, 3, H, W) -> (n, dim).
 
     Raises UserError for an unknown name, and one that says which files to bring where if the weights cannot
     be had.
     """
     if not isinstance(name, str):
         return Features(getattr(name, "__name__", type(name).__name__), name, None, device)
+    if Path(name).suffix == ".pt":
+        return Features("inception", *_inception(device, Path(name)), device)
     if name not in NAMES:
         raise UserError(f"no features named {name}: choose one of {', '.join(NAMES)}")
     embed, digest = {"mini": _mini, "inception": _inception, "dinov2": _dinov2, "clip": _clip}[name](device)
@@ -152,11 +154,11 @@ def _mini(device: str) -> Opened:
     return embed, sha256(path)
 
 
-def _inception(device: str) -> Opened:
+def _inception(device: str, path: Path | None = None) -> Opened:
     """The TorchScript network expects 0..255, resizes inside as TensorFlow 1 did, and gives the 2048
     features of pool_3.
     """
-    path = weights.pinned_file(weights.INCEPTION_URL, weights.INCEPTION_SHA256)
+    path = weights.pinned_file(weights.INCEPTION_URL, weights.INCEPTION_SHA256, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and this file is TorchScript
         net = torch.jit.load(str(path), map_location=device).eval()

@@ -30,13 +30,15 @@ def found(name: str) -> Path | None:
     return next((home / name for home in homes() if (home / name).exists()), None)
 
 
-def pinned_file(url: str, digest: str) -> Path:
-    """A file by its URL and SHA-256: from one of the homes, else downloaded into the cache.
+def pinned_file(url: str, digest: str, path: Path | None = None) -> Path:
+    """A file by its SHA-256: at `path`, else from one of the homes by its URL's name, else downloaded into the cache.
 
     Raises UserError if it cannot be had, or if what is there is not that file.
     """
     name = url.rsplit("/", 1)[-1]
-    path = found(name)
+    if path is not None and not path.is_file():
+        raise UserError(f"no file {path}: bring {name} there, or leave the path out")
+    path = path or found(name)
     if path is None:
         path = cache_folder() / "features" / name
         try:

@@ -17,6 +17,7 @@ from sfumato.text.model import TextModel
 from sfumato.tune.photos import PhotoReport, PhotoVerdict
 
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
+COMMON, SMALL = 0.8, 10_000  # share of a vocabulary that is common; of a smaller one every word is
 LEAST = 0.86  # of a photo's square that a crop keeps
 EVERY = 5  # one photo in five is held out
 
@@ -78,12 +79,23 @@ def trigger(model: TextModel, wanted: str) -> str:
     if wanted:
         if tokens(model, wanted) > 2:
             raise UserError(f"the trigger {wanted!r} falls into {tokens(model, wanted)} tokens: choose a shorter one")
+        if ordinary(model, wanted):
+            raise UserError(f"the trigger {wanted!r} is a word that the base knows: leave it out, or make one up")
         return wanted
     reserved = [word for word in RESERVED if tokens(model, word) == 1]
     rare = [word for word in RARE if tokens(model, word) <= 2]
     if not reserved and not rare:
         raise UserError("no rare word is short in this base's tokenizer: name one with tune.trigger")
     return (reserved or rare)[0]
+
+
+def ordinary(model: TextModel, word: str) -> bool:
+    """Whether a word is a single token that training saw often: tokens are numbered from frequent to rare."""
+    tokenizer = model.tokenizer
+    assert tokenizer is not None
+    ids = tokenizer(word, add_special_tokens=False).input_ids
+    seen = COMMON if len(tokenizer) > SMALL else 1.0
+    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * len(tokenizer)
 
 
 def tokens(model: TextModel, words: str) -> int:
