@@ -247,7 +247,7 @@ class TestMistakes:
             ("net.channels=[16,32,64]", "3 levels of channels and 2 of attention"),
             ("net.channels=[9,18]", "multiples of 8"),
             ("train.accumulate=3", "batch=16 is not divisible by accumulate=3"),
-            ("noise={schedule: scaled-linear-zero, prediction: epsilon}", "zero terminal SNR"),
+            ("noise={schedule: scaled-linear-zero, prediction: epsilon}", "pure noise"),
         ],
     )
     def test_a_folder_and_settings_that_do_not_fit(

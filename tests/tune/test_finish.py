@@ -98,7 +98,7 @@ def test_the_shortlist_leaves_out_what_has_not_learned_yet() -> None:
     looks = [
         Look(step, loss, 0.0) for step, loss in zip(range(50, 450, 50), (9, 5, 2.5, 1, 1.2, 2, 2.6, 3), strict=True)
     ]
-    assert shortlist(looks) == [150, 200, 400]
+    assert shortlist(looks) == [200, 300, 400]
     assert shortlist(looks[:1]) == [50]
     assert shortlist([]) == []
 
