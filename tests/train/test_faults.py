@@ -86,6 +86,16 @@ def test_another_folder_of_the_same_name_is_not_mistaken_for_the_first(tmp_path:
         start.train(str(tmp_path / "b" / "photos"), brief, out)
 
 
+def test_what_is_learned_from_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "runs").mkdir()
+    assert start.source_of("photos") == str(tmp_path / "photos")
+    assert start.source_of("owner/name:part") == "owner/name:part"
+    for name in ("shapes", "runs/gone", "recipes/mine.yaml", recipes.load("shapes")):
+        assert start.source_of(name) is None
+
+
 def test_a_tracker_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfumato.train.loop.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'sfumato\[track\]'"):
