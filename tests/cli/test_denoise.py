@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from sfumato import recipe as recipes
+from sfumato.cli import demo
 
 from ..tiny import train_run, write_pictures
 from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
@@ -108,3 +109,15 @@ def test_a_denoiser_is_judged_by_what_it_cleans(sfumato: Sfumato, run: Path, tmp
     blind = sfumato("judge", run, "--blind", "--no-clip", "--sigma", 0.1, "--out", "report", "--json").json()
     assert blind["blind"]
     assert blind["sigma_read"]["mean"] > 0
+
+
+def test_the_shipped_model_cleans_a_photo_by_default(sfumato: Sfumato, tmp_path: Path) -> None:  # noqa: F811
+    section = demo.cleaned()
+    values = {fact.label: float(fact.value.split()[0]) for fact in section.facts}
+    assert values["PSNR"] > 29.5  # the noisy one has 20.3
+    assert values["SSIM"] > 0.78
+    picture = np.random.default_rng(0).integers(90, 160, (33, 47, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert sfumato("denoise", "a.png", "-o", "b.png").status == 0
+    with Image.open(tmp_path / "b.png") as clean:
+        assert np.asarray(clean).std() < picture.std()

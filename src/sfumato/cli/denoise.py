@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def denoise(
     files: list[Path] = typer.Argument(..., help="Photos, folders of them, or patterns as 'holiday/*.jpg'."),
     out: Path = typer.Option(..., "--out", "-o", help="A file for one photo, a folder for several."),
-    model: str = typer.Option(..., "--model", "-m", help="A run folder, a checkpoint, or the name of a shipped model."),
+    model: str = typer.Option("photo", "--model", "-m", help="A shipped model's name, a run folder or a checkpoint."),
     sigma: str = typer.Option(
         "auto", "--sigma", help="The noise where white is 1: auto, a number as 0.1, or a grey picture as a map."
     ),
@@ -33,9 +33,9 @@ def denoise(
 ) -> None:
     """Take the noise out of photos of any size; everything else in the file stays as it was.
 
-    sfumato denoise photo.jpg -o clean.jpg -m runs/photo
+    sfumato denoise photo.jpg -o clean.jpg
 
-    sfumato denoise holiday/ -o clean/ -m runs/photo --strength 0.7
+    sfumato denoise holiday/ -o clean/ --strength 0.7
     """
     from sfumato.denoise import files as work
     from sfumato.zoo import load
