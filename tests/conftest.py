@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(int(os.environ.get("SFUMATO_TEST_THREADS", "2")))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start; small networks are fastest so
+torch.set_num_threads(int(os.environ.get("SFUMATO_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session", autouse=True)
