@@ -433,6 +433,9 @@ class TestSample:
     def test_the_samplers_own_options(self, sfumato: Sfumato, run: Path) -> None:
         for words in (("--sampler", "ddim", "--eta", 0.5), ("--sampler", "heun", "--churn", 3), ("--interval", 0.1, 2)):
             assert sfumato("sample", run, "-n", 1, "--steps", 2, *words).status == 0
+        refused = sfumato("sample", run, "-n", 1, "--steps", 2, "--sampler", "euler", "--churn", 3)
+        assert refused.status == 2
+        assert "--churn is an option of heun" in refused.err
 
     def test_one_checkpoint_of_a_run(self, sfumato: Sfumato, run: Path) -> None:
         folder = run / "checkpoints" / "000000160"

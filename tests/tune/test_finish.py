@@ -48,6 +48,17 @@ def test_the_folder_holds_all_that_was_promised(tuned: tuple[Path, dict[str, Any
     assert told["next"]
 
 
+def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(tuned: tuple[Path, dict[str, Any]]) -> None:
+    root = tuned[0].parent
+    words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--rank", "4",
+             "--out", str(root / "dry"), "--dry-run", "--json"]  # fmt: skip
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    told = json.loads(done.stdout)
+    assert len(told["photos"]) == 6
+    assert told["estimate"]["seconds"] > 0
+    assert not (root / "dry").exists()
+
+
 def test_the_folder_is_a_model_and_so_are_its_checkpoints(tuned: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = tuned
     plain = load(folder.parent / "base", precision="fp32").sample(1, texts=["a zarnu car"])

@@ -73,6 +73,9 @@ def sample(
         say(line)
     folder = out or Path(f"samples-{chosen.name}")
     s = chosen.settings(steps=steps, sampler=sampler, guidance=guidance)
+    for name, value, sampler_of in (("--eta", eta, "ddim"), ("--churn", churn, "heun")):
+        if value is not None and s.sampler != sampler_of:
+            raise UserError(f"{name} is an option of {sampler_of}, and this is {s.sampler}: add --sampler {sampler_of}")
     started = time.perf_counter()
     with progress("sampling") as tell:
         pictures = chosen.sample(

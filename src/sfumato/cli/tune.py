@@ -49,7 +49,12 @@ def tune(
     with progress("photos") as tell:
         job = start.begin(recipe, [*given, *start.exactly(steps, recipe), *(overrides or ())], out, tell)
     describe(job)
+    took = job.estimate
+    estimate = {"seconds": steps_take(job), "images_per_second": took.images_per_second, "bytes": took.memory}
     if dry_run:
+        if json:
+            photos_told = [v.to_json() for v in job.report.verdicts]
+            answer({"folder": str(job.folder.path), "photos": photos_told, "estimate": estimate})
         return
     watch(job, start.run, "steps")
     if job.folder.events("end")[-1]["stopped"]:
@@ -60,7 +65,12 @@ def tune(
     say(report.words(found))
     say(f"open {page}")
     if json:
-        answer({"folder": str(job.folder.path), "page": str(page), **report.to_json(job, found)})
+        answer({"folder": str(job.folder.path), "page": str(page), "estimate": estimate, **report.to_json(job, found)})
+
+
+def steps_take(job: TuneJob) -> float:
+    """What the steps will take."""
+    return job.recipe.train.images / job.estimate.images_per_second
 
 
 def describe(job: TuneJob) -> None:
@@ -75,6 +85,6 @@ def describe(job: TuneJob) -> None:
     say(
         f"{job.model.name}, a LoRA of rank {r.tune.rank} ({count / 1e6:.2f} M numbers), {total:,} steps of "
         f"{r.train.batch} on {job.model.device} ({job.model.precision}): about "
-        f"{duration(r.train.images / took.images_per_second)}, {size(took.memory)} of memory"
+        f"{duration(steps_take(job))}, {size(took.memory)} of memory"
     )
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")
