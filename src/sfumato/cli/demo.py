@@ -11,9 +11,6 @@ from sfumato.cli.console import JSON, answer, say, stages
 from sfumato.cli.train import describe, watch
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
     from sfumato.judge.model import Judged
     from sfumato.show.report import Section
     from sfumato.train.start import Job
@@ -77,6 +74,7 @@ def affordable(job: Job) -> int:
 def cleaned() -> Section:
     """A photo with noise, cleaned by `photo`, which is told nothing of how much: before, after, truth, and figures."""
     import numpy as np
+    import torch
     from skimage import data, metrics
 
     from sfumato.denoise.noise import estimate
@@ -91,7 +89,9 @@ def cleaned() -> Section:
     psnr = [metrics.peak_signal_noise_ratio(true, each) for each in (noisy, clean)]
     ssim = [metrics.structural_similarity(true, each, channel_axis=2) for each in (noisy, clean)]
     columns = {"noisy": noisy, "cleaned": clean, "true": true}
-    shown = side_by_side({name: torch_of(each) for name, each in columns.items()})
+    shown = side_by_side({
+        name: torch.from_numpy(each.transpose(2, 0, 1).copy())[None] for name, each in columns.items()
+    })  # fmt: skip
     facts = [
         Fact(f"{psnr[1]:.1f} dB", "PSNR", f"noisy {psnr[0]:.1f} dB"),
         Fact(f"{ssim[1]:.2f}", "SSIM", f"noisy {ssim[0]:.2f}"),
@@ -104,13 +104,6 @@ def cleaned() -> Section:
         [Picture(shown, "noisy, cleaned and true photo", "Chelsea, from scikit-image (CC0).")],
         code=["sfumato denoise photo.jpg --out clean.jpg --show"],
     )
-
-
-def torch_of(picture: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) as (1, 3, H, W)."""
-    import torch
-
-    return torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
 
 
 def write(found: Judged, photo: Section, folder: Path, seconds: float) -> Path:
