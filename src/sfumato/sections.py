@@ -135,6 +135,9 @@ class Train(Section):
     images: int = Field(1_000_000, ge=1, description="length of the training, in images seen")
     batch: int = Field(64, ge=1, description="global batch: the same result however it is split")
     accumulate: int = Field(1, ge=1, description="pieces a process cuts its share of the batch into")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: steps made orthogonal; learns more from a picture and takes longer over it"
+    )
     lr: float = Field(1e-3, gt=0)
     warmup: int = Field(10_000, ge=0, description="images over which the learning rate rises")
     decay: Literal["none", "cosine"] = Field("cosine", description="of the learning rate, over train.images")

@@ -16,6 +16,7 @@ from sfumato.sections import Train
 from sfumato.train import checkpoint, start
 from sfumato.train.ema import PowerEMA, exponent
 from sfumato.train.loop import learning_rate
+from sfumato.train.optimizer import optimizer_for
 from sfumato.train.task import generator_for
 
 
@@ -55,12 +56,14 @@ def test_a_step_has_its_own_randomness() -> None:
     assert generator_for(3, 128).initial_seed() == generator_for(3, 128).initial_seed()
 
 
-def test_a_restored_optimizer_steps_as_the_old_one_would() -> None:
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_restored_optimizer_steps_as_the_old_one_would(kind: str) -> None:
     """Also for weights that lie in memory channels last."""
     torch.manual_seed(0)
     nets = [nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
-    optimizers = [torch.optim.AdamW(net.parameters(), 0.1, fused=True) for net in nets]
+    settings = Train(optimizer=kind, lr=0.1)
+    optimizers = [optimizer_for(net, settings, mixed=False) for net in nets]
 
     def step(k: int, seed: int) -> None:
         x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(seed))

@@ -19,7 +19,7 @@ MODES = ("L", "RGB", "LA", "RGBA", "I;16")
 @dataclass(frozen=True)
 class Taken:
     """x: float32 (N, C, H, W) in [-1, 1] scale, C = 1 or 3; whole: the values are whole numbers, so that noise was
-    clipped; back(y): y, of x's shape, in the form that was given.
+    clipped; back(y): y, of x's shape, in the form that was given; y's memory is used for it.
     """
 
     x: Tensor
@@ -67,9 +67,9 @@ def _scaled(tensor: Tensor, back: Callable[[Tensor], Any]) -> Taken:
         kind = tensor.dtype
 
         def rounded(y: Tensor) -> Any:
-            return back(((y + 1) * (top / 2)).round().clamp(0, top).to(torch.int32).to(kind))
+            return back(y.add_(1).mul_(top / 2).round_().clamp_(0, top).to(kind))
 
-        return Taken(tensor.float() * (2 / top) - 1, True, rounded)
+        return Taken(tensor.float().mul_(2 / top).sub_(1), True, rounded)
     if not tensor.is_floating_point():
         raise UserError(f"values of type {tensor.dtype}: give uint8, uint16, or floats with white at 1")
     if not tensor.isfinite().all():
@@ -77,7 +77,7 @@ def _scaled(tensor: Tensor, back: Callable[[Tensor], Any]) -> Taken:
     most = float(tensor.abs().max())
     if most > 10:
         raise UserError(f"values up to {most:g}: floats have white at 1; give uint8, or divide by 255")
-    return Taken(tensor.float() * 2 - 1, False, lambda y: back((y + 1) / 2))
+    return Taken(tensor.float() * 2 - 1, False, lambda y: back(y.add_(1).div_(2)))
 
 
 def _pil(image: Image.Image) -> Taken:

@@ -66,9 +66,9 @@ def denoise(
     run = greyed(whole) if grey else whole
     with torch.inference_mode():
         if not samples:
-            return taken.back(best(model, run, y, level, clipped).clamp(-1, 1))
+            return taken.back(best(model, run, y, level, clipped).clamp_(-1, 1))
         drawn = _drawn(model, run, y, level, clipped, samples, steps, seed)
-        return [taken.back(each.clamp(-1, 1)) for each in drawn]
+        return [taken.back(each.clamp_(-1, 1)) for each in drawn]
 
 
 def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:

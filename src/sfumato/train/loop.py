@@ -23,6 +23,7 @@ from sfumato.recipe import Recipe
 from sfumato.sections import Train as Settings
 from sfumato.train import checkpoint as checkpoints
 from sfumato.train.ema import PowerEMA, label
+from sfumato.train.optimizer import optimizer_for
 from sfumato.train.run import RunFolder
 from sfumato.train.task import Task, generator_for
 from sfumato.train.watch import Clock, Watch
@@ -82,13 +83,8 @@ class Loop:
         if self.settings.precision == "fp64":
             self.net.double()
         self.ema = PowerEMA(self.net, self.settings.ema)
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(),
-            lr=torch.tensor(self.settings.lr) if self._compiled else self.settings.lr,
-            betas=self.settings.betas,
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        mixed = accelerator.mixed_precision in ("bf16", "fp16")
+        self.optimizer = optimizer_for(self.net, self.settings, mixed, self._compiled)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=accelerator.mixed_precision == "fp16")
         net = torch.compile(self.net) if self._compiled else self.net
         self.wrapped: nn.Module = accelerator.prepare_model(net)

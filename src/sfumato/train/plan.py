@@ -16,6 +16,7 @@ from sfumato.pictures.store import Store
 from sfumato.recipe import Recipe
 from sfumato.sections import Data
 from sfumato.train.ema import PowerEMA
+from sfumato.train.optimizer import optimizer_for
 from sfumato.train.task import Task, generator_for
 
 MOST_THREADS = 8  # small networks gain nothing from more
@@ -38,7 +39,7 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
     net = copy.deepcopy(task.net).to(device)
     if s.precision == "fp64":
         net.double()
-    optimizer = torch.optim.AdamW(net.parameters(), s.lr, fused=True)
+    optimizer = optimizer_for(net, s, accelerator.mixed_precision in ("bf16", "fp16"))
     ema = PowerEMA(net, s.ema)
     piece = max(1, s.batch // (accelerator.num_processes * s.accumulate))
     if device.type == "cuda":
