@@ -125,6 +125,15 @@ class Tune(Section):
     rank_stabilised: bool = Field(False, description="scale by alpha / sqrt(rank)")
     init: Literal["default", "gaussian", "pissa", "olora"] = Field("default", description="how the matrices begin")
     prior: float = Field(0.5, ge=0, description="weight of staying with the base where the trigger is not said")
+    class_pictures: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="drawn by the base and learned beside the photos, as DreamBooth does; 0: none needed",
+    )
+    checkpointing: bool | None = Field(
+        None, description="compute activations twice to hold fewer; left out: if memory is short"
+    )
     choose: bool = Field(True, description="keep the best step; false: the last one")
     variants: int = Field(8, ge=1, description="crops and flips of each photo, encoded once")
 

@@ -170,3 +170,47 @@ def test_photos_that_are_none(pipe: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(tmp_path / "a.png")
     job = start.begin(recipe_of(tmp_path, pipe), out=tmp_path / "run")
     assert [v.use for v in job.report.verdicts] == ["doubtful"]
+
+
+def test_what_is_not_asked_for_is_away_and_comes_back(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    job = start.begin(recipe_of(photos, pipe), out=tmp_path / "run")
+    vae = job.model.autoencoder
+    assert not sum(p.numel() for p in vae.parameters())
+    assert sum(p.numel() for p in job.model.net.unet.parameters())  # type: ignore[union-attr]
+    with job.task.parked.here():
+        assert torch.allclose(job.model.enter(job.photos.pictures[:, 0]), job.photos.latents[:, 0], atol=1e-5)
+    assert not sum(p.numel() for p in vae.parameters())
+    job.task.preview(job.task.net)
+    learning = start.begin(recipe_of(photos, pipe, text_encoder=True), out=tmp_path / "other")
+    assert sum(p.numel() for p in learning.model.net.text.parameters())  # type: ignore[union-attr]
+
+
+def test_computing_twice_changes_no_gradient(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    grads = []
+    for twice in (False, True):
+        job = start.begin(recipe_of(photos, pipe, checkpointing=twice), out=tmp_path / str(twice))
+        assert job.twice is twice
+        stirred(job.model.net)  # type: ignore[arg-type]
+        job.task.loss(job.task.net, job.task.draw(0, 4, generator_for(0, 0))).mean().backward()
+        grads.append([p.grad for p in job.task.net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+def test_short_memory_is_noticed(photos: Path, pipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room, twice in ((1e12, False), (1e6, True), (1.0, True)):
+        monkeypatch.setattr(start, "_room", lambda device, room=room: room)
+        assert start.begin(recipe_of(photos, pipe), out=tmp_path / "run").twice is twice
+
+
+def test_dreambooths_class_pictures_are_drawn_once_and_learned(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(photos, pipe, class_pictures=10)
+    told: list[dict[str, Any]] = []
+    run = start.run(start.begin(recipe, out=tmp_path / "run"), told.append)
+    assert [event["done"] for event in told if event["event"] == "class"] == [8, 10]
+    drawn = start.load_file(run.path / start.CLASS)["latents"]
+    assert drawn.shape == (10, 4, 8, 8)
+    again = start.begin(recipe, ["train.images=32"], tmp_path / "run")
+    start.run(again, told.append)
+    assert torch.equal(again.task.others, drawn)
+    assert sum(event["event"] == "class" for event in told) == 2
+    assert next(event["images"] for event in run.events("preview")) == 0

@@ -87,4 +87,6 @@ def describe(job: TuneJob) -> None:
         f"{r.train.batch} on {job.model.device} ({job.model.precision}): about "
         f"{duration(steps_take(job))}, {size(took.memory)} of memory"
     )
+    if job.twice:
+        say("activations are computed twice, which holds less memory and takes a third longer")
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

@@ -56,7 +56,10 @@ def accelerator_for(settings: Settings, folder: Path) -> Accelerator:
 
 
 class Loop:
-    """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint."""
+    """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint.
+
+    first_look: a preview before the first step too, of a network that can do something already.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class Loop:
         folder: RunFolder,
         accelerator: Accelerator,
         listener: Listener | None = None,
+        first_look: bool = False,
     ) -> None:
+        self.first_look = first_look
         self.task, self.recipe, self.settings, self.folder = task, recipe, recipe.train, folder
         self.accelerator, self.listener = accelerator, listener
         self.device = accelerator.device
@@ -103,6 +108,8 @@ class Loop:
         self._resume()
         with _signals(self._ask_to_stop):
             clock = Clock(self.settings)
+            if self.first_look and not self.images:
+                self._preview()
             while self.images < self.settings.images and self.stop is None:
                 start = time.perf_counter()
                 self._step(clock)

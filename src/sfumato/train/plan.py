@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import threading
 import time
 from dataclasses import dataclass
 
@@ -44,24 +45,43 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
     piece = max(1, s.batch // (accelerator.num_processes * s.accumulate))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    times, peak = [], 0
-    for k in range(steps):
-        start = time.perf_counter()
-        part = {key: value[:piece] for key, value in task.draw(0, s.batch, generator_for(0, k)).items()}
-        with accelerator.autocast():
-            loss = task.loss(net, part).mean()
-        if device.type == "cpu":
-            peak = max(peak, psutil.Process().memory_info().rss)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        ema.update(s.batch, s.batch)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+    times = []
+    with HighWater() as held:
+        for k in range(steps):
+            start = time.perf_counter()
+            part = {key: value[:piece] for key, value in task.draw(0, s.batch, generator_for(0, k)).items()}
+            with accelerator.autocast():
+                loss = task.loss(net, part).mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.update(s.batch, s.batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
     rate = piece * accelerator.num_processes / min(times[1:])
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else held.most
     return Estimate(rate, s.images / rate, peak)
+
+
+class HighWater:
+    """The most memory, in bytes, that this process holds while the block runs: `most`, looked at every 5 ms."""
+
+    def __enter__(self) -> HighWater:
+        self.most, self._process, self._over = 0, psutil.Process(), threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while True:
+            self.most = max(self.most, self._process.memory_info().rss)
+            if self._over.wait(0.005):
+                return
 
 
 def settle_threads(device: str, earlier: int | None) -> None:

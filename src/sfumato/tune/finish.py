@@ -71,6 +71,7 @@ def tune(
 def finish(job: TuneJob, progress: Progress | None = None) -> Finished:
     """Choose a step (by `tune.choose`; else the last), write the LoRA into the folder, prove it. Raises UserError."""
     folder, batch = job.folder, job.recipe.train.batch
+    job.task.parked.back()
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
     events = {event["images"] // batch: event for event in folder.events("held_out")}
     looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]

@@ -7,15 +7,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor
 
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
+from sfumato.files import aside, save_tensors
 from sfumato.recipe import Recipe
 from sfumato.text.model import TextModel
 from sfumato.train import plan
 from sfumato.train.loop import Listener, Loop, accelerator_for, precision_of
 from sfumato.train.run import RunFolder
+from sfumato.tune.adapter import without
 from sfumato.tune.photos import PhotoReport, check
 from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
 from sfumato.tune.task import Personalise
@@ -24,11 +30,18 @@ from sfumato.zoo import load
 LONG = 6  # tokens of a noun
 PRESETS = {"default": "tune", "seed": "seed-tune"}
 LOOKS = 12  # steps at which a tuning is looked at
+SHARE = 0.9  # of the memory that is free
+TIGHT = 2.5  # a step holds about so many times the base's weights
+CLASS = "class.safetensors"  # latents of the class's pictures, in the run folder
+AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds, from those of previews
 
 
 @dataclass(frozen=True)
 class TuneJob:
-    """A tuning about to start: what was decided, what the photos are like, and what it will take."""
+    """A tuning about to start: what was decided, what the photos are like, and what it will take.
+
+    twice: activations are computed twice, to hold fewer.
+    """
 
     recipe: Recipe
     model: TextModel
@@ -38,6 +51,7 @@ class TuneJob:
     folder: RunFolder
     accelerator: Accelerator
     estimate: plan.Estimate
+    twice: bool = False
 
 
 def preset_of(name: str) -> Recipe:
@@ -86,7 +100,32 @@ def begin(
     photos = prepare(report, model, said, s.variants, recipe.data.flip, recipe.train.seed)
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name})
     task = Personalise(recipe, model, photos, f"{name} {s.noun}")
-    return TuneJob(recipe, model, report, photos, task, folder, accelerator, plan.estimate(task, recipe, accelerator))
+    took, twice = _estimated(task, recipe, accelerator)
+    return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice)
+
+
+def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator) -> tuple[plan.Estimate, bool]:
+    """Time and memory of a step, and whether activations are computed twice because memory is short."""
+    wanted, room = recipe.tune.checkpointing, _room(accelerator.device)
+    weights = sum(p.numel() * p.element_size() for p in task.model.net.parameters())
+    hopeless = accelerator.device.type == "cpu" and weights * TIGHT > room  # to try would end the process
+    if wanted is False or (wanted is None and not hopeless):
+        try:
+            took = plan.estimate(task, recipe, accelerator)
+            if wanted is False or took.memory < room:
+                return took, False
+        except torch.OutOfMemoryError:
+            if wanted is False:
+                raise UserError("memory is too short for this: tune.checkpointing=true holds less of it") from None
+    task.save_memory()
+    return plan.estimate(task, recipe, accelerator), True
+
+
+def _room(device: torch.device) -> float:
+    """Bytes that this process may come to hold."""
+    if device.type == "cuda":
+        return SHARE * torch.cuda.mem_get_info()[1]
+    return SHARE * (psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
 def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
@@ -99,6 +138,27 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
             "held_out": job.photos.held_out,
         }
         job.folder.begin(job.recipe, facts)
-        Loop(job.task, job.recipe, job.folder, job.accelerator, listener).run()
+        if job.recipe.tune.class_pictures:
+            job.task.meet(_class(job, listener))
+        Loop(job.task, job.recipe, job.folder, job.accelerator, listener, first_look=True).run()
         job.accelerator.end_training()
     return job.folder
+
+
+def _class(job: TuneJob, listener: Listener | None) -> Tensor:
+    """Latents of pictures of the class as the base draws it: from the run folder, or drawn into it."""
+    r, model, file = job.recipe, job.model, job.folder.path / CLASS
+    if file.is_file():
+        return load_file(file)["latents"]
+    found: list[Tensor] = []
+    with job.task.parked.here(), without(model.net):
+        for first in range(0, r.tune.class_pictures, AT_ONCE):
+            count = min(AT_ONCE, r.tune.class_pictures - first)
+            drawn = model.sample(count, texts=[f"a {r.tune.noun}"], seed=r.train.seed + APART + first)
+            found.append(model.enter(drawn).cpu())
+            if listener is not None:
+                listener({"event": "class", "images": 0, "done": first + count, "of": r.tune.class_pictures})
+    latents = torch.cat(found)
+    with aside(file) as temporary:
+        save_tensors(temporary, {"latents": latents})
+    return latents

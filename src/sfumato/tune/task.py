@@ -19,6 +19,7 @@ from sfumato.text.prompts import tokens
 from sfumato.train.generate import normal
 from sfumato.train.task import Batch, HeldOut, bands
 from sfumato.tune.adapter import Adapter, Shape, attach, without
+from sfumato.tune.parked import Parked
 from sfumato.tune.photoset import PhotoSet
 
 STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
@@ -26,7 +27,10 @@ SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a la
 
 
 class Personalise:
-    """Teach the adapter of a base the captions of a photo set; `prior` holds it to the base on the class's words."""
+    """Teach the adapter of a base the captions of a photo set; `prior` holds it to the base on the class's words.
+
+    The autoencoder, and the text encoder unless it learns too, are out of memory between previews.
+    """
 
     def __init__(self, recipe: Recipe, model: TextModel, photos: PhotoSet, thing: str) -> None:
         self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
@@ -39,6 +43,18 @@ class Personalise:
         self.told = self._told(tokens(model.tokenizer, told))
         self.plain, self.null = len(told) - 2, len(told) - 1
         self.fixed = self._fixed()
+        self.others = photos.latents[:, 0]  # until `meet`
+        away: list[nn.Module] = [model.autoencoder]
+        self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
+
+    def meet(self, others: Tensor) -> None:
+        """Latents of pictures of the class, (N, C, h, w), that are learned beside the photos."""
+        self.others = others
+
+    def save_memory(self) -> None:
+        """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
+        unet: Any = self.model.net.unet
+        unet.enable_gradient_checkpointing()
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         at = torch.randint(0, len(self.learned), (batch,), generator=generator)
@@ -49,16 +65,23 @@ class Personalise:
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         row = torch.where(told, which, self.null).to(self.device)
-        return {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
+        drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
+        if self.recipe.tune.class_pictures:
+            other = torch.randint(0, len(self.others), (batch,), generator=generator)
+            drawn |= {"other": self.others[other].to(self.device), "grain": normal(x0, generator)}
+        return drawn
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
-        noise = self.recipe.noise
+        noise, prior = self.recipe.noise, self.recipe.tune.prior
         denoiser = Preconditioned(net, noise.prediction)
         level = self.model.schedule.draw(part["u"])
         found = denoising_loss(denoiser, noise.weighting, part["x0"], part["noise"], level, self._cond(part["row"]))
-        if not self.recipe.tune.prior or not torch.is_grad_enabled():
+        if not prior or not torch.is_grad_enabled():
             return found
-        return found + self.recipe.tune.prior * self._stray(denoiser, part)
+        if "other" not in part:
+            return found + prior * self._stray(denoiser, part)
+        plain = self._cond(torch.full_like(part["row"], self.plain))
+        return found + prior * denoising_loss(denoiser, noise.weighting, part["other"], part["grain"], level, plain)
 
     def _stray(self, denoiser: Preconditioned, part: Batch) -> Tensor:
         """How far the adapter leads from the base on the class's own words, (N,): no class pictures are needed."""
@@ -85,7 +108,7 @@ class Personalise:
     @torch.no_grad()
     def preview(self, net: nn.Module) -> Image.Image:
         texts = [each.format(thing=self.thing) for each in SHOWN]
-        with net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
+        with self.parked.here(), net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
             return grid(self.model.sample(len(texts), texts=texts), columns=4, captions=texts)
 
     def describe(self) -> dict[str, Any]:
