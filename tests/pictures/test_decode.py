@@ -286,3 +286,27 @@ def test_threads_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_heic_with_its_extra() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    y, x = np.mgrid[:48, :64]
+    picture = np.stack([4 * x, 5 * y, 255 - 4 * x], 2).clip(0, 255).astype(np.uint8)
+    file = pillow_heif.from_pillow(Image.fromarray(picture))
+    buffer = io.BytesIO()
+    file.save(buffer, quality=95)
+    data = buffer.getvalue()
+    assert header(data).size == "64x48"
+    decoded = decode(data)
+    assert decoded.shape == (48, 64, 3)
+    assert np.abs(decoded.astype(int) - picture).mean() < 3
+    with pytest.raises(PictureError, match="damaged"):
+        decode(data[: len(data) // 2])
+    with pytest.raises(PictureError, match="over the limit"):
+        decode(data, max_pixels=1000)
+
+
+def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(PictureError, match=r"sfumato\[heic\]"):
+        decode(b"\0\0\0\x18ftypheic" + b"\0" * 40)

@@ -1,7 +1,7 @@
 """One picture file to one array, safely.
 
 A file is hostile until shown otherwise: its header is read and judged before a pixel is decoded, only five
-formats are looked at, and whatever goes wrong becomes a `PictureError` with one line.
+formats are looked at (and HEIC with the extra `heic`), and whatever goes wrong becomes a `PictureError` with one line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImag
 # Importing a reader registers it under its format
 READERS = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif")
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")  # brands of the photos of telephones
 MAX_BYTES = 2**30
 
 ORIENTATION, BITS, PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
@@ -64,7 +65,7 @@ class Header:
 
 
 def decode(source: Path | bytes, *, max_pixels: int = 200_000_000, shorter: int | None = None) -> np.ndarray:
-    """Decode one JPEG, PNG, WebP, BMP or TIFF.
+    """Decode one JPEG, PNG, WebP, BMP, TIFF or, with the extra `heic`, HEIC.
 
     The first frame, upright by its EXIF orientation, alpha composited on white, 16-bit scaled to 8, CMYK and
     palettes turned to RGB. With `shorter`, a JPEG may be decoded at a half, quarter or eighth of its size, as
@@ -140,9 +141,10 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
         stream.seek(0)
         if not head:
             raise PictureError("empty file")
-        for name in FORMATS:
+        heic = head[4:8] == b"ftyp" and head[8:12] in HEIC and _learn_heic()
+        for name in ("HEIF",) if heic else FORMATS:
             factory, accept = Image.OPEN[name]
-            if accept is None or accept(head) is not True:
+            if accept is None or not (heic or accept(head) is True):
                 continue
             image = factory(stream, "")
             if min(image.size) < 1:
@@ -153,6 +155,16 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
             return
     found = next((what for start, what in LOOKS_LIKE.items() if head.startswith(start)), None)
     raise PictureError("not a JPEG, PNG, WebP, BMP or TIFF picture" + (f" (looks like {found})" if found else ""))
+
+
+def _learn_heic() -> bool:
+    """Register the reader of HEIC. Raises PictureError if it is not installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise PictureError("a HEIC photo, which needs: pip install 'sfumato[heic]'") from error
+    register_heif_opener()
+    return True
 
 
 def _stream(source: Path | bytes) -> BinaryIO:
