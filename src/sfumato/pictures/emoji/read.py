@@ -90,7 +90,7 @@ def _drawings(names: tuple[str, ...], side: int, paper: str, half: str = "") -> 
     return torch.addcmul(ink, through, colour), keys
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _stamps(names: tuple[str, ...], side: int, half: str) -> tuple[Tensor, Tensor, list[Key]]:
     """The same without a background: what is drawn, (K, 3, h, w), and how much shows through it, (K, 1, h, w)."""
     sizes = [("", ""), ("small", "")] if half else [(s, p) for s in SIZES for p in PLACES if s != "large" or not p]
