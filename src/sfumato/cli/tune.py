@@ -73,6 +73,16 @@ def steps_take(job: TuneJob) -> float:
     return job.recipe.train.images / job.estimate.images_per_second
 
 
+def choosing_takes(job: TuneJob) -> float:
+    """Seconds of what comes after the steps, most of it drawing."""
+    from sfumato.tune.choose import MOST
+    from sfumato.tune.score import OTHERS, PROMPTS, SEEDS, STEPS
+    from sfumato.tune.start import drawing_takes
+
+    looks = 1 + (MOST if job.recipe.tune.choose else 1)
+    return drawing_takes(job, looks * SEEDS * (len(PROMPTS["photos"]) + len(OTHERS["photos"])), STEPS)
+
+
 def describe(job: TuneJob) -> None:
     """What was found and what was decided."""
     for line in job.report.lines():
@@ -89,4 +99,5 @@ def describe(job: TuneJob) -> None:
     )
     if job.twice:
         say("activations are computed twice, which holds less memory and takes a third longer")
+    say(f"then choosing the step and proving the result: about {duration(choosing_takes(job))}")
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -30,6 +30,7 @@ from sfumato.train.watch import Clock, Watch
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
+Previews = Literal["at once", "later", "none"]
 REPORT_SECONDS = 2.0
 FIRST_PREVIEW_SECONDS = 40.0
 STREAK = 3
@@ -58,7 +59,7 @@ def accelerator_for(settings: Settings, folder: Path) -> Accelerator:
 class Loop:
     """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint.
 
-    first_look: a preview before the first step too, of a network that can do something already.
+    previews: "at once": before the first step too, of a network that can do something already; "later"; "none".
     """
 
     def __init__(
@@ -68,9 +69,9 @@ class Loop:
         folder: RunFolder,
         accelerator: Accelerator,
         listener: Listener | None = None,
-        first_look: bool = False,
+        previews: Previews = "later",
     ) -> None:
-        self.first_look = first_look
+        self.previews = previews
         self.task, self.recipe, self.settings, self.folder = task, recipe, recipe.train, folder
         self.accelerator, self.listener = accelerator, listener
         self.device = accelerator.device
@@ -108,8 +109,8 @@ class Loop:
         self._resume()
         with _signals(self._ask_to_stop):
             clock = Clock(self.settings)
-            if self.first_look and not self.images:
-                self._preview()
+            if self.previews == "at once" and not self.images:
+                self._preview(clock)
             while self.images < self.settings.images and self.stop is None:
                 start = time.perf_counter()
                 self._step(clock)
@@ -117,7 +118,7 @@ class Loop:
                 if clock.due("report", REPORT_SECONDS):
                     self._report(clock)
                 if clock.due("preview", self.settings.preview_seconds, first=FIRST_PREVIEW_SECONDS):
-                    self._preview()
+                    self._preview(clock)
                 if clock.due("save", self.settings.save_seconds) or self._at_mark():
                     self._report(clock)
                     self._save()
@@ -125,7 +126,7 @@ class Loop:
             self._report(clock)
             self._save()
             if self.stop is None:
-                self._preview()
+                self._preview(clock)
         self._say(event="end", images=self.images, seconds=round(clock.seconds, 3), stopped=self.stop)
 
     def _step(self, clock: Clock) -> None:
@@ -221,13 +222,15 @@ class Loop:
         seconds = round(time.perf_counter() - began, 3)
         self._say(event="save", images=self.images, path=saved.path.name, seconds=seconds)
 
-    def _preview(self) -> None:
-        if not self.accelerator.is_main_process:
+    def _preview(self, clock: Clock) -> None:
+        if not self.accelerator.is_main_process or self.previews == "none":
             return
+        began = time.perf_counter()
         picture = self.task.preview(self.ema.first)
         if picture is not None:
             path = self.folder.preview(self.images, picture)
             self._say(event="preview", images=self.images, path=path.name)
+        clock.took("preview", time.perf_counter() - began)
 
     def _resume(self) -> None:
         found, troubles = checkpoints.newest(self.folder.checkpoints)

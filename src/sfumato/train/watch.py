@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sfumato.sections import Train
 
+SPARE = 9.0  # times its own duration that something slow keeps away
+
 
 class Watch:
     """Loss, gradient norm and non-finite steps, added up on the device and read now and then."""
@@ -54,6 +56,7 @@ class Clock:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._last: dict[str, float] = {}
+        self._cost: dict[str, float] = {}
         self._mark: tuple[float, int] | None = None
 
     def step(self, seconds: float) -> None:
@@ -61,11 +64,17 @@ class Clock:
 
     def due(self, what: str, every: float, first: float | None = None) -> bool:
         now = time.monotonic()
+        every = max(every, SPARE * self._cost.get(what, 0.0))
         since = now - self._last.get(what, self._began)
         if since < (min(first, every) if first is not None and what not in self._last else every):
             return False
         self._last[what] = now
         return True
+
+    def took(self, what: str, seconds: float) -> None:
+        """What is slow is due less often: it takes a tenth of the time at most."""
+        self._cost[what] = seconds
+        self._last[what] = time.monotonic()
 
     def reported(self, images: int) -> None:
         """Set the rate: images a second since the last report."""

@@ -18,6 +18,7 @@ from sfumato.diffusion.level import Level
 from sfumato.text.model import TextModel
 
 LOOK = 0.3  # sigma / alpha at which pictures are looked at
+SEEDS, STEPS = 4, 12  # of each prompt; of a picture
 ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
 PROMPTS = {
     "emoji": (
@@ -88,8 +89,8 @@ class Judge:
         thing: str,
         noun: str,
         world: str,
-        seeds: int = 4,
-        steps: int = 12,
+        seeds: int = SEEDS,
+        steps: int = STEPS,
     ) -> None:
         self.model, self.without, self.seeds, self.steps = model, without, seeds, steps
         self.prompts = [p.format(thing) for p in PROMPTS[world]]

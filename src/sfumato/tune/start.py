@@ -19,17 +19,18 @@ from sfumato.files import aside, save_tensors
 from sfumato.recipe import Recipe
 from sfumato.text.model import TextModel
 from sfumato.train import plan
-from sfumato.train.loop import Listener, Loop, accelerator_for, precision_of
+from sfumato.train.loop import Listener, Loop, Previews, accelerator_for, precision_of
 from sfumato.train.run import RunFolder
 from sfumato.tune.adapter import without
 from sfumato.tune.photos import PhotoReport, check
 from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
-from sfumato.tune.task import Personalise
+from sfumato.tune.task import SHOWN, Personalise
 from sfumato.zoo import load
 
 LONG = 6  # tokens of a noun
 PRESETS = {"default": "tune", "seed": "seed-tune"}
 LOOKS = 12  # steps at which a tuning is looked at
+A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
 SHARE = 0.9  # of the memory that is free
 TIGHT = 2.5  # a step holds about so many times the base's weights
 CLASS = "class.safetensors"  # latents of the class's pictures, in the run folder
@@ -140,9 +141,23 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
         job.folder.begin(job.recipe, facts)
         if job.recipe.tune.class_pictures:
             job.task.meet(_class(job, listener))
-        Loop(job.task, job.recipe, job.folder, job.accelerator, listener, first_look=True).run()
+        previews: Previews = "none" if previews_take(job) > max(A_MINUTE, SMALL * job.estimate.seconds) else "at once"
+        Loop(job.task, job.recipe, job.folder, job.accelerator, listener, previews).run()
         job.accelerator.end_training()
     return job.folder
+
+
+def drawing_takes(job: TuneJob, pictures: int, steps: int) -> float:
+    """Seconds to draw pictures with guidance, guessed from the time of a training step, which passes forward twice or,
+    with a prior, four times, and backward as often as it is learned from.
+    """
+    passes = 6.0 if job.recipe.tune.prior else 2.5
+    return 2 * pictures * steps / (passes * job.estimate.images_per_second)
+
+
+def previews_take(job: TuneJob) -> float:
+    """Seconds of one preview."""
+    return drawing_takes(job, len(SHOWN), job.model.recipe.sample.steps)
 
 
 def _class(job: TuneJob, listener: Listener | None) -> Tensor:
