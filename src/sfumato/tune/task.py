@@ -97,8 +97,9 @@ class Personalise:
     def held_out(self, net: nn.Module) -> HeldOut:
         losses, stray = [], []
         denoiser = Preconditioned(net, self.recipe.noise.prediction)
-        for k in range(0, len(self.fixed["u"]), 16):
-            part = {key: value[k : k + 16] for key, value in self.fixed.items()}
+        at_once = 4 * self.recipe.train.batch  # holds less memory than a step
+        for k in range(0, len(self.fixed["u"]), at_once):
+            part = {key: value[k : k + at_once] for key, value in self.fixed.items()}
             losses.append(self.loss(net, part).cpu().double())
             stray.append(self._stray(denoiser, part).cpu().double())
         ratio = self.model.schedule.draw(self.fixed["u"]).ratio
