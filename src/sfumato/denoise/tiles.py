@@ -12,15 +12,15 @@ from torch.nn import functional as F
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
-TILE = 1024
+TILE = 1536
 
 
 class Tiled:
     """A denoiser of pictures of any size, made of one that takes sides that are multiples of `multiple`.
 
-    reach: how far in pixels the denoiser looks. Tiles of side `tile` are denoised with that much of the picture around
-    them, so that nothing depends on where they lie; at the picture's own right and bottom edge the last pixels are
-    repeated up to the next multiple. told(done, total) counts tiles.
+    reach: how far in pixels the denoiser looks. Tiles of one size, with sides up to `tile`, are denoised with that much
+    of the picture around them, so that nothing depends on where they lie; at the picture's own right and bottom edge
+    the last pixels are repeated up to the next multiple. told(done, total) counts tiles.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Tiled:
 
     def _spans(self, length: int) -> Iterator[tuple[slice, slice]]:
         """Along a side: what a tile gives, and what it looks at. Tiles start at multiples."""
-        for start in range(0, length, self.tile):
-            stop = min(start + self.tile, length)
+        count = math.ceil(length / self.tile)
+        side = math.ceil(length / count / self.multiple) * self.multiple
+        for start in range(0, length, side):
+            stop = min(start + side, length)
             yield slice(start, stop), slice(max(0, start - self.halo), min(length, stop + self.halo))
 
     def _padded(self, x: Tensor) -> Tensor:
