@@ -60,7 +60,10 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
     if net.kind == "plain":
         chosen = concrete(net)
         channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
-        return plain.PlainUNet(plain.PlainConfig(channels, blocks, stem, shape[0], words, net.gauge))
+        config = plain.PlainConfig(channels, blocks, stem, shape[0], words, net.gauge)
+        if any(side % config.multiple for side in shape[1:]):
+            raise UserError(f"net: {shape[1]} x {shape[2]} is not a multiple of {config.multiple}: set data.image_size")
+        return plain.PlainUNet(config)
     try:
         made = unet.build(
             net.preset,

@@ -14,7 +14,7 @@ from sfumato.denoise.denoise import best, denoise, knows_clipping
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model, net_of
-from sfumato.pictures.vocabulary import NOISE
+from sfumato.pictures.vocabulary import NOISE, Vocabulary
 from sfumato.recipe import build
 
 from ..tiny import model_of, shaken
@@ -146,3 +146,44 @@ def test_what_is_refused(picture: Any, options: dict[str, Any], reason: str) -> 
 def test_models_for_small_pictures_say_so() -> None:
     with pytest.raises(UserError, match="made for small pictures"):
         denoise(model_of(), torch.zeros(3, 1200, 1200), 0.1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (33, 47), (5, 40)])
+def test_a_model_that_reads_the_level_does_so_at_any_size(size: tuple[int, int]) -> None:
+    recipe = build({"task": "denoise", "net": {**NET, "gauge": True}})
+    torch.manual_seed(0)
+    nothing = Vocabulary.build("none")
+    model = Model(shaken(net_of(recipe.net, (3, 8, 8), nothing)), recipe, nothing, (3, 8, 8))
+    picture = RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert denoise(model, picture).shape == picture.shape
+
+
+def test_what_comes_out_is_an_ordinary_tensor_of_its_own() -> None:
+    learned = FLOATS.clone().requires_grad_()
+    done = denoise(MODEL, learned)
+    done.mul_(255).requires_grad_().sum().backward()
+    same = denoise(MODEL, FLOATS, 0.0)
+    assert torch.equal(same, FLOATS)
+    assert same.data_ptr() != FLOATS.data_ptr()
+    one, two = denoise(MODEL, BYTES[0], 0.1, strength=0.0, samples=2)
+    assert np.array_equal(one, BYTES[0])
+    assert one is not two
+
+
+@pytest.mark.parametrize("kind", [">f4", ">u2"])
+def test_the_other_byte_order(kind: str) -> None:
+    picture = (BYTES[0] / 255 * (1 if kind == ">f4" else 65535)).astype(kind)
+    done = denoise(MODEL, picture, 0.1)
+    assert done.dtype == picture.dtype
+    assert np.array_equal(done, denoise(MODEL, picture.astype(kind[1:]), 0.1))
+
+
+def test_samples_of_pictures_with_levels_of_their_own() -> None:
+    drawn = denoise(MODEL, FLOATS, torch.tensor([0.05, 0.1, 0.2]), samples=2, steps=2, seed=3)
+    alone = denoise(MODEL, FLOATS[1:2], 0.1, samples=2, steps=2, seed=4)
+    assert torch.allclose(drawn[1][1:2], alone[1], atol=1e-5)
+
+
+def test_a_map_is_for_networks_that_know_maps() -> None:
+    with pytest.raises(UserError, match="one level for a whole picture"):
+        denoise(model_of(), FLOATS[:, :, :16, :16], np.full((16, 16), 0.1))

@@ -51,3 +51,27 @@ def test_any_size(size: tuple[int, int]) -> None:
     found = estimate(RNG.random((*size, 3)))
     assert 0 <= found.sigma <= 1
     assert np.isfinite(found.coarse)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.6])
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+def test_bars_and_burnt_skies_hide_nothing(share: float, value: float) -> None:
+    noisy = (scene() + 0.1 * RNG.standard_normal((256, 256, 3))).clip(0, 1)
+    if share < 0.5 or value != 0.5:
+        noisy[: int(256 * share)] = value
+    assert estimate(noisy).sigma == pytest.approx(OVERSTATED * 0.1, rel=0.25)
+
+
+def test_a_burnt_sky_with_clipped_noise_hides_nothing() -> None:
+    picture = scene()
+    picture[:110] = 1.0
+    noisy = (picture + 0.1 * RNG.standard_normal((256, 256, 3))).clip(0, 1)
+    assert estimate(noisy).sigma == pytest.approx(OVERSTATED * 0.1, rel=0.25)
+
+
+def test_a_drawing_has_no_noise() -> None:
+    picture = np.full((256, 256, 3), 0.9)
+    picture[100:104, 20:200] = 0.1
+    found = estimate(picture)
+    assert found.sigma == 0
+    assert found.words() == "no noise found"

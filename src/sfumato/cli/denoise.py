@@ -12,9 +12,12 @@ import typer
 
 from sfumato.cli.console import JSON, answer, fail, say, stages
 from sfumato.errors import UserError
+from sfumato.files import disk_trouble
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sfumato.denoise.files import Order
 
 
 def denoise(
@@ -41,27 +44,32 @@ def denoise(
     from sfumato.zoo import load
 
     order = work.Order(_sigma(sigma), strength, samples, seed, show, overwrite)
-    pairs = work.plan(files, out)
+    pairs = work.plan(files, out, order)
     loaded = load(model)
+    kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with stages() as tell:
         for k, (source, target) in enumerate(pairs):
-            ask = target.exists() and not overwrite and sys.stdin.isatty()
-            one = replace(order, overwrite=typer.confirm(f"{target} exists; replace it?", err=True)) if ask else order
+            if target in kept:
+                continue
+            one = replace(order, overwrite=overwrite or sys.stdin.isatty())
             try:
-                cleaned = work.clean(loaded, source, target, one, functools.partial(tell, source.name))
-            except UserError as error:
-                if len(pairs) == 1:
-                    raise
-                failed.append(str(error))
-                fail(str(error))
+                cleaned = work.clean(loaded, source, target, one, functools.partial(tell, "tiles"))
+            except (UserError, OSError, MemoryError, RuntimeError) as error:
+                known = _known(error, source)
+                if known is None or len(pairs) == 1:
+                    raise known or error from error
+                failed.append(str(known))
+                fail(str(known))
                 continue
             finally:
                 if len(pairs) > 1:
                     tell("photos", k + 1, len(pairs))
             done.append(cleaned)
-            found = f"  {cleaned.found.words()}" if cleaned.found else ""
+            found = f"  {cleaned.found}" if cleaned.found else ""
             say(f"{source} ({cleaned.words}){found} -> {', '.join(map(str, cleaned.written))}")
+    if kept:
+        say(f"{len(kept)} of {len(pairs)} photos left as they are")
     if json:
         rows = [
             {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
@@ -69,7 +77,27 @@ def denoise(
         ]
         answer({"model": loaded.name, "photos": rows, "failed": failed})
     if failed:
-        raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; the others were")
+        others = "the others were" if done else "none was"
+        raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {others}")
+
+
+def _replace(target: Path, order: Order) -> bool:
+    """Whether what is in the way of a photo's files may go, asked if anything is."""
+    from sfumato.denoise.files import outputs
+
+    there = [place for place in outputs(target, order).all if place.exists()]
+    return not there or typer.confirm(f"{', '.join(map(str, there))} exists; replace it?", err=True)
+
+
+def _known(error: BaseException, source: Path) -> UserError | None:
+    """What can go wrong with one photo and not with the next, in a line; None for anything else."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or "memory" in str(error).lower():
+        return UserError(f"{source}: not enough memory to clean it whole: cut it into parts, or use fewer --samples")
+    if isinstance(error, OSError):
+        return disk_trouble(error, Path(error.filename or source)) or UserError(f"{source}: {error.strerror or error}")
+    return None
 
 
 def _sigma(text: str) -> float | np.ndarray | None:
@@ -77,9 +105,13 @@ def _sigma(text: str) -> float | np.ndarray | None:
     if text == "auto":
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         pass
+    else:
+        if not 0 <= number <= 1:
+            raise UserError(f"--sigma {text}: the noise's standard deviation, where white is 1, is between 0 and 1")
+        return number
     if not Path(text).is_file():
         raise UserError(f"--sigma {text}: auto, a number between 0 and 1, or the file of a grey picture")
     from sfumato.denoise.photo import read

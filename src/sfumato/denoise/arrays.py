@@ -41,7 +41,11 @@ def take(given: Any) -> Taken:
                 f"an array of shape {given.shape}: pictures are (H, W), (H, W, C) or (N, H, W, C), C 1 or 3"
             )
         shaped = given[None, :, :, None] if given.ndim == 2 else given[None] if given.ndim == 3 else given
-        tensor = torch.from_numpy(np.array(shaped.transpose(0, 3, 1, 2), order="C"))
+        native = given.dtype.newbyteorder("=")
+        try:
+            tensor = torch.from_numpy(np.array(shaped.transpose(0, 3, 1, 2), native, order="C"))
+        except TypeError as error:
+            raise UserError(f"values of type {given.dtype}: give uint8, uint16, or floats with white at 1") from error
 
         def back(y: Tensor) -> Any:
             return y.permute(0, 2, 3, 1).reshape(given.shape).cpu().numpy().astype(given.dtype)
@@ -49,7 +53,7 @@ def take(given: Any) -> Taken:
     elif isinstance(given, Tensor):
         if given.ndim not in (3, 4) or given.shape[-3] not in (1, 3):
             raise UserError(f"a tensor of shape {tuple(given.shape)}: pictures are (C, H, W) or (N, C, H, W), C 1 or 3")
-        tensor = given[None] if given.ndim == 3 else given
+        tensor = (given[None] if given.ndim == 3 else given).detach()
 
         def back(y: Tensor) -> Any:
             return y.reshape(given.shape).to(given.device, given.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,15 @@ from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.saturation import unclipped
 from sfumato.errors import UserError
+from sfumato.nets.plain import PlainUNet
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE
 
 if TYPE_CHECKING:
     from sfumato.model import Model
 
 LARGEST = 2**20  # pixels that a model without a known reach takes at once
+LEAST = 1e-4  # of the noise in [-1, 1] scale that a network is told
+CELL = 4  # a gauge takes sides that are multiples of it
 LOW, HIGH = 1e-3, 2.0  # noise in [-1, 1] scale that a gauge is believed
 Told = Callable[[int, int], None]
 
@@ -60,11 +64,13 @@ def denoise(
     level = level_of(sigma, y) if sigma is not None else estimated(model, y)
     level = Level.of(level.sigma * strength)
     if not float(level.sigma.max()):
-        return [picture] * samples if samples else picture
-    level = Level.of(level.sigma.clamp_min(1e-4))
+        return [copy.deepcopy(picture) for _ in range(samples)] if samples else copy.deepcopy(picture)
+    level = Level.of(level.sigma.clamp_min(LEAST))
     whole = anysize(model, y, tile, told)
+    if level.sigma.ndim == 4 and not isinstance(model.net, PlainUNet):
+        raise UserError(f"{model.name} knows one level for a whole picture: give sigma as a number, or use photo")
     run = greyed(whole) if grey else whole
-    with torch.inference_mode():
+    with torch.no_grad():
         if not samples:
             return taken.back(best(model, run, y, level, clipped).clamp_(-1, 1))
         drawn = _drawn(model, run, y, level, clipped, samples, steps, seed)
@@ -73,7 +79,10 @@ def denoise(
 
 def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:
     """A level in [-1, 1] scale from sigma where white is 1. Raises UserError on values or shapes that make no sense."""
-    s = torch.as_tensor(sigma, dtype=torch.float64).cpu()
+    try:
+        s = torch.as_tensor(sigma, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"sigma={sigma!r} is no number, numbers or map; leave it out to have it estimated") from error
     if not s.isfinite().all() or float(s.min()) < 0 or float(s.max()) > 1:
         raise UserError("sigma is the noise's standard deviation where white is 1: between 0 and 1")
     n, _, height, width = y.shape
@@ -89,9 +98,8 @@ def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:
 
 def estimated(model: Model, y: Tensor) -> Level:
     """One level a picture, as the model's gauge reads it, or `noise.estimate`."""
-    if getattr(model.net, "gauge", None) is not None and y.shape[1] == model.shape[0]:
-        with torch.inference_mode():
-            return gauged(model, y)
+    if reads_levels(model) and y.shape[1] == model.shape[0]:
+        return gauged(model, y)
     found = [noises.estimate((x.permute(1, 2, 0).cpu().numpy() + 1) / 2).sigma for x in y]
     return Level.of(2 * torch.tensor(found, dtype=torch.float64))
 
@@ -135,25 +143,50 @@ def best(model: Model, run: Denoiser, y: Tensor, level: Level, clipped: bool, co
 def _drawn(
     model: Model, run: Denoiser, y: Tensor, level: Level, clipped: bool, k: int, steps: int, seed: int
 ) -> list[Tensor]:
-    """k posterior samples."""
-    if level.sigma.ndim == 4 or (level.sigma.ndim and len(set(level.sigma.tolist())) > 1):
-        raise UserError("samples need one sigma for all pictures: give a number")
+    """k posterior samples; pictures of different levels one after the other."""
+    if level.sigma.ndim == 4:
+        raise UserError("samples need one sigma a picture: give a number")
+    sigmas = level.sigma.reshape(-1).expand(len(y)).tolist()
+    if len(set(sigmas)) > 1:
+        rows = [
+            _drawn(model, run, y[j : j + 1], Level.of(sigma), clipped, k, steps, seed + j)
+            for j, sigma in enumerate(sigmas)
+        ]
+        return [torch.cat(each) for each in zip(*rows, strict=True)]
     if clipped:
         y = unclipped(run(y, level, tell(model, True, y)), y, level)
-    sigma = float(level.sigma.reshape(-1)[0])
 
     def fresh(j: int) -> Callable[[], Tensor]:
         own = torch.Generator().manual_seed((seed + j) % 2**64)
         return lambda: torch.randn(y.shape, generator=own).to(y)
 
-    return list(posterior(run, y, sigma, k, steps=steps, cond=tell(model, False, y), noise=fresh))
+    known = tell(model, False, y)
+    return [
+        posterior(run, y, sigmas[0], 1, steps=steps, cond=known, noise=lambda _, j=j: fresh(j))[0]  # type: ignore[misc]
+        for j in range(k)
+    ]
 
 
+def reads_levels(model: Model) -> bool:
+    """Whether a network of the model reads the noise level from a picture."""
+    return getattr(model.net, "gauge", None) is not None
+
+
+def level_read(model: Model, pixels: np.ndarray) -> float:
+    """Sigma, where white is 1, as such a model reads it from a picture (H, W, C)."""
+    return float(gauged(model, take(pixels).x.to(model.device)).sigma[0] / 2)
+
+
+@torch.no_grad()
 def gauged(model: Model, y: Tensor) -> Level:
     """The level of each picture as the model's own gauge reads it. Raises UserError if it has none."""
     gauge = getattr(model.net, "gauge", None)
     if gauge is None:
         raise UserError(f"{model.name} does not read the noise level from a picture: tell it")
+    height, width = y.shape[-2:]
+    down, right = (max(-side % CELL, 2 * CELL - side) for side in (height, width))
+    if down or right:
+        y = y[:, :, torch.arange(height + down) % height][..., torch.arange(width + right) % width]
     return Level.of(gauge(y).double().exp().clamp(LOW, HIGH).cpu())
 
 

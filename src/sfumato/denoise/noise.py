@@ -8,6 +8,7 @@ import numpy as np
 
 BLOCK = 16  # second-level coefficients a side
 QUIET = 0.25  # share of the blocks that are believed, the smoothest ones
+MOSTLY = 0.3  # saturated share from which a block says little
 MAD = 0.6745  # median of |n| of a standard normal number
 OVERSTATED = 1.05
 """Too little denoising costs more than too much: anchors of the field put the factor at 1.5 to 2.5."""
@@ -24,6 +25,8 @@ class Estimate:
     coarse: float
 
     def words(self) -> str:
+        if not self.sigma:
+            return "no noise found"
         kind = "white" if self.fine > 0.8 * self.coarse else "correlated, as cameras and JPEG leave it"
         return f"noise of sigma {self.sigma:.3f} ({255 * self.sigma:.1f} of 255), {kind}"
 
@@ -33,35 +36,47 @@ def estimate(picture: np.ndarray) -> Estimate:
 
     Diagonal Haar details of the first and second level (Donoho and Johnstone 1994 take their median), here in the
     quarter of the blocks where they are lowest, which are the smooth ones; corrected for that choice and for the part
-    of saturated pixels, whose noise is cut off.
+    of saturated pixels, whose noise is cut off. Blocks that are mostly saturated or all of one tone, as bars and burnt
+    skies are, say nothing and do not count while others do.
     """
-    fine: list[float] = []
-    coarse: list[float] = []
+    found: list[float] = []
     level: np.ndarray = picture.astype(np.float32)
-    saturated = float(((level <= 0) | (level >= 1)).mean())
-    for found in (fine, coarse):
+    lost: np.ndarray = ((level <= 0) | (level >= 1)).astype(np.float32)
+    saturated = 0.0
+    for _ in range(2):
         height, width = level.shape[0] // 2 * 2, level.shape[1] // 2 * 2
         if not height or not width:
             break
         a, b, c, d = (level[y:height:2, x:width:2] for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)))
+        lost = np.mean([lost[y:height:2, x:width:2] for y, x in ((0, 0), (0, 1), (1, 0), (1, 1))], axis=0)
         detail, level = (a - b - c + d) / 2, (a + b + c + d) / 2
-        found += [_quiet(detail[:, :, k]) for k in range(detail.shape[2])]
-    first = float(np.mean(fine)) if fine else 0.0
-    second = float(np.mean(coarse)) if coarse else first
+        bands = [_quiet(detail[:, :, k], lost[:, :, k]) for k in range(detail.shape[2])]
+        found.append(float(np.mean([band[0] for band in bands])))
+        saturated = max(saturated, float(np.mean([band[1] for band in bands])))
+    first = found[0] if found else 0.0
+    second = found[1] if len(found) > 1 else first
     lift = 1 / (1 - min(saturated, 0.5))
     return Estimate(min(1.0, OVERSTATED * lift * max(first, second)), first, second)
 
 
-def _quiet(detail: np.ndarray) -> float:
-    """The standard deviation of a detail band's noise."""
+def _quiet(detail: np.ndarray, lost: np.ndarray) -> tuple[float, float]:
+    """The standard deviation of a detail band's noise, and the saturated share of what it was read from."""
     height, width = detail.shape
     tall, wide = height // BLOCK, width // BLOCK
     if tall * wide < 4:
-        return float(np.median(np.abs(detail)) / MAD)
-    blocks = detail[: tall * BLOCK, : wide * BLOCK].reshape(tall, BLOCK, wide, BLOCK).swapaxes(1, 2)
-    spread = np.median(np.abs(blocks.reshape(tall * wide, -1)), axis=1) / MAD
-    kept = np.sort(spread)[: max(1, round(QUIET * len(spread)))]
-    return float(np.mean(kept) / _bias(BLOCK * BLOCK))
+        return float(np.median(np.abs(detail)) / MAD), float(lost.mean())
+    blocks, gone = (
+        each[: tall * BLOCK, : wide * BLOCK].reshape(tall, BLOCK, wide, BLOCK).swapaxes(1, 2).reshape(tall * wide, -1)
+        for each in (np.abs(detail), lost)
+    )
+    telling = gone.mean(1) < MOSTLY
+    flat = blocks.max(1) == 0
+    telling &= ~flat if flat.mean() < 0.5 else True  # more of it is a drawing, and has no noise
+    if telling.any():
+        blocks, gone = blocks[telling], gone[telling]
+    spread = np.median(blocks, axis=1) / MAD
+    kept = np.argsort(spread)[: max(1, round(QUIET * len(spread)))]
+    return float(np.mean(spread[kept]) / _bias(BLOCK * BLOCK)), float(gone.mean())
 
 
 def _bias(count: int) -> float:

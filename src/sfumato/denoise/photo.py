@@ -27,6 +27,8 @@ HOW: dict[str, dict[str, Any]] = {
     ".tif": {"compression": "lzw"},
     ".tiff": {"compression": "lzw"},
 }
+LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels a side
+FRAMES = "frames or pages: save the one you want as a picture of its own"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how they begin, BigTIFF too
 COLOUR = {1: "grey", 3: "colour", 4: "CMYK"}
 
@@ -46,6 +48,11 @@ class Photo:
         """The value of white."""
         return int(np.iinfo(self.pixels.dtype).max)
 
+    @property
+    def orientation(self) -> int:
+        """Of EXIF, 1 if there is none."""
+        return int(self.file.get("orientation")) if "orientation" in self.file.get_fields() else 1
+
     def words(self) -> str:
         height, width, channels = self.pixels.shape
         bits = 8 * self.pixels.dtype.itemsize
@@ -60,9 +67,7 @@ def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
         check_size(*_sides(path), int(megapixels * 1e6))
         file = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
         if file.get_n_pages() > 1:
-            raise PictureError(
-                f"has {file.get_n_pages()} frames or pages: save the one you want as a picture of its own"
-            )
+            raise PictureError(f"has {file.get_n_pages()} {FRAMES}")
         if file.format not in ("uchar", "ushort"):
             raise PictureError(f"has samples of type {file.format}: save it with 8 or 16 bits")
         array = file.numpy()
@@ -75,23 +80,37 @@ def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
     return Photo(np.ascontiguousarray(array), alpha, file)
 
 
+def check_fits(photo: Photo, path: Path) -> None:
+    """Raise UserError if the format that a name's ending stands for is not known or cannot hold the photo."""
+    suffix, (height, width, channels) = path.suffix.lower(), photo.pixels.shape
+    if suffix not in HOW:
+        raise UserError(f"{path}: unknown picture format {suffix or '(no ending)'}; known: {', '.join(HOW)}")
+    if photo.pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
+        raise UserError(f"{path}: {suffix} holds 8 bits and the photo has 16: write .png or .tif")
+    if channels == 4 and suffix not in (".jpg", ".jpeg", ".tif", ".tiff"):
+        raise UserError(f"{path}: {suffix} holds no CMYK: write .jpg or .tif")
+    if photo.alpha is not None and suffix in (".jpg", ".jpeg"):
+        raise UserError(f"{path}: {suffix} holds no transparency: write .png, .webp or .tif")
+    if max(height, width) > LONGEST.get(suffix, 2**31):
+        raise UserError(f"{path}: {suffix} holds {LONGEST[suffix]} pixels a side, and this is {width}x{height}")
+
+
 def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
     """Write `pixels`, of the shape and type of photo.pixels, with everything else as it was in the photo's file.
 
     The format follows the name's ending. Raises UserError if it is not known, or cannot keep 16 bits, CMYK or alpha,
     or there is no room; what was there before is whole then.
     """
+    check_fits(photo, path)
+    with aside(path) as temporary:
+        put(photo, pixels, temporary, path)
+    return path
+
+
+def put(photo: Photo, pixels: np.ndarray, file: Path, told: Path) -> None:
+    """Write as `write` does, but straight into `file`, which errors call `told`."""
     import pyvips
 
-    suffix = path.suffix.lower()
-    if suffix not in HOW:
-        raise UserError(f"{path}: unknown picture format {suffix or '(no ending)'}; known: {', '.join(HOW)}")
-    if pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
-        raise UserError(f"{path}: {suffix} holds 8 bits and the photo has 16: write .png or .tif")
-    if pixels.shape[2] == 4 and suffix not in (".jpg", ".jpeg", ".tif", ".tiff"):
-        raise UserError(f"{path}: {suffix} holds no CMYK: write .jpg or .tif")
-    if photo.alpha is not None and suffix in (".jpg", ".jpeg"):
-        raise UserError(f"{path}: {suffix} holds no transparency: write .png, .webp or .tif")
     bands = pixels if photo.alpha is None else np.concatenate([pixels, photo.alpha[:, :, None]], 2)
     image = pyvips.Image.new_from_array(np.ascontiguousarray(bands), interpretation=photo.file.interpretation)
     image = image.copy(xres=photo.file.xres, yres=photo.file.yres)
@@ -99,13 +118,15 @@ def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
     for name in photo.file.get_fields():
         if name not in core and not name.startswith(("palette", "bits-per-sample", "n-pages", "vips-")):
             image.set_type(photo.file.get_typeof(name), name, photo.file.get(name))
-    with aside(path) as temporary, _one_line(path):
-        image.write_to_file(str(temporary), keep="all", **HOW[suffix])
-    return path
+    with _one_line(told, "cannot be written"):
+        image.write_to_file(str(file), keep="all", **HOW[told.suffix.lower()])
 
 
 def _sides(path: Path) -> tuple[int, int]:
-    """Height and width by the header. TIFFs are left to libvips, since Pillow does not know all of their kinds."""
+    """Height and width by the header. Raises PictureError on BMP and animated PNG.
+
+    TIFFs are left to libvips, since Pillow does not know all of their kinds.
+    """
     import pyvips
 
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -113,11 +134,15 @@ def _sides(path: Path) -> tuple[int, int]:
             claimed = pyvips.Image.tiffload(str(path))
             return claimed.height, claimed.width
     head = header(path)
+    if head.kind == "BMP":
+        raise PictureError("a BMP, whose metadata has no place elsewhere: save it as PNG")
+    if head.kind == "PNG" and head.frames > 1:  # libvips counts one
+        raise PictureError(f"has {head.frames} {FRAMES}")
     return head.height, head.width
 
 
 @contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def _one_line(path: Path, trouble: str = "damaged or not readable") -> Iterator[None]:
     """What pyvips and the decoder raise, as one line with the file's name."""
     import pyvips
 
@@ -129,4 +154,4 @@ def _one_line(path: Path) -> Iterator[None]:
         text = " ".join(f"{error.message} {error.detail}".split())
         if "No space left" in text or "File too large" in text:
             raise OSError(28, "No space left on device", str(path)) from error
-        raise UserError(f"{path}: damaged or not readable ({text[:120]})") from error
+        raise UserError(f"{path}: {trouble} ({text[:120]})") from error

@@ -13,7 +13,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sfumato.denoise.denoise import best, gauged
+from sfumato.denoise.denoise import anysize, best, gauged
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model
@@ -130,7 +130,7 @@ def judge_denoised(
         with torch.inference_mode():
             level = gauged(model, y) if blind else Level.of(2 * sigma)
             read.extend((level.sigma / 2).tolist() if blind else [])
-            return best(model, model.denoiser, y, level, clip, correct).clamp(-1, 1).cpu()
+            return best(model, anysize(model, y), y, level, clip, correct).clamp(-1, 1).cpu()
 
     found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None

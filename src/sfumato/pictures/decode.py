@@ -52,11 +52,14 @@ class TooLargeError(PictureError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file claims: sides in pixels once upright, and a mode for people ("RGB", "L 16-bit", "CMYK")."""
+    """What a file claims: sides in pixels once upright, a mode for people ("RGB", "L 16-bit", "CMYK"), its format, and
+    frames or pages."""
 
     height: int
     width: int
     mode: str
+    kind: str = ""
+    frames: int = 1
 
     @property
     def size(self) -> str:
@@ -97,7 +100,7 @@ def header(source: Path | bytes) -> Header:
             width, height = height, width
         bits = " 16-bit" if _bits(image) > 8 and image.mode != "F" else ""
         mode = "L" if image.mode.startswith("I") else image.mode
-        return Header(height, width, mode + bits)
+        return Header(height, width, mode + bits, image.format or "", getattr(image, "n_frames", 1))
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:
