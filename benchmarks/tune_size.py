@@ -136,8 +136,8 @@ def ours(folder: Path, twice: bool, args: argparse.Namespace) -> list[float]:
         "tune.dropout": 0, "tune.prior": 0, "tune.checkpointing": str(twice).lower(), "tune.variants": 1,
         "train.precision": "fp32", "data.image_size": args.side, "train.save_seconds": 1e6, "train.save_images": 10**6,
     }  # fmt: skip
-    options = [*start.exactly(args.steps + 2, recipe), *(f"{key}={value}" for key, value in given.items())]
-    job = start.begin(recipe, options, folder.parent / f"tune-{args.side}-{os.getpid()}")
+    options = [f"{key}={value}" for key, value in given.items()]
+    job = start.begin(recipe, options, folder.parent / f"tune-{args.side}-{os.getpid()}", steps=args.steps + 2)
     moments = note_steps(job.task)
     start.run(job)
     return [b - a for a, b in itertools.pairwise(moments)]

@@ -137,6 +137,12 @@ class Tune(Section):
     choose: bool = Field(True, description="keep the best step; false: the last one")
     variants: int = Field(8, ge=1, description="crops and flips of each photo, encoded once")
 
+    @model_validator(mode="after")
+    def _weighs(self) -> Tune:
+        if self.class_pictures and not self.prior:
+            raise ValueError("class_pictures need a weight: set prior above 0")
+        return self
+
 
 class Train(Section):
     """How long and how; progress counts in images seen."""

@@ -11,10 +11,13 @@ import torch
 from typer.testing import CliRunner
 
 from sfumato.cli import app
+from sfumato.errors import UserError
 from sfumato.sections import Tune
 from sfumato.text import folder as pipelines
+from sfumato.tune import finish as finishing
 from sfumato.tune.adapter import Shape, attach, without
 from sfumato.tune.choose import Look, choose, shortlist
+from sfumato.tune.finish import tune
 from sfumato.tune.score import Judge, Measure, Score
 from sfumato.zoo import load
 
@@ -81,13 +84,15 @@ def test_an_adapter_without_effect_is_the_base() -> None:
     attach(model.net, Shape(rank=4))
     judge = judge_of(model)
     judge.prompts = judge.plain
-    score, drawn = judge.score(100)
+    score, drawn, near = judge.score(100)
+    assert near.shape == (len(drawn), 4)
     assert torch.equal(drawn, judge.before)
     assert score.drift.value == 0
-    assert score.fidelity.value == pytest.approx(float((judge.known / judge.known.mean()).clamp(0, 1).mean()))
+    assert score.fidelity.value == pytest.approx(1)
+    assert score.likeness.value < 0.05
     assert score.diversity == pytest.approx(1)
     stirred(model.net)
-    score, _ = judge.score(200)
+    score, _, _ = judge.score(200)
     assert score.drift.value > 0.01
 
 
@@ -138,3 +143,37 @@ def test_presets(tmp_path: Path) -> None:
     assert "there are default, seed" in str(done.exception)
     done = CliRunner().invoke(app, ["train", "tune", "--out", str(tmp_path / "run")])
     assert "use `sfumato tune FOLDER --noun WORD`" in str(done.exception)
+
+
+def test_the_seeds_preset_proves_itself(tuned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Its dropout is for training alone."""
+    root = tuned[0].parent
+    words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--preset", "seed",
+             "--steps", "12", "--out", str(tmp_path / "car"), "train.lr=1e-2", "train.batch=2"]  # fmt: skip
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    told = json.loads((tmp_path / "car" / "report.json").read_text())
+    assert told["choice"]["step"] == 12
+    assert told["verified"]["kohya"] < 1e-3
+    assert [p.name for p in (tmp_path / "car" / "checkpoints").iterdir()] == ["000000024"]
+
+
+def test_other_files_are_left_alone(tuned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        tune(tuned[0].parent / "photos", "car", str(tuned[0].parent / "base"), out=tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_what_does_not_prove_itself_is_not_there(
+    tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: Any) -> None:
+        raise UserError("the LoRA does not prove itself")
+
+    monkeypatch.setattr(finishing, "verify", wrong)
+    root = tuned[0].parent
+    with pytest.raises(UserError, match="does not prove itself"):
+        tune(root / "photos", "car", str(root / "base"), steps=2, out=tmp_path / "car", overrides=["train.lr=1e-2"])
+    assert not list((tmp_path / "car").rglob("*adapter*"))
+    assert not (tmp_path / "car" / finishing.UNPROVEN).exists()

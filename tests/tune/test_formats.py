@@ -18,7 +18,7 @@ from sfumato.errors import UserError
 from sfumato.text.folder import scheduler
 from sfumato.text.model import TextModel
 from sfumato.tune.adapter import Shape, attach, enabled, taken
-from sfumato.tune.formats import read, write_kohya, write_peft
+from sfumato.tune.formats import CONFIG, read, write_kohya, write_peft
 from sfumato.tune.lora import Lora, merge
 
 from .conftest import answer, base, stirred
@@ -29,6 +29,7 @@ SHAPES = {
     "text encoder": Shape(rank=4, alpha=8, text=True),
     "rank-stabilised": Shape(rank=4, alpha=8, rank_stabilised=True),
     "DoRA": Shape(rank=4, alpha=8, dora=True),
+    "PiSSA": Shape(rank=4, alpha=8, init="pissa"),
 }
 
 
@@ -129,10 +130,18 @@ def test_diffusers_own_file_is_read(name: str, tmp_path: Path) -> None:
     assert far(want, answer(ours)) < 1e-5
 
 
-def test_weights_add_and_switching_off_gives_the_base(tmp_path: Path) -> None:
-    live, lora = tuned(SHAPES["attention"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_switching_off_gives_the_base_and_on_the_same_again(name: str) -> None:
+    live, _ = tuned(SHAPES[name])
+    want = answer(live)
     enabled(live.net, False)  # type: ignore[arg-type]
     assert torch.equal(answer(live), answer(base()))
+    enabled(live.net, True)  # type: ignore[arg-type]
+    assert torch.equal(answer(live), want)
+
+
+def test_weights_add(tmp_path: Path) -> None:
+    _, lora = tuned(SHAPES["attention"])
     half, whole = base(), base()
     for _ in range(2):
         merge(half.net, lora, 0.5, "a")  # type: ignore[arg-type]
@@ -165,6 +174,16 @@ def hostile(path: Path) -> None:
         (lambda t: {k: v[:, :2] if "lora_up" in k else v for k, v in t.items()}, "has matrices of"),
         (lambda t: {k.replace("lora_down", "hada_w1_a"): v for k, v in t.items()}, "LoHa"),
         (lambda t: {"weight": torch.zeros(2)}, "no part of a LoRA"),
+        (lambda t: {k: torch.zeros(2) if k.endswith("alpha") else v for k, v in t.items()}, "make no LoRA"),
+        (lambda t: {k: torch.zeros(0, 64) if "lora_down" in k else v for k, v in t.items()}, "damaged"),
+        (lambda t: {k: torch.zeros(()) if "lora_down" in k else v for k, v in t.items()}, "damaged"),
+        (lambda t: {k.replace("lora_unet_", "lora_unet_input_blocks_"): v for k, v in t.items()}, "Diffusion XL"),
+        (
+            lambda t: t | {
+                k.replace("lora_up.weight", "dora_scale"): torch.ones(1, 3) for k in t if "lora_up" in k
+            },
+            "not one a row",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line_and_changes_nothing(tmp_path: Path, change: Any, reason: str) -> None:
@@ -203,3 +222,33 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps({"r": "many"}))
     with pytest.raises(UserError, match="does not describe a LoRA"):
         read(folder, base().net)  # type: ignore[arg-type]
+
+
+def test_old_diffusers_names_and_headers_that_lie(tmp_path: Path) -> None:
+    _, lora = tuned(Shape(rank=4, alpha=4, feed_forward=False))
+    old = {}
+    for name, piece in lora.unet.items():
+        path, _, layer = name.removesuffix(".0").rpartition(".")
+        old[f"unet.{path}.processor.{layer}_lora.down.weight"] = piece.down
+        old[f"unet.{path}.processor.{layer}_lora.up.weight"] = piece.up
+    save_file(old, tmp_path / "old.safetensors")
+    again = read(tmp_path / "old.safetensors", base().net)  # type: ignore[arg-type]
+    assert set(again.unet) == set(lora.unet)
+    for lie in ("no json", "null", json.dumps({"unet.lora_alpha": "much"})):
+        save_file(old, tmp_path / "lie.safetensors", {"lora_adapter_metadata": lie})
+        with pytest.raises(UserError, match="make no LoRA"):
+            read(tmp_path / "lie.safetensors", base().net)  # type: ignore[arg-type]
+
+
+def test_peft_patterns_and_configurations_that_make_no_sense(tmp_path: Path) -> None:
+    _, lora = tuned(Shape(rank=4, alpha=4, feed_forward=False))
+    folder = write_peft(lora, tmp_path / "peft", "base")
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"alpha_pattern": {"to_q": 8}}))
+    scales = {name.rpartition(".")[2]: piece.scale for name, piece in read(folder, base().net).unet.items()}  # type: ignore[arg-type]
+    assert scales["to_q"] == 2
+    assert scales["to_k"] == 1
+    for change in ({"r": 0}, {"r": -4, "use_rslora": True}, {"lora_alpha": "x"}, {"alpha_pattern": [1]}):
+        (folder / CONFIG).write_text(json.dumps(config | change))
+        with pytest.raises(UserError, match="does not describe a LoRA"):
+            read(folder, base().net)  # type: ignore[arg-type]

@@ -125,3 +125,21 @@ def test_a_hash_bears_scaling_and_light() -> None:
     small = np.asarray(scene(1).resize((90, 90)).convert("L"), float) * 0.8 + 10
     assert (perceptual_hash(picture) != perceptual_hash(small)).sum() <= 6
     assert (perceptual_hash(picture) != perceptual_hash(other)).sum() > 12
+
+
+def test_a_small_but_sharp_copy_does_not_push_the_photo_out(folder: Path) -> None:
+    scene(3).resize((40, 40), Image.Resampling.LANCZOS).save(folder / "thumb.png")
+    assert verdict(folder, "3.png")[0] == "use"
+    assert verdict(folder, "thumb.png")[0] == "leave out"
+
+
+def test_photos_of_64_pixels_are_as_sharp_as_larger_ones_at_64(tmp_path: Path) -> None:
+    for k in range(6):
+        whole = scene(k, (512, 512))
+        (whole.resize((64, 64), Image.Resampling.LANCZOS) if k % 2 else whole).save(tmp_path / f"{k}.png")
+    assert [v.use for v in check(tmp_path, 64).verdicts] == ["use"] * 6
+
+
+def test_files_that_are_not_read_are_named(folder: Path) -> None:
+    (folder / "a.gif").write_bytes(b"GIF89a")
+    assert verdict(folder, "a.gif") == ("leave out", "not a format that is read: save it as JPEG or PNG")

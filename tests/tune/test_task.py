@@ -18,6 +18,7 @@ from sfumato.train import checkpoint
 from sfumato.train.task import generator_for
 from sfumato.tune import start
 from sfumato.tune.adapter import Adapter, Shape, attach, taken
+from sfumato.tune.parked import Parked
 from sfumato.tune.photoset import tokens, trigger
 
 from .conftest import answer, base, stirred
@@ -29,7 +30,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for k in range(6):
         scene(k, (40, 40)).save(folder / f"{k}.png")
-    (folder / "2.txt").write_text("a zarnu car on a road")
+    (folder / "2.txt").write_text("on a road")
     return folder
 
 
@@ -76,8 +77,9 @@ def test_what_is_prepared(photos: Path, pipe: Path, tmp_path: Path) -> None:
     job = start.begin(recipe_of(photos, pipe), out=tmp_path / "run")
     assert job.photos.pictures.shape == (6, 3, 3, 16, 16)
     assert job.photos.latents.shape == (6, 3, 4, 8, 8)
-    assert job.photos.captions[2] == "a zarnu car on a road"
-    assert set(job.photos.captions) - {job.photos.captions[2]} == {"a zarnu car"}
+    assert job.photos.captions[2] == f"a {job.recipe.tune.trigger} car, on a road"
+    name = job.recipe.tune.trigger
+    assert set(job.photos.captions) - {job.photos.captions[2]} == {f"a {name} car"}
     assert (job.photos.learned, job.photos.held_out) == ([0, 1, 2, 3, 5], [4])
     assert job.estimate.images_per_second > 0
 
@@ -117,7 +119,7 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
     model.recipe.noise.prediction = prediction  # type: ignore[assignment]
     recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0)
     recipe.noise.prediction = prediction  # type: ignore[assignment]
-    found = start.prepare(start.check(photos, 16), model, "a zarnu car", 1, False, 0)
+    found = start.prepare(start.check(photos, 16), model, "a zarnu car", "zarnu", 1, False, 0)
     task = start.Personalise(recipe, model, found, "zarnu car")
     assert {p.dtype for p in task.net.parameters()} == {torch.float32}
     rates = torch.optim.AdamW(task.net.parameters(), 1e-2)
@@ -146,6 +148,10 @@ def test_triggers() -> None:
     model = base()
     assert trigger(model, "") == "zarnu"
     assert trigger(model, "vilko") == "vilko"
+    assert trigger(model, "red zarnu") == "red zarnu"
+    assert len({trigger(model, "", f"run {k}") for k in range(40)}) > 15
+    with pytest.raises(UserError, match="a word that the base knows"):
+        trigger(model, "red car")
     with pytest.raises(UserError, match="falls into"):
         trigger(model, "extraordinary")
     with pytest.raises(UserError, match="a word that the base knows"):
@@ -159,6 +165,9 @@ def test_triggers() -> None:
         ({"noun": ""}, "what do the photos show"),
         ({"base": "cifar10"}, "not a text-to-image model"),
         ({"noun": "antidisestablishmentarianism"}, "does not know it"),
+        ({"noun": "  "}, "what do the photos show"),
+        ({"caption": "a {name}"}, "{trigger} and {noun} are what it can hold"),
+        ({"caption": "a {"}, "{trigger} and {noun} are what it can hold"),
     ],
 )
 def test_mistakes(photos: Path, pipe: Path, tmp_path: Path, change: dict[str, str], reason: str) -> None:
@@ -214,3 +223,45 @@ def test_dreambooths_class_pictures_are_drawn_once_and_learned(photos: Path, pip
     assert torch.equal(again.task.others, drawn)
     assert sum(event["event"] == "class" for event in told) == 2
     assert next(event["images"] for event in run.events("preview")) == 0
+
+
+def test_steps_count_after_all_else_is_known(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    job = start.begin(recipe_of(photos, pipe), ["train.batch=2"], tmp_path / "run", steps=5)
+    assert (job.recipe.train.images, job.recipe.tune.choose, job.recipe.train.save_images) == (10, False, None)
+
+
+def test_captions_are_part_of_what_is_learned(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    start.run(start.begin(recipe_of(photos, pipe), out=tmp_path / "run"))
+    (photos / "3.txt").write_text("in a wood")
+    try:
+        with pytest.raises(UserError, match="have changed since it began"):
+            start.run(start.begin(recipe_of(photos, pipe), out=tmp_path / "run"))
+    finally:
+        (photos / "3.txt").unlink()
+
+
+def test_dropout_is_for_training_alone() -> None:
+    model = base()
+    attach(model.net, Shape(rank=4, dropout=0.5))  # type: ignore[arg-type]
+    stirred(model.net)  # type: ignore[arg-type]
+    assert torch.equal(answer(model), answer(model))
+    adapter = Adapter(model.net).train()  # type: ignore[arg-type]
+    x, states = torch.randn(2, *model.space), model.tell(["a red car"], 2)
+    assert states is not None
+    assert not torch.equal(adapter(x, torch.zeros(2), states), adapter(x, torch.zeros(2), states))
+    assert torch.equal(answer(model), answer(model))
+
+
+def test_what_was_parked_by_a_process_that_is_gone_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path))
+    gone = tmp_path / "parked" / "999999999-abc"
+    gone.mkdir(parents=True)
+    layer = torch.nn.Linear(4, 4)
+    want = layer.weight.detach().clone()
+    parked = Parked([layer])
+    assert not gone.exists()
+    assert layer.weight.numel() == 0
+    parked.back()
+    assert torch.equal(layer.weight, want)
+    del parked
+    assert not list((tmp_path / "parked").iterdir())

@@ -18,11 +18,12 @@ from sfumato.tune.verify import answer, verify
 from .conftest import base, stirred
 
 
-def written(folder: Path, shape: Shape, stir: bool = True) -> tuple[torch.Tensor, Path]:
-    live: Any = base()
-    attach(live.net, shape)
-    if stir:
-        stirred(live.net)
+def written(folder: Path, shape: Shape, stir: bool = True, live: Any = None) -> tuple[torch.Tensor, Path]:
+    if live is None:
+        live = base()
+        attach(live.net, shape)
+        if stir:
+            stirred(live.net)
     recipe = build({"name": "car", "task": "tune", "tune": {"base": "base", "noun": "car", "trigger": "zarnu",
                     "rank": shape.rank, "alpha": shape.alpha, "rank_stabilised": shape.rank_stabilised}})  # fmt: skip
     file = artifact.write(taken(live.net), folder, recipe, live, 400, {})
@@ -34,6 +35,7 @@ def written(folder: Path, shape: Shape, stir: bool = True) -> tuple[torch.Tensor
     [
         Shape(rank=4, alpha=8, feed_forward=False), Shape(rank=4, alpha=2, text=True),
         Shape(rank=4, alpha=8, rank_stabilised=True), Shape(rank=4, alpha=8, dora=True),
+        Shape(rank=4, alpha=8, init="pissa"), Shape(rank=4, alpha=8, text=True, init="olora"),
     ],
 )  # fmt: skip
 def test_what_was_written_does_what_was_trained(shape: Shape, tmp_path: Path) -> None:
@@ -52,6 +54,22 @@ def test_a_wrong_alpha_is_found(tmp_path: Path) -> None:
     tensors = load_file(file)
     save_file({k: t / 2 if k.endswith(".alpha") else t for k, t in tensors.items()}, file)
     with pytest.raises(UserError, match="does not prove itself: read by kohya"):
+        verify(want, base(), tmp_path, file, "a zarnu car")
+
+
+def test_a_weak_lora_is_proven_by_what_it_changes(tmp_path: Path) -> None:
+    """A file that holds nothing is within 1e-3 of a model that changes less than that."""
+    live: Any = base()
+    attach(live.net, Shape(rank=4))
+    stirred(live.net)
+    for name, p in live.net.named_parameters():
+        if "lora_B" in name:
+            p.data *= 1e-3
+    want, file = written(tmp_path, Shape(rank=4), live=live)
+    assert verify(want, base(), tmp_path, file, "a zarnu car")["effect"] < 1e-3
+    tensors = load_file(file)
+    save_file({k: t / 2 if k.endswith(".alpha") else t for k, t in tensors.items()}, file)
+    with pytest.raises(UserError, match="does not prove itself"):
         verify(want, base(), tmp_path, file, "a zarnu car")
 
 

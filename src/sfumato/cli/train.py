@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sfumato.cli.console import JSON, answer, console, duration, progress, say, size
+from sfumato.cli.console import JSON, answer, console, progress, say
+from sfumato.show.words import duration, size
 
 if TYPE_CHECKING:
     from sfumato.train.run import RunFolder

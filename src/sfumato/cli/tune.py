@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sfumato.cli.console import JSON, answer, duration, progress, say, size, stages
+from sfumato.cli.console import JSON, answer, progress, say, stages
 from sfumato.cli.train import watch
+from sfumato.show.words import duration, size
 
 if TYPE_CHECKING:
     from sfumato.tune.start import TuneJob
@@ -47,7 +48,7 @@ def tune(
         s.rank, s.alpha = rank, float(rank)
     given = [f"tune.init={init}"] if init else []
     with progress("photos") as tell:
-        job = start.begin(recipe, [*given, *start.exactly(steps, recipe), *(overrides or ())], out, tell)
+        job = start.begin(recipe, [*given, *(overrides or ())], out, tell, steps)
     describe(job)
     took = job.estimate
     estimate = {"seconds": steps_take(job), "images_per_second": took.images_per_second, "bytes": took.memory}
@@ -74,17 +75,19 @@ def steps_take(job: TuneJob) -> float:
 
 
 def choosing_takes(job: TuneJob) -> float:
-    """Seconds of what comes after the steps, most of it drawing."""
+    """Seconds of what comes after the steps."""
     from sfumato.tune.choose import MOST
-    from sfumato.tune.score import OTHERS, PROMPTS, SEEDS, STEPS
-    from sfumato.tune.start import drawing_takes
+    from sfumato.tune.score import passes
+    from sfumato.tune.start import forward_takes
 
-    looks = 1 + (MOST if job.recipe.tune.choose else 1)
-    return drawing_takes(job, looks * SEEDS * (len(PROMPTS["photos"]) + len(OTHERS["photos"])), STEPS)
+    return forward_takes(job, passes(MOST if job.recipe.tune.choose else 1))
 
 
 def describe(job: TuneJob) -> None:
     """What was found and what was decided."""
+    from sfumato.tune.photoset import many_tokens
+    from sfumato.tune.start import affords_previews
+
     for line in job.report.lines():
         say(line)
     r, took = job.recipe, job.estimate
@@ -100,4 +103,8 @@ def describe(job: TuneJob) -> None:
     if job.twice:
         say("activations are computed twice, which holds less memory and takes a third longer")
     say(f"then choosing the step and proving the result: about {duration(choosing_takes(job))}")
+    if not affords_previews(job):
+        say("no previews on the way: one would take too long on this machine")
+    if many_tokens(job.model, r.tune.noun):
+        say(f'the base may not know "{r.tune.noun}", which falls into many tokens: a plainer noun holds it better')
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

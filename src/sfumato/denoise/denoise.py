@@ -18,7 +18,6 @@ from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.saturation import unclipped
 from sfumato.errors import UserError
-from sfumato.nets.plain import PlainUNet
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def denoise(
         return [copy.deepcopy(picture) for _ in range(samples)] if samples else copy.deepcopy(picture)
     level = Level.of(level.sigma.clamp_min(LEAST))
     whole = anysize(model, y, tile, told)
-    if level.sigma.ndim == 4 and not isinstance(model.net, PlainUNet):
+    if level.sigma.ndim == 4 and not hasattr(model.net.config, "reach"):
         raise UserError(f"{model.name} knows one level for a whole picture: give sigma as a number, or use photo")
     run = greyed(whole) if grey else whole
     with torch.no_grad():

@@ -19,6 +19,7 @@ from sfumato.tune.lora import PARTS, Lora, Piece, plain
 NAME = "default"
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+TAKES_OUT = ("pissa", "olora")  # ways to begin that change the base's weights
 TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -44,6 +45,7 @@ def attach(net: TextNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
     """
     net.requires_grad_(False)
     torch.manual_seed(seed)
+    taken_out = {id(m): m.weight.detach().clone() for m in _changed(net, shape)} if shape.init in TAKES_OUT else {}
     targets = {"unet": [*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())], "text": list(TEXT)}
     for part in PARTS if shape.text else PARTS[:1]:
         root: Any = getattr(net, part)
@@ -60,7 +62,42 @@ def attach(net: TextNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
     trained = [p for p in net.parameters() if p.requires_grad]
     for p in trained:
         p.data = p.data.float()
+    for named in layers(net).values():
+        for layer in named.values():
+            base: Any = layer.base_layer
+            if id(base) in taken_out:
+                layer.begun = Begun(
+                    _copied(layer.lora_A[NAME].weight), _copied(layer.lora_B[NAME].weight),
+                    taken_out[id(base)], base.weight.data,
+                )  # fmt: skip
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()  # `Adapter` switches it on in training alone
     return trained
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Where a LoRA began that takes its first matrices out of the weight it changes (PiSSA, Meng et al. 2024; OLoRA).
+
+    down, up: those matrices; whole: the base's own weight; less: the same without them, which is what is in the net.
+    """
+
+    down: Tensor
+    up: Tensor
+    whole: Tensor
+    less: Tensor
+
+
+def _changed(net: TextNet, shape: Shape) -> list[nn.Linear]:
+    """The layers that `attach` puts a LoRA into."""
+    endings = {"unet": (*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())), "text": TEXT if shape.text else ()}
+    return [
+        module
+        for part in PARTS
+        for name, module in getattr(net, part).named_modules()
+        if isinstance(module, nn.Linear) and name.endswith(tuple(f".{ending}" for ending in endings[part]))
+    ]
 
 
 def layers(net: TextNet) -> dict[str, dict[str, LoraLayer]]:
@@ -84,6 +121,9 @@ def taken(net: TextNet) -> Lora:
             magnitude = None
             if NAME in layer.lora_magnitude_vector:
                 magnitude = _copied(layer.lora_magnitude_vector[NAME].weight)
+            begun: Begun | None = getattr(layer, "begun", None)
+            if begun is not None:  # what was taken out goes back
+                down, up = torch.cat([down, begun.down]), torch.cat([up, -begun.up], 1)
             parts[part][name] = Piece(down, up, float(layer.scaling[NAME]), magnitude)
     return Lora(parts["unet"], parts["text"])
 
@@ -93,6 +133,10 @@ def enabled(net: TextNet, on: bool) -> None:
     for named in layers(net).values():
         for layer in named.values():
             layer.enable_adapters(on)
+            begun: Begun | None = getattr(layer, "begun", None)
+            if begun is not None:
+                base: Any = layer.base_layer
+                base.weight.data = begun.less if on else begun.whole
 
 
 @contextlib.contextmanager
@@ -140,9 +184,13 @@ class Adapter(nn.Module):
     def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
         for dropout in self.dropouts:
             dropout.train(self.training)
-        with self.in_place():
-            found: Tensor = self.base[0](x, c, cond)
-            return found
+        try:
+            with self.in_place():
+                found: Tensor = self.base[0](x, c, cond)
+                return found
+        finally:
+            for dropout in self.dropouts:
+                dropout.eval()
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[TextNet]:

@@ -10,6 +10,7 @@ from typing import Any
 from sfumato import __version__
 from sfumato.files import write_json, write_text
 from sfumato.recipe import Recipe
+from sfumato.text.bases import NAMES
 from sfumato.text.model import TextModel
 from sfumato.tune.formats import write_kohya, write_peft
 from sfumato.tune.lora import Lora
@@ -23,7 +24,7 @@ def write(lora: Lora, folder: Path, recipe: Recipe, model: TextModel, step: int,
     step: the optimiser step it is of; facts: more for the card (JSON). Raises UserError if the disk is full.
     """
     name = recipe.name
-    write_peft(lora, folder, recipe.tune.base, recipe.tune.rank_stabilised)
+    write_peft(lora, folder, known_as(recipe), recipe.tune.rank_stabilised)
     path = write_kohya(lora, folder / f"{name}.safetensors", metadata(recipe, model, step))
     card = {
         "name": name, "base": recipe.tune.base, "trigger": recipe.tune.trigger, "noun": recipe.tune.noun, "step": step,
@@ -56,12 +57,20 @@ def metadata(recipe: Recipe, model: TextModel, step: int) -> dict[str, str]:
     }  # fmt: skip
 
 
+def known_as(recipe: Recipe) -> str:
+    """The base by the name that the Hub has for it, if it is one of those."""
+    return NAMES.get(recipe.tune.base, recipe.tune.base)
+
+
 def readme(recipe: Recipe, step: int) -> str:
     """The Hub's model card."""
     s, name = recipe.tune, recipe.name
     thing = f"{s.trigger} {s.noun}"
-    front = {"base_model": s.base, "library_name": "diffusers", "instance_prompt": f"a {thing}"}
+    front = {"base_model": known_as(recipe), "library_name": "diffusers", "instance_prompt": f"a {thing}"}
     head = "\n".join(f"{key}: {value}" for key, value in front.items())
+    magnitudes = 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
+    whole = f'pipe.load_lora_weights(".", weight_name="{name}.safetensors")'
+    python = magnitudes if s.dora else whole  # diffusers leaves magnitudes out of kohya's keys
     return f"""---
 {head}
 tags: [text-to-image, lora, sfumato]
@@ -75,7 +84,7 @@ sfumato sample {s.base} --lora . --prompt "a {thing} on a road"
 ```
 
 ```python
-pipe.load_lora_weights(".", weight_name="{name}.safetensors")
+{python}
 ```
 
 ComfyUI and A1111 take `{name}.safetensors`, PEFT this folder. How it was chosen and how good it is: `report.html`.

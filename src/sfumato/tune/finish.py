@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +21,25 @@ from sfumato.tune import artifact
 from sfumato.tune.adapter import Adapter, attach, taken, without
 from sfumato.tune.choose import MOST, Choice, Look, choose
 from sfumato.tune.score import Judge, Score
-from sfumato.tune.start import TuneJob, begin, exactly, preset_of, run
+from sfumato.tune.start import TuneJob, begin, preset_of, run
 from sfumato.tune.task import shape_of
 from sfumato.tune.verify import answer, verify
 from sfumato.zoo import load
 
+UNPROVEN = ".unproven"  # where the LoRA waits, in the run folder
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What came out: the chosen step, the base judge with its pictures, the chosen step's pictures, the proofs."""
+    """What came out: the chosen step, the base judge with its pictures, the chosen step's pictures and how near they
+    are to each photo (N, P), the proofs.
+    """
 
     choice: Choice
     judge: Judge
     drawn: Tensor
+    near: Tensor
     proofs: dict[str, float]
     file: Path
 
@@ -61,44 +66,66 @@ def tune(
     """
     recipe = preset_of(preset)
     recipe.data.source, recipe.tune.noun, recipe.tune.base = str(photos), noun, base
-    job = begin(recipe, [*exactly(steps, recipe), *overrides], out)
+    from sfumato.tune.report import write
+
+    job = begin(recipe, overrides, out, steps=steps)
     run(job, listener)
     if job.folder.events("end")[-1]["stopped"]:
         raise KeyboardInterrupt
-    return finish(job)
+    found = finish(job)
+    write(job, found)
+    return found
 
 
 def finish(job: TuneJob, progress: Progress | None = None) -> Finished:
-    """Choose a step (by `tune.choose`; else the last), write the LoRA into the folder, prove it. Raises UserError."""
+    """Choose a step (by `tune.choose`; else the last), write the LoRA, prove it, and put it into the folder.
+
+    Raises UserError.
+    """
+    with job.folder.hold():
+        return _finished(job, progress)
+
+
+def _finished(job: TuneJob, progress: Progress | None) -> Finished:
     folder, batch = job.folder, job.recipe.train.batch
     job.task.parked.back()
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
     events = {event["images"] // batch: event for event in folder.events("held_out")}
     looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
-    looks = looks if job.recipe.tune.choose else looks[-1:]
+    every = max(1, (job.recipe.train.save_images or 0) // batch)  # what a clock or Ctrl-C saved decides nothing
+    looks = [look for look in looks[:-1] if look.step % every == 0 and job.recipe.tune.choose] + looks[-1:]
     judge = Judge(
         job.model, lambda: without(job.model.net), job.photos.latents[:, 0].to(job.model.device), job.task.thing,
         job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",
     )  # fmt: skip
-    drawn: dict[int, Tensor] = {}
+    drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
     def score(step: int) -> Score:
         if progress is not None:
             progress("choosing the step", len(drawn), min(MOST, len(looks)))
         _fill(job.task.net, _tensors(saved[step], job))
-        found, drawn[step] = judge.score(step)
+        found, *drawn[step] = judge.score(step)  # type: ignore[assignment]
         return found
 
     choice = choose(looks, score)
     tensors = _tensors(saved[choice.step], job)
     _fill(job.task.net, tensors)
-    file = artifact.write(
-        taken(job.model.net), folder.path, job.recipe, job.model, choice.step,  # type: ignore[arg-type]
-        {"chosen": choice.to_json(), "photos": [v.to_json() for v in job.report.verdicts]},
-    )  # fmt: skip
-    proofs = proven(job, tensors, file)
-    write_json(folder.path / "verified.json", proofs)
-    return Finished(choice, judge, drawn[choice.step], proofs, file)
+    unproven = folder.path / UNPROVEN
+    shutil.rmtree(unproven, ignore_errors=True)
+    try:
+        file = artifact.write(
+            taken(job.model.net), unproven, job.recipe, job.model, choice.step,  # type: ignore[arg-type]
+            {"chosen": choice.to_json(), "photos": [v.to_json() for v in job.report.verdicts]},
+        )  # fmt: skip
+        proofs = proven(job, tensors, file)
+        write_json(unproven / "verified.json", proofs)
+        for path in sorted(p for p in unproven.rglob("*") if p.is_file()):
+            place = folder.path / path.relative_to(unproven)
+            place.parent.mkdir(exist_ok=True)
+            path.replace(place)
+    finally:
+        shutil.rmtree(unproven, ignore_errors=True)
+    return Finished(choice, judge, *drawn[choice.step], proofs, folder.path / file.name)
 
 
 def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, float]:
@@ -115,7 +142,8 @@ def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, fl
     attach(live.net, shape_of(s), job.recipe.train.seed)
     _fill(Adapter(live.net), tensors)
     want = answer(live, f"a {job.task.thing}")
-    return verify(want, fresh(), job.folder.path, file, f"a {job.task.thing}")
+    del live  # two of a large base at once are more than a tuning holds
+    return verify(want, fresh(), file.parent, file, f"a {job.task.thing}")
 
 
 def _tensors(path: Path, job: TuneJob) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ TEXT_WEIGHTS, TEXT_CONFIG = "text_encoder/adapter_model.safetensors", "text_enco
 KOHYA = {"lora_unet_": "unet", "lora_te_": "text", "lora_te1_": "text"}
 FILE = {"unet.": "unet", "text_encoder.": "text"}
 PEFT = "base_model.model."
+OLD = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")  # how diffusers named layers in 2023
+XL = 2048  # width of what the U-Net of Stable Diffusion XL is told
 LARGEST = 4 * 2**30  # bytes of a file
 ENDINGS = {
     ".lora_down.weight": "down", ".lora_up.weight": "up", ".alpha": "alpha", ".dora_scale": "magnitude",
@@ -44,10 +47,13 @@ def read(path: Path, net: TextNet) -> Lora:
     if path.is_dir():
         return _read_folder(path)
     tensors, header = _tensors(path)
-    if any(key.startswith(("lora_te2_", "text_encoder_2.")) for key in tensors):
-        raise UserError(f"{path} is for Stable Diffusion XL (it changes a second text encoder): take one for SD 1 or 2")
+    if _is_xl(tensors, header):
+        raise UserError(f"{path} is for Stable Diffusion XL: take one for SD 1 or 2")
     kohya = any(key.startswith(tuple(KOHYA)) for key in tensors)
-    lora = _of_kohya(tensors, net, path) if kohya else _of_diffusers(tensors, header, path)
+    try:
+        lora = _of_kohya(tensors, net, path) if kohya else _of_diffusers(tensors, header, path)
+    except (ValueError, TypeError, AttributeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged: its numbers make no LoRA ({str(error).splitlines()[0][:80]})") from error
     found = Lora(lora.unet, lora.text, header)
     found.verify(str(path))
     return found
@@ -62,17 +68,40 @@ def _read_folder(path: Path) -> Lora:
         tensors, _ = _tensors(path / weights)
         try:
             facts[part] = settings = json.loads((path / config).read_text("utf-8"))
-            rank, alpha = int(settings["r"]), float(settings["lora_alpha"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            groups = _grouped({key.removeprefix(PEFT): value for key, value in tensors.items()}, path)
+            parts[part] = {
+                plain(name): _piece(group, _peft_scale(settings, name), path, name) for name, group in groups.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
             raise UserError(f"{path / config} does not describe a LoRA") from error
-        scale = alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
-        groups = _grouped({key.removeprefix(PEFT): value for key, value in tensors.items()}, path)
-        parts[part] = {plain(name): _piece(group, scale, path, name) for name, group in groups.items()}
     if not facts:
         raise UserError(f"{path} is not a LoRA folder: it has no {WEIGHTS}")
     found = Lora(parts["unet"], parts["text"], facts)
     found.verify(str(path))
     return found
+
+
+def _peft_scale(settings: Mapping[str, Any], name: str) -> float:
+    """alpha / rank of a module, which patterns may give values of its own (a name's ending, as PEFT matches it)."""
+
+    def own(key: str, usual: Any) -> Any:
+        patterns = settings.get(key) or {}
+        return next((value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})$", name)), usual)
+
+    rank, alpha = int(own("rank_pattern", settings["r"])), float(own("alpha_pattern", settings["lora_alpha"]))
+    return alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
+
+
+def _is_xl(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bool:
+    """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
+    if str(header.get("ss_base_model_version", "")).startswith("sdxl"):
+        return True
+    return any(
+        key.startswith(("lora_te2_", "text_encoder_2.", "lora_unet_input_blocks_", "lora_unet_output_blocks_"))
+        or re.search(r"transformer_blocks[._][1-9]", key)
+        or (re.search(r"attn2[._]to_k.*down", key) and value.ndim == 2 and value.shape[1] == XL)
+        for key, value in tensors.items()
+    )
 
 
 def _of_kohya(tensors: Mapping[str, Tensor], net: TextNet, path: Path) -> Lora:
@@ -87,7 +116,7 @@ def _of_kohya(tensors: Mapping[str, Tensor], net: TextNet, path: Path) -> Lora:
         if rest not in flat[part]:
             raise UserError(f"{path} changes {name}, which this base has not: it is for another base")
         rank = len(group["down"]) if "down" in group else 1
-        alpha = float(group["alpha"]) if "alpha" in group else 0.0
+        alpha = float(group["alpha"].item()) if "alpha" in group else 0.0
         parts[part][flat[part][rest]] = _piece(group, (alpha or rank) / rank, path, name)
     return Lora(parts["unet"], parts["text"])
 
@@ -110,10 +139,11 @@ def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path
 def _grouped(tensors: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
     """Tensors by module: down, up, alpha, magnitude."""
     groups: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
+    for given, value in tensors.items():
+        key = OLD.sub(lambda m: f".{m[1]}{'.0' if m[1] == 'to_out' else ''}.lora.", given)
         ending = next((e for e in ENDINGS if key.endswith(e)), None)
         if ending is None:
-            raise UserError(f"{path}: {key} is no part of a LoRA (LoHa, LoKr and others are not read)")
+            raise UserError(f"{path}: {given} is no part of a LoRA (LoHa, LoKr and others are not read)")
         groups.setdefault(key.removesuffix(ending), {})[ENDINGS[ending]] = value
     return groups
 
@@ -122,7 +152,7 @@ def _piece(group: Mapping[str, Tensor], scale: float, path: Path, name: str) -> 
     if "down" not in group or "up" not in group:
         raise UserError(f"{path} is damaged: {name} has no {'up' if 'down' in group else 'down'} matrix")
     down, up = group["down"], group["up"]
-    if down.ndim not in (2, 4) or up.ndim not in (2, 4) or up.shape[1] != len(down):
+    if down.ndim not in (2, 4) or up.ndim not in (2, 4) or up.shape[1] != len(down) or not down.numel():
         raise UserError(f"{path} is damaged: {name} has matrices of {tuple(up.shape)} and {tuple(down.shape)}")
     return Piece(down, up, scale, group.get("magnitude"))
 

@@ -36,13 +36,13 @@ class Piece:
 
     def delta(self, weight: Tensor) -> Tensor:
         """What is added to the weight, in its shape, float32."""
-        down, up = self.down.float().flatten(1), self.up.float().flatten(1)
+        down, up = (each.to(weight.device).float().flatten(1) for each in (self.down, self.up))
         change = (self.scale * (up @ down)).reshape(weight.shape)
         if self.magnitude is None:
             return change
         whole = weight.float() + change
         norm = whole.flatten(1).norm(dim=1)
-        rows = (self.magnitude.float().flatten() / norm).reshape(-1, *[1] * (weight.ndim - 1))
+        rows = (self.magnitude.to(weight.device).float().flatten() / norm).reshape(-1, *[1] * (weight.ndim - 1))
         return whole * rows - weight.float()
 
 
@@ -102,6 +102,8 @@ def merge(net: TextNet, lora: Lora, weight: float, where: str) -> int:
                 wanted = (*wanted, *[1] * (len(shape) - 2))
             if shape != wanted:
                 raise UserError(f"{where} is for another base: {part}.{path} is {shape} here and {wanted} there")
+            if piece.magnitude is not None and piece.magnitude.numel() != shape[0]:
+                raise UserError(f"{where}: the magnitudes of {part}.{path} are not one a row: they cannot be applied")
             found.append((known[path], piece))
     for module, piece in found:
         old: Tensor = module.weight  # type: ignore[assignment]

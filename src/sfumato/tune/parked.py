@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
+
+from sfumato.files import aside, disk_trouble, save_tensors
+from sfumato.pictures.cache import cache_folder
 
 
 class Parked:
     """Networks whose weights wait elsewhere: on a GPU's host in main memory, on a CPU in a file.
 
-    Away from the moment it is made, back while `here()` runs. The file goes when this object does.
+    Away from the moment it is made, back while `here()` runs. The file, in the cache folder, goes when this object
+    does, or with the next one made after a process was killed. Raises UserError if the disk has no room for it.
     """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
@@ -23,11 +30,11 @@ class Parked:
         self.home = self.weights[0].device
         self.file: Path | None = None
         self.folder: tempfile.TemporaryDirectory[str] | None = None
-        self.shapes = [p.shape for p in self.weights]
         if self.home.type == "cpu":
-            self.folder = tempfile.TemporaryDirectory(prefix="sfumato-")
+            self.folder = _folder()
             self.file = Path(self.folder.name) / "parked.safetensors"
-            save_file({str(k): p.detach().contiguous() for k, p in enumerate(self.weights)}, self.file)
+            with aside(self.file) as temporary:
+                save_tensors(temporary, {str(k): p.detach() for k, p in enumerate(self.weights)})
         self._leave()
 
     @contextlib.contextmanager
@@ -51,3 +58,17 @@ class Parked:
     def _leave(self) -> None:
         for p in self.weights:
             p.data = torch.empty(0, dtype=p.dtype) if self.file is not None else p.data.to("cpu")
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder of this process in the cache; those of processes that are no more go."""
+    root = cache_folder() / "parked"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for old in root.iterdir():
+            number = old.name.partition("-")[0]
+            if number.isdigit() and not psutil.pid_exists(int(number)):
+                shutil.rmtree(old, ignore_errors=True)
+        return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=root)
+    except OSError as error:
+        raise disk_trouble(error, root) or error from error

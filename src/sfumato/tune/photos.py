@@ -16,6 +16,8 @@ from sfumato.errors import UserError
 from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
 
 FEWEST, MOST = 5, 100
+OTHERS = (".gif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".psd")
+UNREAD = "not a format that is read: save it as JPEG or PNG"
 LOOKED = 256  # the longer side at which sharpness and light are read
 ALIKE = 6  # bits of 64 in which near-duplicates differ at most
 BLURRED = 0.15  # of the set's median sharpness
@@ -94,7 +96,9 @@ def check(folder: Path, side: int, progress: Callable[[int, int], None] | None =
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: put five to ten photos of one thing into one")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
+    files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    paths = [p for p in files if p.suffix.lower() in EXTENSIONS]
+    others = [PhotoVerdict(p, "leave out", (UNREAD,)) for p in files if p.suffix.lower() in OTHERS]
     if not paths:
         raise UserError(f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it")
     if len(paths) > MOST:
@@ -109,7 +113,7 @@ def check(folder: Path, side: int, progress: Callable[[int, int], None] | None =
         first = f"{paths[0].name}: {looks[0].verdict.reasons[0]}"
         raise UserError(f"none of the {len(paths)} photos in {folder} can be read; {first}")
     verdicts = _against_each_other(looks, readable)
-    return PhotoReport(_enough(verdicts))
+    return PhotoReport([*_enough(verdicts), *others])
 
 
 def _look(path: Path, side: int) -> _Look:
@@ -119,7 +123,7 @@ def _look(path: Path, side: int) -> _Look:
     except (PictureError, OSError) as error:
         return _Look(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool))
     height, width = picture.shape[:2]
-    small = _luma(picture)
+    small = _luma(picture, min(LOOKED, side))
     sharpness, light = float(laplace(small).var() / max(small.var(), 1.0)), float(small.mean())
     reasons: list[str] = []
     use: Use = "use"
@@ -147,7 +151,7 @@ def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> li
     usual = float(np.median([look.verdict.sharpness for look in readable]))
     kept: list[_Look] = []
     found: dict[Path, PhotoVerdict] = {}
-    for look in sorted(readable, key=lambda each: -each.verdict.sharpness):
+    for look in sorted(readable, key=lambda each: (each.verdict.use == "leave out", -each.verdict.sharpness)):
         verdict = look.verdict
         twin = next((k for k in kept if int((k.bits != look.bits).sum()) <= ALIKE), None)
         if twin is not None:
@@ -201,9 +205,9 @@ def square(picture: np.ndarray) -> Crop:
     return Crop(start, 0, side) if width > height else Crop(0, start, side)
 
 
-def _luma(picture: np.ndarray) -> np.ndarray:
-    """Luma at LOOKED pixels along the longer side, float (h, w)."""
+def _luma(picture: np.ndarray, longer: int = LOOKED) -> np.ndarray:
+    """Luma at so many pixels along the longer side, float (h, w)."""
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("L")
-    scale = LOOKED / max(image.size)
+    scale = longer / max(image.size)
     size = max(8, round(image.width * scale)), max(8, round(image.height * scale))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), np.float64)

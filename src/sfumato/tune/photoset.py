@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sfumato.tune.photos import PhotoReport, PhotoVerdict
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
 COMMON, SMALL = 0.8, 10_000  # share of a vocabulary that is common; of a smaller one every word is
 LEAST = 0.86  # of a photo's square that a crop keeps
+FEW = 2  # tokens of a word that a base knows, at most
 EVERY = 5  # one photo in five is held out
 
 
@@ -35,14 +37,19 @@ class PhotoSet:
     held_out: list[int]
 
 
-def prepare(report: PhotoReport, model: TextModel, caption: str, variants: int, flip: bool, seed: int) -> PhotoSet:
-    """The photos that are used, for a model. caption: of photos without NAME.txt beside them. Raises UserError."""
+def prepare(
+    report: PhotoReport, model: TextModel, caption: str, name: str, variants: int, flip: bool, seed: int
+) -> PhotoSet:
+    """The photos that are used, for a model. caption: of photos without NAME.txt beside them, and put before what that
+    says if it does not say `name`, the thing's own. Raises UserError.
+    """
     used = report.used
     rng = np.random.default_rng(seed)
     rows = [torch.stack([_variant(v, k, model.shape[1:], flip, rng) for k in range(variants)]) for v in used]
     pictures = torch.stack(rows)
     latents = model.enter(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).cpu()
-    captions = [_beside(v.path) or caption for v in used]
+    beside = [_beside(v.path).replace("{trigger}", name) for v in used]
+    captions = [text if name in text else f"{caption}, {text}" if text else caption for text in beside]
     held = list(range(EVERY - 1, len(used), EVERY))
     learned = [k for k in range(len(used)) if k not in held]
     return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held)
@@ -71,22 +78,24 @@ def _beside(path: Path) -> str:
         raise UserError(f"{text}: not readable as text") from error
 
 
-def trigger(model: TextModel, wanted: str) -> str:
+def trigger(model: TextModel, wanted: str, salt: str = "") -> str:
     """A name for the new thing: `wanted`, or a word that the tokenizer holds in one or two tokens and no training saw.
 
-    Raises UserError if `wanted` falls into more.
+    salt: another one gives another word, so that two LoRAs can be used together. Raises UserError if `wanted` falls
+    into more tokens, or the base knows it.
     """
     if wanted:
         if tokens(model, wanted) > 2:
             raise UserError(f"the trigger {wanted!r} falls into {tokens(model, wanted)} tokens: choose a shorter one")
-        if ordinary(model, wanted):
+        if all(ordinary(model, word) for word in wanted.split()):
             raise UserError(f"the trigger {wanted!r} is a word that the base knows: leave it out, or make one up")
         return wanted
     reserved = [word for word in RESERVED if tokens(model, word) == 1]
     rare = [word for word in RARE if tokens(model, word) <= 2]
     if not reserved and not rare:
         raise UserError("no rare word is short in this base's tokenizer: name one with tune.trigger")
-    return (reserved or rare)[0]
+    words = reserved or rare
+    return words[int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=4).digest()) % len(words) if salt else 0]
 
 
 def ordinary(model: TextModel, word: str) -> bool:
@@ -96,6 +105,11 @@ def ordinary(model: TextModel, word: str) -> bool:
     ids = tokenizer(word, add_special_tokens=False).input_ids
     seen = COMMON if len(tokenizer) > SMALL else 1.0
     return len(ids) == 1 and word not in RESERVED and ids[0] < seen * len(tokenizer)
+
+
+def many_tokens(model: TextModel, noun: str) -> bool:
+    """Whether a noun falls into more tokens than a word that a base knows."""
+    return tokens(model, noun) > FEW * len(noun.split())
 
 
 def tokens(model: TextModel, words: str) -> int:

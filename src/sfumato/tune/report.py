@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from sfumato.files import write_json
 from sfumato.show.grid import side_by_side
 from sfumato.show.plot import lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
+from sfumato.show.words import duration
 from sfumato.tune.finish import Finished
 from sfumato.tune.score import Measure
 from sfumato.tune.start import TuneJob
 
 LIKE, FAITHFUL, STRAYS, COPIES = 0.6, 0.8, 0.3, 0.5
 """Likeness and fidelity that are good, drift and copying that are too much."""
+PAIRS = 6  # of drawn pictures and photos shown
 PROOFS = "What was written, read back in each way: the relative difference of predictions from the trained adapter's."
 
 
@@ -26,9 +30,9 @@ def write(job: TuneJob, found: Finished) -> Path:
 
 
 def to_json(job: TuneJob, found: Finished) -> dict[str, Any]:
-    seconds = [event["seconds"] for event in job.folder.events("end")]
     return {
-        "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": sum(seconds),
+        "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": _seconds(job),
+        "memory": job.estimate.memory,
         "choice": found.choice.to_json(), "verified": found.proofs, "verdict": words(found), "next": advice(job, found),
         "photos": [v.to_json() for v in job.report.verdicts],
     }  # fmt: skip
@@ -54,7 +58,8 @@ def advice(job: TuneJob, found: Finished) -> str:
     if s.likeness.value < LIKE:
         more = max(look for look in (score.step for score in found.choice.scores))
         if found.choice.step == more:
-            return f"The last step was the best: go on with --steps {2 * more}."
+            longer = 2 * more * job.recipe.train.batch
+            return f"The last step was the best: train longer, with train.images={longer} and another --out."
         return "Add photos that show the whole thing, sharp and large, from several sides."
     if s.drift.value > STRAYS:
         return "Lower --lora-scale to 0.7, or raise tune.prior."
@@ -73,6 +78,9 @@ def page(job: TuneJob, found: Finished) -> Page:
     drawn = [
         Picture(pairs, "base and LoRA at the same seeds", "; ".join(judge.prompts), True),
         Picture(side_by_side({"photos": photos[:count]}), "the photos, as they were learned", crisp=True),
+        Picture(
+            _nearest(job, found), "the drawn pictures nearest to a photo, beside it: copies would show", crisp=True
+        ),
     ]
     facts = [
         _fact(s.likeness, "likeness", "100 % is as alike as the photos are to each other"),
@@ -80,9 +88,11 @@ def page(job: TuneJob, found: Finished) -> Page:
         _fact(s.drift, "drift", "change of other pictures, 100 % is as much as another seed"),
         Fact(f"{s.copying:.0%}", "near a photo", "pictures nearer to one photo than the photos are to each other"),
         Fact(f"{s.diversity:.0%}", "diversity", "spread over seeds, 100 % is the base's"),
+        Fact(duration(_seconds(job)), "training", f"{job.estimate.memory / 1e6:,.0f} MB of memory"),
     ]
     events, batch = job.folder.events("held_out"), job.recipe.train.batch
     series = {
+        "training loss": [(e["images"] / batch, e["loss"]) for e in job.folder.events("report") if e["loss"]],
         "held-out loss": [(e["images"] / batch, e["loss"]) for e in events],
         "drift": [(e["images"] / batch, e["drift"]) for e in events],
     }
@@ -90,8 +100,9 @@ def page(job: TuneJob, found: Finished) -> Page:
         [score.step, score.likeness.value, score.fidelity.value, score.drift.value, score.total.value]
         for score in found.choice.scores
     ]
+    told = dict(zip(job.photos.names, job.photos.captions, strict=True))
     verdicts: list[list[str | int | float | None]] = [
-        [v.path.name, v.use, "; ".join(v.reasons)] for v in job.report.verdicts
+        [v.path.name, v.use, "; ".join(v.reasons), told.get(v.path.name, "")] for v in job.report.verdicts
     ]
     proofs: list[list[str | int | float | None]] = [[name, value] for name, value in found.proofs.items()]
     name = job.recipe.name
@@ -104,13 +115,26 @@ def page(job: TuneJob, found: Finished) -> Page:
             pictures=[Picture(lines(series, "steps", "loss", logy=True), "held-out loss and drift over steps")],
             tables=[Table(["step", "likeness", "fidelity", "drift", "likeness x fidelity - drift"], rows)],
         ),
-        Section("Photos", tables=[Table(["photo", "verdict", "why"], verdicts)]),
+        Section("Photos", tables=[Table(["photo", "verdict", "why", "caption"], verdicts)]),
         Section("Proofs", [PROOFS], tables=[Table(["read by", "differs by"], proofs)]),
         Section("Use it", code=[f'sfumato sample {job.folder.path} --prompt "a {job.task.thing} on a road"']),
     ]
     tone: Tone = "good" if s.likeness.value >= LIKE and s.fidelity.value >= FAITHFUL else "unclear"
     lead = f'{len(photos)} photos taught to {job.model.name} as "{job.task.thing}".'
     return Page(f"{name}: is it any good?", lead, f"{words(found)} {advice(job, found)}", tone, sections)
+
+
+def _seconds(job: TuneJob) -> float:
+    """Of training, over all starts."""
+    return float(sum(event["seconds"] for event in job.folder.events("end")))
+
+
+def _nearest(job: TuneJob, found: Finished) -> Image.Image:
+    """The drawn pictures that come nearest to a photo, each beside it."""
+    near = found.near
+    rows = near.max(1).values.argsort(descending=True)[:PAIRS]
+    photos = job.photos.pictures[:, 0][near[rows].argmax(1)]
+    return side_by_side({"drawn": found.drawn[rows], "the nearest photo": photos})
 
 
 def _fact(measure: Measure, label: str, note: str) -> Fact:

@@ -74,6 +74,13 @@ class Score:
         }  # fmt: skip
 
 
+def passes(looks: int) -> int:
+    """Forward passes to draw and judge the base and so many steps."""
+    own, other = (SEEDS * len(each["photos"]) for each in (PROMPTS, OTHERS))
+    drawn = 2 * STEPS * (own + other)
+    return (1 + looks) * (drawn + own * len(PROMPTS["photos"]) * len(ASKED) + own + other)
+
+
 class Judge:
     """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
 
@@ -110,25 +117,27 @@ class Judge:
         self.ceiling, self.closest = _off_diagonal(self.near(self.photos)), near.max(1).values.median()
         self.floor = self.near(seen).mean()
         self.base_spread = self._spread(seen)
-        self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(1, 0)).mean()
+        self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
 
-    def score(self, step: int) -> tuple[Score, Tensor]:
-        """The score of the model as it is now, with its adapter at `step`, and the pictures it was judged by."""
+    def score(self, step: int) -> tuple[Score, Tensor, Tensor]:
+        """The score of the model as it is now, with its adapter at `step`; the pictures it was judged by, uint8 (N, 3,
+        H, W), and how near each is to each photo, (N, P).
+        """
         drawn, others = self._drawn(self.prompts), self._drawn(self.others)
         with self.without():
             latents = self.model.enter(drawn)
             seen, known = self.features(latents), self.recognised(latents)
             moved = self._distance(self.features(self.model.enter(others)), self.seen_elsewhere) / self.apart
         near = self.near(seen)
-        likeness = ((near.mean(1) - self.floor) / (self.ceiling - self.floor).clamp_min(1e-3)).clamp(0, 1)
-        fidelity = (known / self.known.mean().clamp_min(1e-3)).clamp(0, 1)
-        copying = float((near.max(1).values > self.closest).float().mean())
+        likeness = (near.mean(1) - self.floor) / (self.ceiling - self.floor).clamp_min(1e-3)
+        fidelity = known / self.known.mean().clamp_min(1e-3)
+        copying = float((near.max(1).values > self.closest).float().mean()) if len(self.photos) > 1 else 0.0
         diversity = float(self._spread(seen) / self.base_spread)
-        rows = torch.stack([likeness, fidelity])
-        total = _bootstrap(rows, moved, lambda a, b: a[0].mean() * a[1].mean() - b.mean())
-        mean = [_bootstrap(row[None], moved, lambda a, b: a.mean()) for row in rows]
+        rows, moved = torch.stack([likeness.cpu(), fidelity.cpu()]), moved.cpu()
+        total = _bootstrap(rows, moved, lambda a, b: _share(a[0]) * _share(a[1]) - b.mean())
+        mean = [_bootstrap(row[None], moved, lambda a, b: _share(a)) for row in rows]
         drift = _bootstrap(rows, moved, lambda a, b: b.mean())
-        return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn
+        return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
 
     @torch.inference_mode()
     def features(self, latents: Tensor) -> Tensor:
@@ -186,8 +195,15 @@ class Judge:
         return self._distance(rows[:-1].flatten(0, 1), rows[1:].flatten(0, 1)).mean()
 
 
+def _share(values: Tensor) -> Tensor:
+    """A mean, kept between nothing and all."""
+    return values.mean().clamp(0, 1)
+
+
 def _off_diagonal(near: Tensor) -> Tensor:
     n = len(near)
+    if n == 1:
+        return near.new_ones(())
     return (near.sum() - near.diagonal().sum()) / max(1, n * (n - 1))
 
 

@@ -64,23 +64,31 @@ def preset_of(name: str) -> Recipe:
     return recipe
 
 
-def exactly(steps: int | None, recipe: Recipe) -> list[str]:
-    """Overrides for a number of steps of which the last is kept; none for None."""
-    return [f"train.images={steps * recipe.train.batch}", "tune.choose=false"] if steps else []
-
-
 def begin(
     recipe: Recipe,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    steps: int | None = None,
 ) -> TuneJob:
-    """Look at the photos of `data.source`, load the base, and time a few steps. Raises UserError."""
+    """Look at the photos of `data.source`, load the base, and time a few steps.
+
+    steps: exactly so many, of which the last is kept. Raises UserError.
+    """
     recipe = recipes.build(recipe.model_dump(), overrides)
     s = recipe.tune
+    s.noun = " ".join(s.noun.split())
+    if steps is not None:
+        recipe.train.images, s.choose = steps * recipe.train.batch, False
+    if recipe.train.precision == "fp64":
+        raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
     if not s.noun:
         raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
     folder = RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
+    if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
+        path.name != ".lock" for path in folder.path.iterdir()
+    ):  # fmt: skip
+        raise UserError(f"{folder.path} holds other files: choose another --out, a folder that is new or empty")
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
     model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
@@ -92,14 +100,19 @@ def begin(
     if isinstance(side, int):
         model = model.sized(side, side)
     report = check(Path(recipe.data.source), model.shape[1], progress)
-    name = trigger(model, s.trigger)
+    own = recipe.name or folder.path.resolve().name
+    name = trigger(model, s.trigger, own)
     s.trigger = name
     recipe.noise.prediction = model.recipe.noise.prediction
-    said = s.caption.format(trigger=name, noun=s.noun)
-    if recipe.train.save_images is None:  # twelve steps to choose from
+    try:
+        said = s.caption.format(trigger=name, noun=s.noun)
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
+    if recipe.train.save_images is None and s.choose:  # twelve steps to choose from
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
-    photos = prepare(report, model, said, s.variants, recipe.data.flip, recipe.train.seed)
-    recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name})
+    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed)
+    recipe = recipe.model_copy(update={"name": own})
+    model.recipe.sample.sampler = recipe.sample.sampler
     task = Personalise(recipe, model, photos, f"{name} {s.noun}")
     took, twice = _estimated(task, recipe, accelerator)
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice)
@@ -132,32 +145,35 @@ def _room(device: torch.device) -> float:
 def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
     """Learn until the end or a signal; goes on where an earlier call stopped. Raises UserError."""
     with job.folder.hold():
-        pictures = hashlib.sha256(job.photos.pictures.numpy().tobytes()).hexdigest()
+        told = hashlib.sha256(job.photos.pictures.numpy().tobytes())
+        told.update("\n".join(job.photos.captions).encode())
         facts = {
-            "digest": pictures,
+            "digest": told.hexdigest(),
+            "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),
             "photos": [v.to_json() for v in job.report.verdicts],
             "held_out": job.photos.held_out,
         }
         job.folder.begin(job.recipe, facts)
         if job.recipe.tune.class_pictures:
             job.task.meet(_class(job, listener))
-        previews: Previews = "none" if previews_take(job) > max(A_MINUTE, SMALL * job.estimate.seconds) else "at once"
+        previews: Previews = "at once" if affords_previews(job) else "none"
         Loop(job.task, job.recipe, job.folder, job.accelerator, listener, previews).run()
         job.accelerator.end_training()
     return job.folder
 
 
-def drawing_takes(job: TuneJob, pictures: int, steps: int) -> float:
-    """Seconds to draw pictures with guidance, guessed from the time of a training step, which passes forward twice or,
-    with a prior, four times, and backward as often as it is learned from.
+def forward_takes(job: TuneJob, passes: float) -> float:
+    """Seconds of forward passes of one picture, guessed from the time of a training step: that is forward once and
+    backward, or with a prior three times forward and twice backward.
     """
-    passes = 6.0 if job.recipe.tune.prior else 2.5
-    return 2 * pictures * steps / (passes * job.estimate.images_per_second)
+    step = 6.0 if job.recipe.tune.prior else 2.5
+    return passes / (step * job.estimate.images_per_second)
 
 
-def previews_take(job: TuneJob) -> float:
-    """Seconds of one preview."""
-    return drawing_takes(job, len(SHOWN), job.model.recipe.sample.steps)
+def affords_previews(job: TuneJob) -> bool:
+    """Whether a preview takes less than a minute, or a tenth of the training."""
+    takes = forward_takes(job, 2 * len(SHOWN) * job.model.recipe.sample.steps)
+    return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
 
 
 def _class(job: TuneJob, listener: Listener | None) -> Tensor:
