@@ -84,7 +84,7 @@ class PlainUNet(nn.Module):
         for level in reversed(range(len(self.up))):
             h = self.up[level](h)
             if level:
-                h = F.pixel_shuffle(self.grow[level - 1](h), 2) + skips.pop()
+                h = F.pixel_shuffle(self.grow[level - 1](h), 2).add_(skips.pop())
         out = F.pixel_shuffle(self.leave(h), self.config.stem)
         if noisy is None or self.gauge is None:
             return out
@@ -112,7 +112,8 @@ class Block(nn.Module):
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(x), inplace=True))
+        changed: Tensor = self.second(F.relu(self.first(x), inplace=True))
+        return changed.add_(x)  # large tensors are dear to allocate
 
 
 class NoiseGauge(nn.Module):
