@@ -32,7 +32,9 @@ def test_ten_kills_change_nothing(tmp_path: Path, environment: dict[str, str]) -
 
     def words(out: str, *more: str) -> list[str]:
         given = ["train.save_seconds=2", "train.images=100000", *more]
-        return command("tune", photos, *given, "--noun", "car", "--base", pipe, "--out", tmp_path / out)
+        return command(
+            "tune", photos, *given, "--noun", "car", "--trigger", "zarnu", "--base", pipe, "--out", tmp_path / out
+        )
 
     began = time.monotonic()
     pace = run([*words("pace"), "--dry-run", "--json"], environment, 200)

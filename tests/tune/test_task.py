@@ -42,7 +42,7 @@ def pipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe_of(photos: Path, pipe: Path, **tune: Any) -> recipes.Recipe:
     return recipes.build({
         "task": "tune", "data": {"source": str(photos)}, "noise": {"weighting": "min-snr-5", "prediction": "v"},
-        "tune": {"base": str(pipe), "noun": "car", "rank": 4, "alpha": 4, "variants": 3, **tune},
+        "tune": {"base": str(pipe), "noun": "car", "trigger": "zarnu", "rank": 4, "alpha": 4, "variants": 3, **tune},
         "train": {"images": 24, "batch": 4, "lr": 1e-2, "warmup": 0, "ema": [0.1], "precision": "fp32"},
     })  # fmt: skip
 
