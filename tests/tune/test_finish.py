@@ -32,8 +32,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
         (root / "photos").mkdir(exist_ok=True)
         scene(k, (40, 40)).save(root / "photos" / f"{k}.png")
     pipelines.write(base(), root / "base", half=False)
-    words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--rank", "4", "--trigger", "zarnu",
-             "--out", str(root / "car"), "train.images=48", "train.lr=1e-2", "train.warmup=0", "--json"]  # fmt: skip
+    words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--rank", "4",
+             "--trigger", "zarnu", "--out", str(root / "car"), "train.images=48", "train.lr=1e-2", "train.warmup=0", "--json"]  # fmt: skip
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.stderr
     return root / "car", json.loads(done.stdout)
@@ -53,8 +53,8 @@ def test_the_folder_holds_all_that_was_promised(tuned: tuple[Path, dict[str, Any
 
 def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(tuned: tuple[Path, dict[str, Any]]) -> None:
     root = tuned[0].parent
-    words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--rank", "4", "--trigger", "zarnu",
-             "--out", str(root / "dry"), "--dry-run", "--json"]  # fmt: skip
+    words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--rank", "4",
+             "--trigger", "zarnu", "--out", str(root / "dry"), "--dry-run", "--json"]  # fmt: skip
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     told = json.loads(done.stdout)
     assert len(told["photos"]) == 6
