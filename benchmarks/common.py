@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -138,6 +139,25 @@ class Cells:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
+
+
+def in_turn(
+    script: str, ways: Sequence[str], folder: Path, args: argparse.Namespace
+) -> tuple[dict[str, Figures], dict[str, list[Figures]]]:
+    """All ways in turn, `args.rounds` times, each in a process of its own: `--inside WAY FOLDER` prints its figures.
+
+    Returns the medians of each way's figures, and all of them.
+    """
+    found: dict[str, list[Figures]] = {way: [] for way in ways}
+    env = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    for _ in range(args.rounds):
+        for way, rows in found.items():
+            words = [sys.executable, script, *sys.argv[1:], "--inside", way, str(folder)]
+            done = subprocess.run(words, env=env, check=True, stdout=subprocess.PIPE, text=True)
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(way, rows[-1], flush=True)
+    medians = {way: {k: statistics.median(row[k] for row in rows) for k in rows[0]} for way, rows in found.items()}
+    return medians, found
 
 
 def same(old: Figures, new: Figures, where: str, mend: str) -> None:

@@ -57,7 +57,7 @@ def main() -> None:
         def figures(path: str = path, way: str = way) -> Figures:
             return verdict(path, way, args).to_json()
 
-        cell = f"{name}-{way.replace(', ', '-')}"
+        cell = f"{name}-{way.replace(', ', '-').replace(' ', '-')}"
         found[name, way] = cells.measure(cell, settings, figures)["figures"]
     rows = [
         [name, way, f"{f['psnr']['per_image']:.2f}", f"{f['psnr']['of_mean']:.2f}", f"{f['ssim']['uniform7']:.4f}",

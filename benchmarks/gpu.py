@@ -43,7 +43,7 @@ from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.files import write_json
 from sfumato.judge.model import told
-from sfumato.model import net_of, schedule_of
+from sfumato.named import net_of, schedule_of
 from sfumato.pictures.store import open_store
 from sfumato.recipe import Recipe
 from sfumato.train import start

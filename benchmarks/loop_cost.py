@@ -20,7 +20,7 @@ from common import Cells, Figures, arguments, passed, run, set_threads, shelf, t
 from sfumato import recipe as recipes
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.model import net_of, schedule_of
+from sfumato.named import net_of, schedule_of
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-from common import Cells, Figures, arguments, passed, run, set_threads, table
+from common import Cells, Figures, arguments, in_turn, passed, run, set_threads, table
 
 RATIO = 1.05
 SHAPES = {
@@ -59,15 +56,7 @@ def rounds(cells: Cells, args: argparse.Namespace) -> Figures:
     folder = cells.work / args.shape
     if not (folder / "model_index.json").is_file():
         build(args.shape, folder)
-    found: dict[str, list[Figures]] = {"sfumato": [], "diffusers": []}
-    for _ in range(args.rounds):
-        for who, rows in found.items():
-            words = [sys.executable, __file__, *sys.argv[1:], "--inside", who, str(folder)]
-            env = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-            done = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            print(who, rows[-1], flush=True)
-    both = {who: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for who, rows in found.items()}
+    both, found = in_turn(__file__, ("sfumato", "diffusers"), folder, args)
     ratios = [
         a["seconds_a_step"] / b["seconds_a_step"] for a, b in zip(found["sfumato"], found["diffusers"], strict=True)
     ]

@@ -12,8 +12,6 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common import Cells, Figures, arguments, passed, peak_mb, run, set_threads, table
+from common import Cells, Figures, arguments, in_turn, passed, peak_mb, run, set_threads, table
 from sd_size import build
 
 WAYS = ("plain", "ours", "twice")
@@ -62,17 +60,7 @@ def rounds(cells: Cells, args: argparse.Namespace) -> Figures:
     folder = cells.work / "sd15"
     if not (folder / "model_index.json").is_file():
         build("sd15", folder)
-    found: dict[str, list[Figures]] = {way: [] for way in WAYS}
-    for _ in range(args.rounds):
-        for way, rows in found.items():
-            words = [sys.executable, __file__, *sys.argv[1:], "--inside", way, str(folder)]
-            env = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-            done = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            print(way, rows[-1], flush=True)
-    medians = {
-        way: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for way, rows in found.items()
-    }
+    medians, found = in_turn(__file__, WAYS, folder, args)
     ratios = {
         way: statistics.median(
             a["seconds_a_step"] / b["seconds_a_step"] for a, b in zip(found[way], found["plain"], strict=True)

@@ -25,3 +25,14 @@ def datasets() -> Path:
     if not folder or not (Path(folder) / "cifar10").is_dir():
         pytest.skip("SFUMATO_DATA does not name a folder with cifar10/ in it")
     return Path(folder)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One thread, so that equal work gives equal bits, and no network."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "SFUMATO_CACHE": os.environ["SFUMATO_CACHE"],
+    }

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
-from sfumato.model import caption, concrete, fitting_batch, net_of, schedule_of
+from sfumato.model import caption, fitting_batch
+from sfumato.named import concrete, net_of, schedule_of
 from sfumato.nets.unet import PRESETS
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.sections import Net, Noise, SamplerName

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sfumato import recipe as recipes
 from sfumato import yaml12
 from sfumato.errors import UserError
-from sfumato.model import net_of, schedule_of
+from sfumato.named import net_of, schedule_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe, build, load, parse_override, shipped
 

@@ -16,11 +16,11 @@ KNOWS = {
     "pictures": SHARED,
     "nets": {"diffusion"},
     "show": SHARED,
-    "text": SHARED | {"diffusion", "pictures", "nets", "show", "model"},
-    "train": SHARED | {"diffusion", "pictures", "nets", "show", "text", "model", "zoo"},
+    "text": SHARED | {"diffusion", "pictures", "nets", "show", "model", "named"},
+    "train": SHARED | {"diffusion", "pictures", "nets", "show", "text", "model", "named", "zoo"},
     "denoise": SHARED | {"diffusion", "pictures", "model"},
-    "tune": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "model", "zoo"},
-    "judge": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "denoise", "model", "zoo"},
+    "tune": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "model", "named", "zoo"},
+    "judge": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "denoise", "model", "named", "zoo"},
 }
 
 

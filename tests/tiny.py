@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfumato import recipe as recipes
-from sfumato.model import Model, net_of
+from sfumato.model import Model
+from sfumato.named import net_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.train import start

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ScheduleName = Literal["linear", "cosine", "scaled-linear", "scaled-linear-zero", "edm", "flow"]
-PredictionName = Literal["epsilon", "x0", "v", "edm", "flow"]
-WeightingName = Literal["uniform", "min-snr-5", "edm"]
+PredictionName = Literal["epsilon", "x0", "x0-unscaled", "v", "edm", "flow"]
+WeightingName = Literal["uniform", "min-snr-5", "root-snr", "edm"]
 SamplerName = Literal["ddpm", "ddim", "euler", "heun", "dpm++2m", "dpm++2m-sde"]
 FeatureName = Literal["mini", "inception", "dinov2", "clip"]
 PresetName = Literal["tiny", "small", "medium", "large", "huge"]
@@ -89,9 +89,9 @@ class Noise(Section):
 
     @model_validator(mode="after")
     def _finite(self) -> Noise:
-        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction == "epsilon":
+        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction in ("epsilon", "x0-unscaled"):
             raise ValueError(
-                f"prediction epsilon says nothing of pure noise, where schedule {self.schedule} begins: "
+                f"prediction {self.prediction} says nothing of pure noise, where schedule {self.schedule} begins: "
                 "use prediction=v or flow, or schedule=linear"
             )
         if self.sigma_min >= self.sigma_max:

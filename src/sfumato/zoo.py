@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
-from sfumato.model import Model, net_of
+from sfumato.model import Model
+from sfumato.named import net_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 

@@ -13,7 +13,8 @@ from sfumato.denoise.arrays import take
 from sfumato.denoise.denoise import best, denoise, knows_clipping
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
-from sfumato.model import Model, net_of
+from sfumato.model import Model
+from sfumato.named import net_of
 from sfumato.pictures.vocabulary import NOISE, Vocabulary
 from sfumato.recipe import build
 

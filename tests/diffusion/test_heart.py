@@ -82,6 +82,7 @@ def test_a_perfect_network_makes_a_perfect_denoiser(sigma: float, alpha: float, 
     truth = {
         "epsilon": n,
         "x0": x0,
+        "x0-unscaled": x0,
         "v": (alpha * n - sigma * x0) / (alpha**2 + sigma**2) ** 0.5,
         "flow": n - x0,
         "edm": target,
@@ -91,7 +92,7 @@ def test_a_perfect_network_makes_a_perfect_denoiser(sigma: float, alpha: float, 
     assert torch.allclose(seen, x0, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("prediction", [p for p in PREDICTIONS if p != "epsilon"])
+@pytest.mark.parametrize("prediction", [p for p in PREDICTIONS if p not in ("epsilon", "x0-unscaled")])
 def test_pure_noise_has_finite_coefficients(prediction: str) -> None:
     c = PREDICTIONS[prediction](Level.of(1.0, 0.0), 0.5)
     assert all(torch.isfinite(value) for value in (c.inp, c.skip, c.out))
@@ -114,6 +115,12 @@ def test_min_snr_weighs_v_as_its_paper_says(sigma: float) -> None:
     snr = sigma**-2
     c = PREDICTIONS["v"](level, 0.5)
     assert float(WEIGHTINGS["min-snr-5"](level, c, 0.5)) == pytest.approx(min(snr, 5) / (snr + 1))
+
+
+@given(st.floats(0.01, 50), st.sampled_from(sorted(PREDICTIONS)))
+def test_root_snr_weighs_errors_of_x0_alike_for_all_predictions(sigma: float, prediction: str) -> None:
+    c = PREDICTIONS[prediction](Level.of(sigma), 0.5)
+    assert float(WEIGHTINGS["root-snr"](Level.of(sigma), c, 0.5) / c.out.square()) == pytest.approx(1 / sigma)
 
 
 def test_the_loss_of_the_exact_denoiser_is_the_least(mixture: Mixture) -> None:

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 SMALL = (
     "net.channels=[16,32]",
@@ -20,17 +16,6 @@ SMALL = (
 
 def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "sfumato", *map(str, words)]
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """One thread, so that equal work gives equal bits, and no network."""
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "SFUMATO_CACHE": os.environ["SFUMATO_CACHE"],
-    }
 
 
 def run(words: list[str], env: dict[str, str], timeout: float = 240) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import torch
 
 from sfumato import recipe as recipes
 from sfumato.pictures.store import open_store
-from sfumato.train.augment import greyed, patches, turned
+from sfumato.train.augment import greyed, mirrored, patches, turned
 from sfumato.train.denoise import Denoise
 from sfumato.train.task import generator_for
 
@@ -52,6 +52,12 @@ def test_it_learns(task: Denoise) -> None:
     assert after.figures["psnr"] > before.figures["psnr"] + 1
     assert len(after.bands) == 4
     assert task.preview(task.net).width > 40
+
+
+def test_two_ways_to_mirror() -> None:
+    x = torch.arange(9.0).view(1, 1, 3, 3).expand(400, 1, 3, 3)
+    found = {tuple(t.flatten().tolist()) for t in mirrored(x, torch.Generator().manual_seed(0))}
+    assert found == {tuple(range(9)), (2, 1, 0, 5, 4, 3, 8, 7, 6)}
 
 
 def test_eight_ways_to_turn() -> None:

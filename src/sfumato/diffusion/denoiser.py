@@ -47,6 +47,15 @@ def _x0(level: Level, sigma_data: float) -> Coefficients:
     return Coefficients((a * a + s * s).rsqrt(), torch.zeros_like(a), torch.ones_like(a))
 
 
+def _x0_unscaled(level: Level, sigma_data: float) -> Coefficients:
+    """F is the clean picture, from x / alpha with the noise at its own size (Zhang et al. 2018, FFDNet).
+
+    Noise then has no gain that depends on the level, which a network without modulation would have to imitate.
+    Undefined at alpha = 0.
+    """
+    return Coefficients(1 / level.alpha, torch.zeros_like(level.alpha), torch.ones_like(level.alpha))
+
+
 def _v(level: Level, sigma_data: float) -> Coefficients:
     """F is v = alpha n - sigma x0 of the level rescaled to variance 1 (Salimans and Ho 2022, appendix D)."""
     a, s = level.alpha, level.sigma
@@ -67,7 +76,9 @@ def _edm(level: Level, sigma_data: float) -> Coefficients:
     return Coefficients(square.rsqrt(), a * sigma_data**2 / square, s * sigma_data * square.rsqrt())
 
 
-PREDICTIONS: dict[str, Prediction] = {"epsilon": _epsilon, "x0": _x0, "v": _v, "flow": _flow, "edm": _edm}
+PREDICTIONS: dict[str, Prediction] = {
+    "epsilon": _epsilon, "x0": _x0, "x0-unscaled": _x0_unscaled, "v": _v, "flow": _flow, "edm": _edm,
+}  # fmt: skip
 
 Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 

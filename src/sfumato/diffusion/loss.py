@@ -29,7 +29,14 @@ def _edm(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
     return (s * s + (a * sigma_data).square()) / (s * sigma_data).square() * c.out.square()
 
 
-WEIGHTINGS: dict[str, Weighting] = {"uniform": _uniform, "min-snr-5": _min_snr_5, "edm": _edm}
+def _root_snr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
+    """alpha / sigma on the error of x0: between uniform, which is all high noise, and 1 / sigma^2, all low noise."""
+    return level.ratio.reciprocal() * c.out.square()
+
+
+WEIGHTINGS: dict[str, Weighting] = {
+    "uniform": _uniform, "min-snr-5": _min_snr_5, "root-snr": _root_snr, "edm": _edm,
+}  # fmt: skip
 
 
 def denoising_loss(

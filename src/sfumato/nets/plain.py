@@ -42,7 +42,10 @@ class PlainConfig:
 
 
 class PlainUNet(nn.Module):
-    """F(x, c, cond): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, cond (N, 1) tokens or None for nothing."""
+    """F(x, c, cond): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, cond (N, 1) tokens or None for nothing.
+
+    The level enters as one more channel, sigma itself bent to stay below 1, and thresholds of ReLUs can follow it.
+    """
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__()
@@ -94,10 +97,11 @@ class PlainUNet(nn.Module):
         stem = self.config.stem
         rows = [F.pixel_unshuffle(x, stem)]
         shape = (len(x), 1, x.shape[2] // stem, x.shape[3] // stem)
-        rows.append(F.avg_pool2d(c, stem) if c.ndim == 4 else c.view(-1, 1, 1, 1).expand(shape))
+        told = (1 + (-8 * c).exp()).rsqrt()  # sigma / sqrt(1 + sigma^2)
+        rows.append(F.avg_pool2d(told, stem) if c.ndim == 4 else told.view(-1, 1, 1, 1).expand(shape))
         for word in range(1, self.config.vocabulary):
-            told = torch.zeros(len(x), device=x.device) if cond is None else cond[:, 0] == word
-            rows.append(told.to(x.dtype).view(-1, 1, 1, 1).expand(shape))
+            chosen = torch.zeros(len(x), device=x.device) if cond is None else cond[:, 0] == word
+            rows.append(chosen.to(x.dtype).view(-1, 1, 1, 1).expand(shape))
         return torch.cat(rows, 1)
 
 

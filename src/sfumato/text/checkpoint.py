@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
-from sfumato.model import schedule_of
+from sfumato.named import schedule_of
 from sfumato.recipe import Recipe
 from sfumato.text.folder import INDEX, assembled
 from sfumato.text.model import TextModel

@@ -24,6 +24,12 @@ def greyed(x0: Tensor, noise: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(which, luma, x0), torch.where(which, noise[:, :1], noise)
 
 
+def mirrored(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the pictures with left and right exchanged."""
+    which = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+    return torch.where(which.view(-1, 1, 1, 1), x.flip(3), x)
+
+
 def turned(x: Tensor, generator: torch.Generator) -> Tensor:
     """Each picture in one of its eight rotations and reflections; not square: of its four reflections."""
     which = torch.randint(0, 8, (len(x),), generator=generator)

@@ -12,13 +12,14 @@ from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
-from sfumato.model import Model, net_of, schedule_of
+from sfumato.model import Model
+from sfumato.named import net_of, schedule_of
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.show.grid import side_by_side, to_uint8
-from sfumato.train.augment import greyed, patches, turned
+from sfumato.train.augment import greyed, mirrored, patches, turned
 from sfumato.train.generate import HELD_OUT, normal
 from sfumato.train.task import Batch, HeldOut, bands
 
@@ -51,10 +52,13 @@ class Denoise:
         self.fixed: Batch = {"x0": x0, "u": u, "noise": normal(x0, fixed), "clip": clip.to(device)}
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
-        """Pictures, cut to PATCH if they are pieces of larger ones, and turned; `clip`: whose noise is clipped."""
+        """Pictures, mirrored, or cut to PATCH and turned if they are pieces of larger ones; `clip`: whose noise is
+        clipped.
+        """
         x0, _ = self.feed.draw(images, batch, generator)
         x0 = patches(x0, self.patch, generator) if self.patch else x0
-        x0 = turned(x0, generator) if self.recipe.data.flip else x0
+        if self.recipe.data.flip:  # whole pictures are upright
+            x0 = turned(x0, generator) if self.patch else mirrored(x0, generator)
         strata = torch.arange(batch, dtype=torch.float64)
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped

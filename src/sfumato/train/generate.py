@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.model import Model, net_of, schedule_of
+from sfumato.model import Model
+from sfumato.named import net_of, schedule_of
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary

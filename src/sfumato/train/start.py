@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from sfumato import recipe as recipes
 from sfumato.errors import UserError
-from sfumato.model import concrete
+from sfumato.named import concrete
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
 from sfumato.pictures.store import Store, open_store

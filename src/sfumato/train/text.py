@@ -12,7 +12,7 @@ from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
-from sfumato.model import schedule_of
+from sfumato.named import schedule_of
 from sfumato.nets.latent import TextNet, text_encoder, unet
 from sfumato.pictures.feed import Order
 from sfumato.pictures.store import Store

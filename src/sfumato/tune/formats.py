@@ -89,7 +89,12 @@ def _peft_scale(settings: Mapping[str, Any], name: str) -> float:
         return next((value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})$", name)), usual)
 
     rank, alpha = int(own("rank_pattern", settings["r"])), float(own("alpha_pattern", settings["lora_alpha"]))
-    return alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
+    return _scale(alpha, rank, bool(settings.get("use_rslora")))
+
+
+def _scale(alpha: float, rank: int, rank_stabilised: bool) -> float:
+    """What a LoRA's product is multiplied by (Hu et al. 2021, section 4.1; Kalajdzievski 2023, eq. 3)."""
+    return alpha / (math.sqrt(rank) if rank_stabilised else rank)
 
 
 def _is_xl(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bool:
@@ -131,7 +136,7 @@ def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path
             raise UserError(f"{path}: {name} is not a key of a LoRA that is known (kohya, diffusers, PEFT)")
         rank = len(group["down"]) if "down" in group else 1
         alpha = float(settings.get(f"{prefix}lora_alpha", rank))
-        scale = alpha / math.sqrt(rank) if settings.get(f"{prefix}use_rslora") else alpha / rank
+        scale = _scale(alpha, rank, bool(settings.get(f"{prefix}use_rslora")))
         parts[FILE[prefix]][plain(name.removeprefix(prefix))] = _piece(group, scale, path, name)
     return Lora(parts["unet"], parts["text"])
 
