@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
-TILE = 1536
+TILE = 1024
 
 
 class Tiled:
