@@ -15,6 +15,7 @@ from sfumato.model import Model
 
 SIDES = {"photo": (97, 131), "cifar10-denoise": (32, 32)}
 GAIN = {"photo": 14.0, "cifar10-denoise": 10.0}  # dB at sigma 0.1 on the drawn picture
+STILL = {"photo": 38.0, "cifar10-denoise": 36.0}  # dB of a clean picture said to be nearly clean
 
 
 @functools.cache
@@ -77,4 +78,4 @@ def test_a_gauge_reads_the_level(sigma: float) -> None:
 @pytest.mark.parametrize("name", SIDES)
 def test_no_noise_changes_little(name: str) -> None:
     truth = drawn(*SIDES[name])
-    assert psnr(shipped(name).denoise(truth, sigma=0.005), truth) > 38
+    assert psnr(shipped(name).denoise(truth, sigma=0.005), truth) > STILL[name]
