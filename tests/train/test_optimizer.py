@@ -49,7 +49,7 @@ def test_edges_and_vectors_are_stepped_by_adamw() -> None:
     torch.manual_seed(0)
     net, other = Net(), Net()
     other.load_state_dict(net.state_dict())
-    optimizers = [optimizer_for(n, Train(optimizer=kind), mixed=False) for n, kind in ((net, "muon"), (other, "adamw"))]
+    optimizers = [optimizer_for(n, Train(optimizer=kind)) for n, kind in ((net, "muon"), (other, "adamw"))]
     x = torch.randn(2, 3, 9, 9)
     for n, optimizer in zip((net, other), optimizers, strict=True):
         n(x).square().mean().backward()
@@ -63,7 +63,7 @@ def test_edges_and_vectors_are_stepped_by_adamw() -> None:
 def test_a_step_with_a_bad_gradient_changes_nothing() -> None:
     torch.manual_seed(0)
     net = Net()
-    optimizer = optimizer_for(net, Train(optimizer="muon"), mixed=True)
+    optimizer = optimizer_for(net, Train(optimizer="muon"))
     for value in (1.0, float("nan")):
         before = {name: p.detach().clone() for name, p in net.named_parameters()}
         optimizer.zero_grad()
@@ -78,7 +78,7 @@ def test_a_step_with_a_bad_gradient_changes_nothing() -> None:
 def test_it_goes_down() -> None:
     torch.manual_seed(0)
     net = Net()
-    optimizer = optimizer_for(net, Train(optimizer="muon", lr=0.01), mixed=False)
+    optimizer = optimizer_for(net, Train(optimizer="muon", lr=0.01))
     x = torch.randn(8, 3, 9, 9)
     losses = []
     for _ in range(60):

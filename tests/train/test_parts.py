@@ -63,7 +63,7 @@ def test_a_restored_optimizer_steps_as_the_old_one_would(kind: str) -> None:
     nets = [nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     settings = Train(optimizer=kind, lr=0.1)
-    optimizers = [optimizer_for(net, settings, mixed=False) for net in nets]
+    optimizers = [optimizer_for(net, settings) for net in nets]
 
     def step(k: int, seed: int) -> None:
         x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(seed))

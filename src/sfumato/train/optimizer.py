@@ -17,12 +17,12 @@ ROUNDS = 5
 EDGES = ("enter", "leave", "conv_in", "conv_out")  # first and last layers, ours and of diffusers
 
 
-def optimizer_for(net: nn.Module, settings: Settings, mixed: bool, compiled: bool = False) -> torch.optim.Optimizer:
-    """As the recipe says. mixed: the network computes in 16 bits, and so may Muon."""
+def optimizer_for(net: nn.Module, settings: Settings, compiled: bool = False) -> torch.optim.Optimizer:
+    """As the recipe says."""
     rate: Any = torch.tensor(settings.lr) if compiled else settings.lr
     common = {"lr": rate, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":
-        return Muon(net, torch.bfloat16 if mixed else None, **common)
+        return Muon(net, **common)
     return torch.optim.AdamW(net.parameters(), fused=True, **common)
 
 
@@ -30,15 +30,21 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     """U V^T of the singular value decomposition U S V^T, roughly: (A, B) -> (A, B).
 
     Newton and Schulz's iteration with the quintic of Jordan et al. 2024 ("Muon"), which leaves singular values between
-    0.7 and 1.2; products of matrices alone.
+    0.7 and 1.2; products of matrices alone, all but two of them of the shorter side only: a round multiplies with a
+    polynomial s of the gram matrix, whose own next value is s gram s.
     """
     a, b, c = QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
+    gram = x @ x.T
+    product = torch.eye(len(x), dtype=x.dtype, device=x.device)
     for _ in range(ROUNDS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        s = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        s.diagonal().add_(a)
+        product = s @ product
+        gram = s @ gram @ s
+    x = product @ x
     return x.T if tall else x
 
 
@@ -50,32 +56,31 @@ class Muon(torch.optim.AdamW):
     embeddings and vectors are AdamW's.
     """
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype | None = None, **common: Any) -> None:
+    def __init__(self, net: nn.Module, **common: Any) -> None:
         hidden = [p for p in _hidden(net) if p.requires_grad]
         known = {id(p) for p in hidden}
         super().__init__([p for p in net.parameters() if id(p) not in known], fused=True, **common)
-        self.hidden, self.dtype = hidden, dtype
+        self.hidden = hidden
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         group = self.param_groups[0]
         bad = getattr(self, "found_inf", None)
+        rate = group["lr"] if bad is None else torch.where(bad > 0, 0.0, group["lr"])  # on the device, without waiting
         for p in self.hidden:
             if p.grad is None:
                 continue
             state = self.state[p]
             if not state:
                 state["momentum"] = torch.zeros_like(p)
-            momentum = state["momentum"].lerp(p.grad, 1 - MOMENTUM)
-            update = orthogonalised(p.grad.lerp(momentum, MOMENTUM).flatten(1).to(self.dtype or p.dtype)).to(p.dtype)
-            rows, columns = update.shape
-            update = update.view(p.shape) * (group["lr"] * 0.2 * math.sqrt(max(rows, columns)))
-            update += group["lr"] * group["weight_decay"] * p
-            if bad is not None:  # on the device, without waiting for it
-                momentum = torch.where(bad > 0, state["momentum"], momentum)
-                update = torch.where(bad > 0, 0.0, update)
-            state["momentum"].copy_(momentum)
-            p.sub_(update)
+            momentum = state["momentum"]
+            gradient = p.grad if bad is None else torch.where(bad > 0, momentum, p.grad)
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            update = orthogonalised(gradient.lerp(momentum, MOMENTUM).flatten(1))
+            size = rate * 0.2 * math.sqrt(max(update.shape))
+            if group["weight_decay"]:
+                p.mul_(1 - rate * group["weight_decay"])
+            p.sub_(update.mul_(size).view(p.shape))
         return super().step(closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:

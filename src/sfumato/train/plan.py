@@ -40,7 +40,7 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
     net = copy.deepcopy(task.net).to(device)
     if s.precision == "fp64":
         net.double()
-    optimizer = optimizer_for(net, s, accelerator.mixed_precision in ("bf16", "fp16"))
+    optimizer = optimizer_for(net, s)
     ema = PowerEMA(net, s.ema)
     piece = max(1, s.batch // (accelerator.num_processes * s.accumulate))
     if device.type == "cuda":
