@@ -104,7 +104,7 @@ def psnr(clean: Cleaner, paths: list[Path], sigma: int, seed: int) -> float:
     values = []
     for k, path in enumerate(paths):
         with Image.open(path) as image:
-            true = torch.from_numpy(np.asarray(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+            true = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
         noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(seed + k))
         done = (clean(true + sigma / 255 * noise, sigma / 255).clamp(0, 1) * 255).round() / 255
         values.append(float(-10 * (done - true).square().mean().log10()))

@@ -70,6 +70,9 @@ def test_one_bad_file_of_a_folder_stops_nothing(sfumato: Sfumato, run: Path, tmp
     assert len(found["photos"]) == 2
     assert "in/b.png: empty file" in found["failed"][0]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    alone = sfumato("denoise", "in/b.png", "--model", run, "--sigma", 0.1, "-o", "d.png", "--json")
+    assert alone.status == 2
+    assert "in/b.png: empty file" in alone.json()["failed"][0]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,8 @@ def test_one_bad_file_of_a_folder_stops_nothing(sfumato: Sfumato, run: Path, tmp
         (("a.png", "-o", "b.png", "--sigma", "nan"), "between 0 and 1"),
         (("a.png", "-o", "a.png", "--sigma", "0.1"), "--overwrite"),
         (("a.png", "-o", "b.png", "--sigma", "small.png"), "map of the picture's size"),
+        (("a.png", "-o", "b.png", "--sigma", "a.png"), "a map is a grey picture; this one has 3 channels"),
+        (("a.png", "-o", "b.png", "--sigma", "small.png", "--samples", "2"), "--samples needs one sigma"),
     ],
 )
 def test_mistakes(sfumato: Sfumato, run: Path, tmp_path: Path, words: tuple[str, ...], reason: str) -> None:  # noqa: F811

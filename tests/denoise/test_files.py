@@ -100,6 +100,8 @@ def test_nothing_is_replaced_unasked(model: Model, tmp_path: Path) -> None:
         (["a.png"], "b.bmp", "unknown picture format .bmp"),
         (["a.png", "in/b.png"], "a.txt", "is a file: name a folder"),
         (["a.png", "in/a.png"], "out", "two pictures would become"),
+        (["in/**.png"], "out", "Invalid pattern|holds no|no photos"),
+        (["a" * 300], "out", "File name too long"),
     ],
 )
 def test_plans_that_cannot_be(tmp_path: Path, given: list[str], out: str, reason: str) -> None:
@@ -151,6 +153,15 @@ def test_all_of_it_or_nothing(model: Model, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(UserError, match="no room"):
         clean(model, source, tmp_path / "b.png", replace(ORDER, show=True))
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_folder_in_the_way_of_one_leaves_the_others(model: Model, tmp_path: Path) -> None:
+    source, shown = photo(tmp_path / "a.png"), photo(tmp_path / "b-show.png")
+    before = shown.read_bytes()
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        clean(model, source, tmp_path / "b.png", replace(ORDER, show=True, overwrite=True))
+    assert shown.read_bytes() == before
 
 
 def test_what_the_format_cannot_hold_is_said_before_the_work(tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ def denoise(
     from sfumato.denoise import files as work
     from sfumato.zoo import load
 
-    order = work.Order(_sigma(sigma), strength, samples, seed, show, overwrite)
+    noise = _sigma(sigma)
+    if samples and getattr(noise, "ndim", 0):
+        raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
+    order = work.Order(noise, strength, samples, seed, show, overwrite)
     pairs = work.plan(files, out, order)
     loaded = load(model)
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
@@ -57,7 +60,7 @@ def denoise(
                 cleaned = work.clean(loaded, source, target, one, functools.partial(tell, "tiles"))
             except (UserError, OSError, MemoryError, RuntimeError) as error:
                 known = _known(error, source)
-                if known is None or len(pairs) == 1:
+                if known is None or (len(pairs) == 1 and not json):
                     raise known or error from error
                 failed.append(str(known))
                 fail(str(known))
@@ -77,8 +80,7 @@ def denoise(
         ]
         answer({"model": loaded.name, "photos": rows, "failed": failed})
     if failed:
-        others = "the others were" if done else "none was"
-        raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {others}")
+        raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {len(done)} were")
 
 
 def _replace(target: Path, order: Order) -> bool:
@@ -117,4 +119,6 @@ def _sigma(text: str) -> float | np.ndarray | None:
     from sfumato.denoise.photo import read
 
     photo = read(Path(text))
+    if photo.pixels.shape[2] != 1:
+        raise UserError(f"--sigma {text}: a map is a grey picture; this one has {photo.pixels.shape[2]} channels")
     return photo.pixels[..., 0].astype("float64") / photo.top

@@ -16,7 +16,7 @@ from sfumato.denoise.denoise import Told, denoise, level_read, reads_levels
 from sfumato.denoise.noise import Estimate, estimate
 from sfumato.denoise.photo import SUFFIXES, Photo, check_fits, put, read
 from sfumato.errors import UserError
-from sfumato.files import aside
+from sfumato.files import aside, sync
 from sfumato.pictures.decode import UPRIGHT
 
 if TYPE_CHECKING:
@@ -65,16 +65,10 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
     """
     pairs: list[tuple[Path, Path]] = []
     for path in given:
-        if path.is_dir():
-            pairs += [(photo, photo.relative_to(path)) for photo in _photos(path, path.rglob("*"), out)]
-        elif path.exists():
-            pairs.append((path, Path(path.name)))
-        elif any(sign in str(path) for sign in "*?["):
-            first = next(k for k, part in enumerate(path.parts) if any(sign in part for sign in "*?["))
-            found = Path(*path.parts[:first]).glob(str(Path(*path.parts[first:])))
-            pairs += [(photo, Path(photo.name)) for photo in _photos(path, found, out)]
-        else:
-            raise UserError(f"{path}: the file is not there")
+        try:
+            pairs += _named(path, out)
+        except (OSError, ValueError) as error:  # a name that is too long, a folder that is closed, a pattern as a**b
+            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     ending = out.suffix.lower()
     if len(given) == 1 and not given[0].is_dir() and len(pairs) == 1 and ending in SUFFIXES and not out.is_dir():
         if not out.absolute().parent.is_dir():
@@ -92,6 +86,19 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
         if count > 1:
             raise UserError(f"two pictures would become {place}: clean their photos in two commands")
     return planned
+
+
+def _named(path: Path, out: Path) -> list[tuple[Path, Path]]:
+    """The photos that one argument stands for, and their place in a folder."""
+    if path.is_dir():
+        return [(photo, photo.relative_to(path)) for photo in _photos(path, path.rglob("*"), out)]
+    if path.exists():
+        return [(path, Path(path.name))]
+    if any(sign in str(path) for sign in "*?["):
+        first = next(k for k, part in enumerate(path.parts) if any(sign in part for sign in "*?["))
+        found = Path(*path.parts[:first]).glob(str(Path(*path.parts[first:])))
+        return [(photo, Path(photo.name)) for photo in _photos(path, found, out)]
+    raise UserError(f"{path}: the file is not there")
 
 
 def _photos(asked: Path, found: Iterable[Path], out: Path) -> list[Path]:
@@ -131,6 +138,8 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
     for place in places.all:
         if place.exists() and not order.overwrite:
             raise UserError(f"{place} exists: --overwrite replaces it")
+        if place.is_dir():
+            raise UserError(f"{place} is a folder: move it away, or choose another --out")
     photo = read(source)
     check_fits(photo, target)
     gauged = order.sigma is None and reads_levels(model) and photo.pixels.shape[2] == model.shape[0]
@@ -149,13 +158,15 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
     after = np.concatenate(made, 2)
     samples = [np.concatenate(each, 2) for each in zip(*drawn, strict=True)]
     with contextlib.ExitStack() as stack:  # all of it or nothing
+        asides = {place: stack.enter_context(aside(place)) for place in places.all}
         for pixels, place in zip([after, *samples], places.photos, strict=True):
-            put(photo, pixels, stack.enter_context(aside(place)), place)
+            put(photo, pixels, asides[place], place)
         if places.spread is not None:
-            spread = upright(uncertainty(samples, photo.top), photo)
-            spread.save(stack.enter_context(aside(places.spread)), format="PNG")
+            upright(uncertainty(samples, photo.top), photo).save(asides[places.spread], format="PNG")
         if places.shown is not None:
-            triptych(photo, after).save(stack.enter_context(aside(places.shown)), format="PNG")
+            triptych(photo, after).save(asides[places.shown], format="PNG")
+        for written in asides.values():
+            sync(written)
     level = float(np.mean(sigma)) if sigma is not None else 0.0
     told_of = found.words() if found else f"noise of sigma {level:.3f}, as {model.name} reads it" if gauged else ""
     return Cleaned(source, places.all, level, told_of, photo.words())
