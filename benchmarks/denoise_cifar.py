@@ -14,6 +14,7 @@ import torch
 import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from denoise_peers import FFDNet
+from sfumato.errors import UserError
 from sfumato.judge.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
 from sfumato.model import Model
 from sfumato.pictures.store import open_store
@@ -38,7 +39,9 @@ BARS = {
 def parse() -> argparse.Namespace:
     p = arguments(__doc__ or "", n=10_000)
     p.add_argument(
-        "models", nargs="+", help="MODEL:WAY, as cifar10-denoise:clipped or ffdnet:pure; ways: " + ", ".join(WAYS)
+        "models",
+        nargs="+",
+        help="MODEL:WAY, as cifar10-denoise:clipped or ffdnet:pure; ways: " + "; ".join([*WAYS, RANDOM]),
     )
     p.add_argument("--sigma", type=float, default=0.2, help="noise where white is 1")
     return p.parse_args()
@@ -52,6 +55,8 @@ def main() -> None:
     for each in args.models:
         path, _, way = each.rpartition(":")
         name = Path(path).name
+        if way not in (*WAYS, RANDOM):
+            raise UserError(f"{each}: MODEL:WAY, where WAY is one of: {'; '.join([*WAYS, RANDOM])}")
         settings = {"model": name, "way": way, "sigma": args.sigma, "n": args.n, "seed": args.seed}
 
         def figures(path: str = path, way: str = way) -> Figures:

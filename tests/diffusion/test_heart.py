@@ -117,10 +117,11 @@ def test_min_snr_weighs_v_as_its_paper_says(sigma: float) -> None:
     assert float(WEIGHTINGS["min-snr-5"](level, c, 0.5)) == pytest.approx(min(snr, 5) / (snr + 1))
 
 
-@given(st.floats(0.01, 50), st.sampled_from(sorted(PREDICTIONS)))
-def test_root_snr_weighs_errors_of_x0_alike_for_all_predictions(sigma: float, prediction: str) -> None:
-    c = PREDICTIONS[prediction](Level.of(sigma), 0.5)
-    assert float(WEIGHTINGS["root-snr"](Level.of(sigma), c, 0.5) / c.out.square()) == pytest.approx(1 / sigma)
+@given(st.floats(0.01, 50), st.floats(0.1, 2), st.sampled_from(sorted(PREDICTIONS)))
+def test_root_snr_weighs_errors_of_x0_alike_for_all_predictions(sigma: float, alpha: float, prediction: str) -> None:
+    level = Level.of(sigma, alpha)
+    c = PREDICTIONS[prediction](level, 0.5)
+    assert float(WEIGHTINGS["root-snr"](level, c, 0.5) / c.out.square()) == pytest.approx(alpha / sigma)
 
 
 def test_the_loss_of_the_exact_denoiser_is_the_least(mixture: Mixture) -> None:
