@@ -3,7 +3,7 @@
 Prompts of three kinds, by guidance: single things as taught, thing x background held out of training, pairs held out.
 The measure itself is checked on true drawings sent through the model's autoencoder. Claims, at the model's own
 guidance: see CLAIMS; the measure is right on at least 98 %; the autoencoder gives at least 29 dB on held-out
-compositions and on the things kept out of training.
+compositions and on the things kept out of training. Grid, film, curve, blends and failures go to docs/results/.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +20,14 @@ from torch import Tensor
 import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato.errors import UserError
+from sfumato.files import aside
 from sfumato.judge.emoji import PARTS, Kind, control, judge_emoji
+from sfumato.judge.emoji import judged as judged_kind
+from sfumato.pictures.emoji.read import compare
 from sfumato.pictures.emoji.scene import BACKGROUNDS, Scene, asked
 from sfumato.pictures.emoji.things import subjects
+from sfumato.show.film import strip
+from sfumato.show.plot import lines
 from sfumato.text.model import TextModel
 
 CLAIMS = {
@@ -32,12 +38,18 @@ CLAIMS = {
     ("pairs", "things"): 0.60,
 }
 MEASURE, DECIBELS = 0.98, 29.0
+PAGES = Path(__file__).parent.parent / "docs" / "results"
+BLENDS = (
+    "a dragon tiger", "a dog sunflower", "a white tiger", "a pizza rocket", "a cat face flower", "a blue apple",
+    "a penguin automobile", "a green dog", "a snow rocket", "a t-rex bird", "a tiger fish", "a golden snail",
+)  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
     p = arguments(__doc__ or "", n=300)
     p.add_argument("--model", default="mini", help="a shipped model or a run of the recipe mini")
     p.add_argument("--guidance", type=float, nargs="+", default=[0, 1, 2, 3, 4, 5, 7, 10], help="guidance values")
+    p.add_argument("--curve", type=int, default=100, metavar="N", help="prompts a kind at the other guidance values")
     p.add_argument("--steps", type=int, default=20, help="steps of DPM-Solver++(2M)")
     return p.parse_args()
 
@@ -53,14 +65,17 @@ def main() -> None:
     measure = cells.measure(f"{model.name}-control", told, lambda: itself(model, args.n))["figures"]
     ground = cells.measure(f"{model.name}-autoencoder", told, lambda: fidelity(model, args.n))["figures"]
     found: dict[float, Figures] = {}
-    for guidance in dict.fromkeys([model.recipe.sample.guidance, *args.guidance]):
-        settings = {**told, "guidance": guidance, "steps": args.steps, "precision": model.precision}
+    own = model.recipe.sample.guidance
+    for guidance in dict.fromkeys([own, *args.guidance]):
+        n = args.n if guidance == own else args.curve
+        settings = {**told, "n": n, "guidance": guidance, "steps": args.steps, "precision": model.precision}
 
-        def figures(guidance: float = guidance) -> Figures:
-            return judged(model, guidance, args, cells)
+        def figures(guidance: float = guidance, n: int = n) -> Figures:
+            return judged(model, guidance, n, args, cells)
 
         found[guidance] = cells.measure(f"{model.name}-{guidance:g}", settings, figures)["figures"]
-    report(model, measure, ground, found, args)
+    report(model, measure, ground, found)
+    pages(model, found)
 
 
 def shares(kinds: dict[str, Kind]) -> Figures:
@@ -95,9 +110,9 @@ def psnr(model: TextModel, true: Tensor) -> float:
     return float(np.mean((-10 * error.log10()).numpy()))
 
 
-def judged(model: TextModel, guidance: float, args: argparse.Namespace, cells: Cells) -> Figures:
+def judged(model: TextModel, guidance: float, n: int, args: argparse.Namespace, cells: Cells) -> Figures:
     began = time.perf_counter()
-    verdict = judge_emoji(model, n=args.n, seed=args.seed, guidance=guidance, steps=args.steps, sampler="dpm++2m")
+    verdict = judge_emoji(model, n=n, seed=args.seed, guidance=guidance, steps=args.steps, sampler="dpm++2m")
     for name, kind in verdict.kinds.items():
         grid = cells.work / f"{model.name}-{name.replace(' ', '-')}-{guidance:g}.png"
         save_grid(kind.samples[:48], grid, captions=[s.caption() for s in kind.scenes[:48]], columns=8)
@@ -108,15 +123,39 @@ def judged(model: TextModel, guidance: float, args: argparse.Namespace, cells: C
     }
 
 
-def report(
-    model: TextModel, measure: Figures, ground: Figures, found: dict[float, Figures], args: argparse.Namespace
-) -> None:
+def pages(model: TextModel, found: dict[float, Figures]) -> None:
+    """The pictures of docs/text-to-image.md."""
+    scenes = [asked("single", k) for k in range(24)]
+    texts = [scene.caption() for scene in scenes]
+    drawn, film = model.film(len(texts), texts=texts, seed=0)
+    save_grid(drawn, PAGES / f"{model.name}-grid.png", texts, columns=6)
+    strip([frame[:8] for frame in film.frames], PAGES / f"{model.name}-film.png", captions=film.captions)
+    blends = model.sample(len(BLENDS), texts=BLENDS, seed=0)
+    save_grid(blends, PAGES / f"{model.name}-blends.png", list(BLENDS), columns=6)
+    pairs = [asked("pairs", k) for k in range(60)]
+    seen = judged_kind(pairs, model.sample(len(pairs), texts=[s.caption() for s in pairs], seed=0))
+    wrong = [k for k, (a, b) in enumerate(zip(pairs, seen.seen, strict=True)) if not compare(a, b).things][:12]
+    if wrong:
+        save_grid(seen.samples[wrong], PAGES / f"{model.name}-failures.png", [pairs[k].caption() for k in wrong], 6)
+    parts = (("single", "things"), ("held out", "things"), ("pairs", "things"), ("single", "background"))
+    series = {
+        f"{kind}: {part}": [(g, f[kind][part]["value"]) for g, f in sorted(found.items())] for kind, part in parts
+    }
+    bands = {
+        f"{kind}: {part}": [(g, f[kind][part]["low"], f[kind][part]["high"]) for g, f in sorted(found.items())]
+        for kind, part in parts
+    }
+    with aside(PAGES / f"{model.name}-guidance.png") as temporary:
+        temporary.write_bytes(lines(series, "guidance", "share right", bands=bands))
+
+
+def report(model: TextModel, measure: Figures, ground: Figures, found: dict[float, Figures]) -> None:
     head = ("guidance", *(f"{name}: {part}" for name in measure for part in PARTS[:2]))
     rows = [
         [label, *(span(f[name][part]) for name in measure for part in PARTS[:2])]
         for label, f in [("true drawings", measure), *((f"{g:g}", f) for g, f in sorted(found.items()))]
     ]
-    table(f"{model.name}: {args.n} prompts a kind, share right with 95 % intervals", head, rows)
+    table(f"{model.name}: share of prompts drawn right, with 95 % intervals", head, rows)
     own = found[model.recipe.sample.guidance]
     least = min(measure[name][part]["value"] for name in measure for part in PARTS[:2])
     passed(f"the measure on true drawings: {least:.1%}, at least {MEASURE:.0%}", least >= MEASURE)
