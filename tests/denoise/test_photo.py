@@ -72,7 +72,7 @@ def test_what_comes_out_is_as_it_went_in(tmp_path: Path, mode: str, bits: int, s
 def test_a_file_that_was_cut_short(tmp_path: Path, suffix: str) -> None:
     path = make(tmp_path / f"photo{suffix}", "RGB", 8)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    with pytest.raises(UserError, match="damaged|truncated|cut short") as caught:
+    with pytest.raises(UserError, match=r"damaged|truncated|cut short") as caught:
         read(path)
     assert "\n" not in str(caught.value)
 
@@ -81,7 +81,7 @@ def test_a_file_that_was_cut_short(tmp_path: Path, suffix: str) -> None:
 def test_several_pictures_in_one_file(tmp_path: Path, suffix: str) -> None:
     frames = [Image.fromarray(RNG.integers(0, 255, (8, 8, 3), dtype=np.uint8)) for _ in range(3)]
     frames[0].save(tmp_path / f"photo{suffix}", save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match="frames or pages|has 3|GIF") as caught:
+    with pytest.raises(UserError, match=r"frames or pages|has 3|GIF") as caught:
         read(tmp_path / f"photo{suffix}")
     assert "\n" not in str(caught.value)
 
