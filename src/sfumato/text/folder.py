@@ -29,6 +29,7 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
 
     Raises UserError: another family, a part that is missing, or weights that are not safetensors.
     """
+    _quietly()
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -122,6 +123,7 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
     import shutil
     import uuid
 
+    _quietly()
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     from sfumato.files import disk_trouble, sync
@@ -141,8 +143,10 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
         assert model.tokenizer is not None
         model.tokenizer.backend_tokenizer.model.save(str(temporary / "tokenizer"))  # vocab.json and merges.txt
         (temporary / OWN).write_text(json.dumps(own(model), indent=1), "utf-8")
+        mode = (temporary / OWN).stat().st_mode
         for path in temporary.rglob("*"):
             if path.is_file():
+                path.chmod(mode)  # safetensors makes files that only their owner can read
                 sync(path)
         if folder.exists():
             shutil.rmtree(folder)
@@ -153,6 +157,14 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
             raise mended from error
         raise
     return folder
+
+
+def _quietly() -> None:
+    """No bars over moments, and no words on parts that no pipeline here has."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def own(model: TextModel) -> dict[str, Any]:
