@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start; small networks are fastest so
 torch.set_num_threads(int(os.environ.get("SFUMATO_TEST_THREADS", "1")))
+settings.register_profile("patient", deadline=None)  # a busy machine is not a failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -73,7 +73,7 @@ def write(folder: Path, content: str | bytes, name: str = "mine.yaml") -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(SECTIONS)
 def test_what_is_dumped_is_loaded_again(values: dict[str, Any]) -> None:
     recipe = build(values)

@@ -29,7 +29,7 @@ def whole(y: Tensor, level: Level) -> Tensor:
         return PLAIN(pad(y), level)[..., : y.shape[-2], : y.shape[-1]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60), st.booleans())
 def test_tiles_are_the_whole(height: int, width: int, tile: int, mapped: bool) -> None:
     y = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(height * width))

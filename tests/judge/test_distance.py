@@ -54,7 +54,7 @@ def test_constant_and_dead_features_do_not_disturb() -> None:
     assert frechet(np.ones((5, 3)), np.ones((7, 3))) == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 40), st.integers(1, 12), st.floats(0.01, 100), st.floats(-1000, 1000))
 def test_frechet_of_a_set_with_itself_and_its_shift(n: int, dim: int, scale: float, shift: float) -> None:
     x = np.random.default_rng(n).normal(size=(n, dim)) * scale

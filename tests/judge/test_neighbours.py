@@ -10,7 +10,7 @@ from sfumato.judge import neighbours
 from sfumato.judge.neighbours import nearest, within_any
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 30), st.integers(4, 40), st.integers(1, 4), st.integers(1, 200), st.booleans())
 def test_nearest_equals_a_full_sort(n: int, m: int, k: int, block: int, offset: bool) -> None:
     rng = np.random.default_rng(n * m)

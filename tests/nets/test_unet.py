@@ -53,7 +53,7 @@ def taught(net: UNet, steps: int) -> UNet:
     return net
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 2), st.sampled_from([1, 3]),
     st.integers(1, 3), st.integers(1, 3),
@@ -164,7 +164,7 @@ def test_a_condition_of_another_shape_is_refused() -> None:
             net(x, c, wrong)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 40), st.integers(1, 40), st.integers(1, 48))
 def test_attend_is_scaled_dot_product_attention(n: int, heads: int, queries: int, keys: int, d: int) -> None:
     generator = torch.Generator().manual_seed(queries * 41 + keys)

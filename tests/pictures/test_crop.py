@@ -30,7 +30,7 @@ def test_fit_is_antialiased_centred_and_does_not_squash() -> None:
     assert np.array_equal(small, small[:, ::-1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(8, 64), st.integers(8, 64), st.sampled_from([1, 3]))
 def test_any_size_fits_any_size(height: int, width: int, tall: int, wide: int, bands: int) -> None:
     picture = np.full((height, width, bands), 77, np.uint8)

@@ -38,7 +38,7 @@ def test_hostile_bytes_and_files_give_one_line(name: str, tmp_path: Path) -> Non
         assert len(reason) < 160
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF"]), st.integers(0, 2**32), st.integers(0, 255))
 @pytest.mark.filterwarnings("ignore")
 def test_one_changed_byte_never_escapes_as_another_error(kind: str, where: int, value: int) -> None:

@@ -35,7 +35,7 @@ def draw(feed: Feed, images: int, batch: int, seed: int = 0) -> tuple[torch.Tens
     return feed.draw(images, batch, torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 23), st.integers(1, 60), st.integers(0, 200), st.integers(0, 3))
 def test_which_pictures_is_a_pure_function_of_seed_and_images(count: int, batch: int, images: int, seed: int) -> None:
     whole = Feed(few(count), NONE, False, seed).order.indices(0, 300)

@@ -163,7 +163,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, own_cache: Path) -> None:
     assert stores(own_cache) == []
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.integers(0, 12), min_size=2, max_size=40).filter(lambda x: len(set(x)) > 1),
     st.floats(0.01, 0.49),

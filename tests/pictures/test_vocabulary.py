@@ -69,7 +69,7 @@ def test_captions_that_are_too_long_or_hold_new_words_are_heard_in_part(caplog: 
     assert Vocabulary("words", [], 9).heard(["anything at all"]) == ["anything at all"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text(), min_size=1, max_size=8), st.sampled_from(["none", "class", "words"]))
 def test_json_keeps_everything(texts: list[str], kind: str) -> None:
     try:

@@ -16,7 +16,7 @@ def some(n: int, c: int, h: int, w: int) -> np.ndarray:
     return np.random.default_rng(n * h + w).integers(0, 256, (n, c, h, w), dtype=np.uint8)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 7), c=st.sampled_from((1, 3)), h=st.integers(1, 9), w=st.integers(1, 9),
     columns=st.integers(1, 9), scale=st.integers(1, 3), tensor=st.booleans(),
@@ -84,7 +84,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 
 @given(st.text(max_size=60), st.integers(20, 200))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_wrapped_texts_fit(text: str, width: int) -> None:
     font = legible(width)
     assert isinstance(font, ImageFont.FreeTypeFont)

@@ -101,7 +101,7 @@ def test_no_folder_and_none_that_can_be_read(tmp_path: Path) -> None:
         check(tmp_path, 64)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(20, 300), st.integers(20, 300))
 def test_a_crop_lies_inside(height: int, width: int) -> None:
     crop = square(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -97,15 +97,18 @@ class TextNet(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
         own = self.unet.dtype
-        with attention_of(x):
+        with attention_of(x, self.unet):
             states = (cond if cond.is_floating_point() else self.states(cond)).to(own)
             found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=states, return_dict=False)[0]
         return found
 
 
-def attention_of(x: Tensor) -> AbstractContextManager[None]:
-    """How to attend over few latents while learning on a CPU, where the fused kernel's way back is slow."""
-    few = x.shape[2] * x.shape[3] <= FEW
+def attention_of(x: Tensor, unet: UNet2DConditionModel) -> AbstractContextManager[None]:
+    """How to attend over few latents while learning on a CPU, where the fused kernel's way back is slow.
+
+    Not where activations are computed twice: the second time is outside of this.
+    """
+    few = x.shape[2] * x.shape[3] <= FEW and not unet.is_gradient_checkpointing
     slow = x.device.type == "cpu" and few and torch.is_grad_enabled()
     chosen: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
     return chosen
