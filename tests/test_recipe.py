@@ -205,6 +205,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path) -> None:
         ("noise={schedule: flow, prediction: epsilon}", "says nothing of pure noise"),
         ("noise={schedule: scaled-linear-zero, prediction: x0-unscaled}", "says nothing of pure noise"),
         ("noise={schedule: flow, prediction: x0-unscaled}", "says nothing of pure noise"),
+        ("noise={schedule: edm, shift: 2}", "discrete schedules"),
         ("noise.sigma_min=90", "sigma_min must be below sigma_max"),
         ("sample.interval=[3, 1]", "sample.interval: .*the lower first"),
         ("train.accumulate=3", "batch=64 is not divisible by accumulate=3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
@@ -20,7 +21,7 @@ def schedule_of(noise: Noise) -> Schedule:
         "scaled-linear-zero": lambda: zero_terminal(scaled_linear(noise.timesteps)),
     }
     if noise.schedule in discrete:
-        return discrete[noise.schedule]()
+        return replace(discrete[noise.schedule](), shift=noise.shift)
     return Flow() if noise.schedule == "flow" else LogNormal(noise.mean, noise.std, noise.sigma_min, noise.sigma_max)
 
 

@@ -75,6 +75,7 @@ class Noise(Section):
     prediction: PredictionName = "edm"
     weighting: WeightingName = "edm"
     timesteps: int = Field(1000, ge=2, description="T of the discrete schedules (linear, cosine, scaled-linear)")
+    shift: float = Field(1.0, gt=0, description="above 1 the discrete schedules train more at high noise")
     mean: float = Field(-1.2, description="mean of ln sigma in training (edm)")
     std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (edm)")
     sigma_min: float = Field(0.002, gt=0)
@@ -94,6 +95,8 @@ class Noise(Section):
                 f"prediction {self.prediction} says nothing of pure noise, where schedule {self.schedule} begins: "
                 "use prediction=v or flow, or schedule=linear"
             )
+        if self.shift != 1 and self.schedule in ("edm", "flow"):
+            raise ValueError(f"noise.shift is of the discrete schedules; {self.schedule} draws its levels otherwise")
         if self.sigma_min >= self.sigma_max:
             raise ValueError("sigma_min must be below sigma_max")
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import diffusers
 import pytest
 import torch
@@ -175,3 +177,14 @@ def test_clipped_stays_in_range() -> None:
         return 3 * x
 
     assert Clipped(wild)(torch.tensor([[[[2.0, -0.1]]]]), Level.of(1.0)).tolist() == [[[[1.0, pytest.approx(-0.3)]]]]
+
+
+@given(st.floats(0.2, 5), st.floats(0, 0.99))
+def test_a_shift_moves_training_and_leaves_the_path(shift: float, u: float) -> None:
+    """Esser et al. 2024, eq. 23: the ratio of what lies above to what lies below grows by the shift."""
+    plain = linear(20_000)
+    shifted = replace(plain, shift=shift)
+    level = shifted.draw(torch.tensor([u], dtype=torch.float64))
+    t = float(torch.searchsorted(plain.log_ratios, level.log_ratio)[0]) / plain.timesteps
+    assert t / (1 - t) == pytest.approx(shift * u / (1 - u), rel=0.02, abs=1e-3)
+    assert torch.equal(plain.path(10).sigma, shifted.path(10).sigma)

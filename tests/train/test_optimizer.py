@@ -24,13 +24,16 @@ class Net(nn.Module):
 @pytest.mark.parametrize("shape", [(20, 20), (16, 144), (144, 16)])
 def test_singular_values_come_near_to_one_and_the_vectors_stay(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    matrix = torch.randn(shape, dtype=torch.float64)
-    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-    done = orthogonalised(matrix)
-    seen = torch.diagonal(u.T @ done @ v.T)
-    assert torch.allclose(u @ torch.diag(seen) @ v, done, atol=1e-9)
-    assert (seen[s > s.max() / 50] > 0.6).all()
-    assert (seen < 1.3).all()
+    matrices = torch.randn((3, *shape), dtype=torch.float64)
+    for matrix, done, fast in zip(
+        matrices, orthogonalised(matrices), orthogonalised(matrices, torch.bfloat16), strict=True
+    ):
+        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+        seen = torch.diagonal(u.T @ done @ v.T)
+        assert torch.allclose(u @ torch.diag(seen) @ v, done, atol=1e-9)
+        assert (seen[s > s.max() / 50] > 0.6).all()
+        assert (seen < 1.3).all()
+        assert (fast - done).norm() < 0.03 * done.norm()
 
 
 def test_steps_are_as_long_as_those_of_adamw() -> None:

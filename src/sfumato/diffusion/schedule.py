@@ -30,9 +30,11 @@ class Discrete:
 
     Training draws one of the T levels; a path visits `steps` of them, evenly spaced and starting at the last, as DDIM
     does with trailing spacing (Lin et al. 2024, "Common diffusion noise schedules", table 2), then no noise.
+    A shift above 1 trains more at the noisy end: u -> shift u / (1 + (shift - 1) u) (Esser et al. 2024, eq. 23).
     """
 
     alpha_bar: Tensor
+    shift: float = 1.0
 
     @property
     def timesteps(self) -> int:
@@ -49,6 +51,7 @@ class Discrete:
         return Level(bar.sqrt(), (1 - bar).sqrt())
 
     def draw(self, u: Tensor) -> Level:
+        u = self.shift * u / (1 + (self.shift - 1) * u)
         index = (u * self.timesteps).long().clamp_max(self.timesteps - 1)
         bar = self.alpha_bar[index]
         return Level(bar.sqrt(), (1 - bar).sqrt())

@@ -89,7 +89,7 @@ class Loop:
         if self.settings.precision == "fp64":
             self.net.double()
         self.ema = PowerEMA(self.net, self.settings.ema)
-        self.optimizer = optimizer_for(self.net, self.settings, self._compiled)
+        self.optimizer = optimizer_for(self.net, self.settings, self._compiled, accelerator.mixed_precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=accelerator.mixed_precision == "fp16")
         net = torch.compile(self.net) if self._compiled else self.net
         self.wrapped: nn.Module = accelerator.prepare_model(net)

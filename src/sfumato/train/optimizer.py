@@ -17,71 +17,77 @@ ROUNDS = 5
 EDGES = ("enter", "leave", "conv_in", "conv_out")  # first and last layers, ours and of diffusers
 
 
-def optimizer_for(net: nn.Module, settings: Settings, compiled: bool = False) -> torch.optim.Optimizer:
-    """As the recipe says."""
+def optimizer_for(
+    net: nn.Module, settings: Settings, compiled: bool = False, precision: str | None = None
+) -> torch.optim.Optimizer:
+    """As the recipe says; precision: of the run, "bf16" where the hardware multiplies that faster."""
     rate: Any = torch.tensor(settings.lr) if compiled else settings.lr
     common = {"lr": rate, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":
-        return Muon(net, **common)
+        return Muon(net, torch.bfloat16 if precision == "bf16" else None, **common)
     return torch.optim.AdamW(net.parameters(), fused=True, **common)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """U V^T of the singular value decomposition U S V^T, roughly: (A, B) -> (A, B).
+def orthogonalised(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """U V^T of each singular value decomposition U S V^T, roughly: (N, A, B) -> (N, A, B).
 
     Newton and Schulz's iteration with the quintic of Jordan et al. 2024 ("Muon"), which leaves singular values between
-    0.7 and 1.2; products of matrices alone, all but two of them of the shorter side only: a round multiplies with a
-    polynomial s of the gram matrix, whose own next value is s gram s.
+    0.7 and 1.2; products of matrices alone, done in `dtype`, which may be bfloat16.
     """
     a, b, c = QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    gram = x @ x.T
-    product = torch.eye(len(x), dtype=x.dtype, device=x.device)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = (x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)).to(dtype or x.dtype)
     for _ in range(ROUNDS):
-        s = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        s.diagonal().add_(a)
-        product = s @ product
-        gram = s @ gram @ s
-    x = product @ x
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.AdamW):
     """Momentum made orthogonal for weights of hidden layers (Jordan et al. 2024), fused AdamW for everything else.
 
-    A convolution's weights count as a matrix of one row an output. Steps are scaled to the size that AdamW's have (Liu
-    et al. 2025, "Muon is scalable", eq. 4), so that one learning rate serves both. First and last layers,
-    embeddings and vectors are AdamW's.
+    A convolution's weights count as a matrix of one row an output; matrices of one shape go together. Steps are scaled
+    to the size that AdamW's have (Liu et al. 2025, "Muon is scalable", eq. 4), so that one learning rate serves both.
+    First and last layers, embeddings and vectors are AdamW's.
     """
 
-    def __init__(self, net: nn.Module, **common: Any) -> None:
+    def __init__(self, net: nn.Module, dtype: torch.dtype | None = None, **common: Any) -> None:
         hidden = [p for p in _hidden(net) if p.requires_grad]
         known = {id(p) for p in hidden}
         super().__init__([p for p in net.parameters() if id(p) not in known], fused=True, **common)
-        self.hidden = hidden
+        self.dtype, self.hidden = dtype, hidden
+        self.alike: dict[tuple[int, ...], list[Tensor]] = {}
+        for p in hidden:
+            self.alike.setdefault(tuple(p.flatten(1).shape), []).append(p)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         group = self.param_groups[0]
         bad = getattr(self, "found_inf", None)
         rate = group["lr"] if bad is None else torch.where(bad > 0, 0.0, group["lr"])  # on the device, without waiting
-        for p in self.hidden:
-            if p.grad is None:
+        for shape, alike in self.alike.items():
+            learned = [p for p in alike if p.grad is not None]
+            if not learned:
                 continue
-            state = self.state[p]
-            if not state:
-                state["momentum"] = torch.zeros_like(p)
-            momentum = state["momentum"]
-            gradient = p.grad if bad is None else torch.where(bad > 0, momentum, p.grad)
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            update = orthogonalised(gradient.lerp(momentum, MOMENTUM).flatten(1))
-            size = rate * 0.2 * math.sqrt(max(update.shape))
-            if group["weight_decay"]:
-                p.mul_(1 - rate * group["weight_decay"])
-            p.sub_(update.mul_(size).view(p.shape))
+            updates = orthogonalised(torch.stack([self._momentum(p, bad).flatten(1) for p in learned]), self.dtype)
+            updates.mul_(rate * 0.2 * math.sqrt(max(shape)))
+            for p, update in zip(learned, updates, strict=True):
+                if group["weight_decay"]:
+                    p.mul_(1 - rate * group["weight_decay"])
+                p.sub_(update.reshape(p.shape))
         return super().step(closure)
+
+    def _momentum(self, p: Tensor, bad: Tensor | None) -> Tensor:
+        """Nesterov's: the gradient, led by the running mean of gradients."""
+        assert p.grad is not None
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        momentum: Tensor = state["momentum"]
+        gradient = p.grad if bad is None else torch.where(bad > 0, momentum, p.grad)
+        momentum.lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(momentum, MOMENTUM)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)

@@ -40,7 +40,7 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
     net = copy.deepcopy(task.net).to(device)
     if s.precision == "fp64":
         net.double()
-    optimizer = optimizer_for(net, s)
+    optimizer = optimizer_for(net, s, precision=accelerator.mixed_precision)
     ema = PowerEMA(net, s.ema)
     piece = max(1, s.batch // (accelerator.num_processes * s.accumulate))
     if device.type == "cuda":
