@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 from PIL import Image
 
 from sfumato import recipe as recipes
-from sfumato.cli import demo
+from sfumato.cli import denoise as commands
+from sfumato.demo import photo as shown
+from sfumato.denoise.files import Order
 
 from ..tiny import train_run, write_pictures
 from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
@@ -117,7 +121,7 @@ def test_a_denoiser_is_judged_by_what_it_cleans(sfumato: Sfumato, run: Path, tmp
 
 
 def test_the_shipped_model_cleans_a_photo_by_default(sfumato: Sfumato, tmp_path: Path) -> None:  # noqa: F811
-    section = demo.cleaned()
+    section = shown.section()
     values = {fact.label: float(fact.value.split()[0]) for fact in section.facts}
     assert values["PSNR"] > 29.5  # the noisy one has 20.3
     assert values["SSIM"] > 0.78
@@ -126,3 +130,37 @@ def test_the_shipped_model_cleans_a_photo_by_default(sfumato: Sfumato, tmp_path:
     assert sfumato("denoise", "a.png", "-o", "b.png").status == 0
     with Image.open(tmp_path / "b.png") as clean:
         assert np.asarray(clean).std() < picture.std()
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_it_asks_before_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bool) -> None:
+    asked: list[str] = []
+
+    def confirm(text: str, **_: object) -> bool:
+        asked.append(text)
+        return said
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    there = photo(tmp_path / "clean.png")
+    assert commands._replace(tmp_path / "other.png", Order(0.1))
+    assert not asked
+    assert commands._replace(there, Order(0.1)) is said
+    assert str(there) in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no room"),
+        (PermissionError(errno.EACCES, "Permission denied"), "[Pp]ermission"),
+    ],
+)
+def test_what_stops_one_photo_is_a_line(error: BaseException, reason: str) -> None:
+    known = commands._known(error, Path("a.png"))
+    assert known is not None
+    assert re.search(reason, str(known))
+    assert "a.png" in str(known)
+    assert "\n" not in str(known)
+    assert commands._known(RuntimeError("shapes differ"), Path("a.png")) is None

@@ -40,6 +40,15 @@ def test_one_photo(model: Model, tmp_path: Path) -> None:
         assert (image.size, image.mode) == ((40, 30), "RGB")
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2)])
+def test_a_photo_of_a_pixel(model: Model, tmp_path: Path, size: tuple[int, int]) -> None:
+    source = photo(tmp_path / "a.png", size)
+    for sigma in (0.1, None):
+        clean(model, source, tmp_path / "b.png", Order(sigma=sigma, show=True, overwrite=True))
+        with Image.open(tmp_path / "b.png") as image:
+            assert image.size == size
+
+
 def test_folders_and_patterns_keep_their_places(tmp_path: Path) -> None:
     for name in ("in/a.png", "in/deep/b.jpg", "in/.hidden.png", "other/c.webp", "other/d.PNG"):
         photo(tmp_path / name)

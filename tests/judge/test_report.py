@@ -177,7 +177,7 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.ASKED)
     found = judge(untold, n=6, features=open_features(small_features), steps=1)
     RunFolder(tmp_path).log({"event": "report", "images": 64, "loss": 0.5})
-    path = demo.write(replace(found, model=model), Section("A photo cleaned"), tmp_path, 12.3)
+    path = demo.write(replace(found, model=model), [Section("A photo cleaned")], tmp_path, 12.3)
     text = path.read_text(encoding="utf-8")
     no_strangers(text)
     assert "data:image/gif;base64," in text

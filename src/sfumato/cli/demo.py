@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sfumato.show.report import Section
     from sfumato.train.start import Job
 
-NOISE = 25 / 255
 SECONDS, LEAST, MOST = 90, 4_000, 60_000  # of training; images, whatever the machine's speed
 CHANGES = (
     *(f"train.images={MOST}", "train.preview_seconds=30", "train.warmup=2000", "train.keep=0"),
@@ -43,6 +42,7 @@ def demo(
     """
     import time
 
+    from sfumato.demo import photo
     from sfumato.judge import model as judging
     from sfumato.train import start
 
@@ -59,7 +59,7 @@ def demo(
     with stages() as tell:
         found = judging.judge(out, n=300, steps=12, progress=tell)
     say("and cleaning a noisy photo with the shipped model")
-    page = write(found, cleaned(), out, time.monotonic() - began)
+    page = write(found, [photo.section()], out, time.monotonic() - began)
     say(found.verdict.words())
     say(f"open {page}")
     if json:
@@ -71,42 +71,7 @@ def affordable(job: Job) -> int:
     return min(MOST, max(LEAST, int(SECONDS * job.estimate.images_per_second) // 1000 * 1000))
 
 
-def cleaned() -> Section:
-    """A photo with noise, cleaned by `photo`, which is told nothing of how much: before, after, truth, and figures."""
-    import numpy as np
-    import torch
-    from skimage import data, metrics
-
-    from sfumato.denoise.noise import estimate
-    from sfumato.show.grid import side_by_side
-    from sfumato.show.report import Fact, Picture, Section
-    from sfumato.zoo import load
-
-    true = data.chelsea()[20:276, 100:356]
-    noise = np.random.default_rng(0).normal(0, NOISE, true.shape)
-    noisy = np.rint((true / 255 + noise).clip(0, 1) * 255).astype(np.uint8)
-    clean = load("photo").denoise(noisy)
-    psnr = [metrics.peak_signal_noise_ratio(true, each) for each in (noisy, clean)]
-    ssim = [metrics.structural_similarity(true, each, channel_axis=2) for each in (noisy, clean)]
-    columns = {"noisy": noisy, "cleaned": clean, "true": true}
-    shown = side_by_side({
-        name: torch.from_numpy(each.transpose(2, 0, 1).copy())[None] for name, each in columns.items()
-    })  # fmt: skip
-    facts = [
-        Fact(f"{psnr[1]:.1f} dB", "PSNR", f"noisy {psnr[0]:.1f} dB"),
-        Fact(f"{ssim[1]:.2f}", "SSIM", f"noisy {ssim[0]:.2f}"),
-        Fact(f"{estimate(noisy / 255).sigma:.3f}", "noise it found", f"{NOISE:.3f} was added, where white is 1"),
-    ]
-    return Section(
-        "A photo cleaned",
-        ["By the shipped model `photo`, which took the noise's level from the picture."],
-        facts,
-        [Picture(shown, "noisy, cleaned and true photo", "Chelsea, from scikit-image (CC0).")],
-        code=["sfumato denoise photo.jpg --out clean.jpg --show"],
-    )
-
-
-def write(found: Judged, photo: Section, folder: Path, seconds: float) -> Path:
+def write(found: Judged, others: list[Section], folder: Path, seconds: float) -> Path:
     """demo.html: what was asked and drawn, the process as a film, the figures."""
     from sfumato.judge.report import copies_section, curves_section, figures_section, samples_section
     from sfumato.pictures.shapes import caption
@@ -131,7 +96,7 @@ def write(found: Judged, photo: Section, folder: Path, seconds: float) -> Path:
     events = RunFolder(folder).events()
     sections = [
         first,
-        photo,
+        *others,
         samples_section(found),
         figures_section(found),
         copies_section(found),
