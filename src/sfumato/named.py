@@ -63,6 +63,7 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
             colours=shape[0],
             vocabulary=words,
             length=vocabulary.length,
+            gauge=net.gauge,
         )
     except ValueError as error:
         raise UserError(f"net: {error}") from error

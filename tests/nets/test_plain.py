@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfumato.nets.plain import NoiseGauge, PlainConfig, PlainUNet
+from sfumato.nets.plain import PlainConfig, PlainUNet
 
 from ..tiny import shaken
 
@@ -52,25 +52,3 @@ def test_what_it_is_told() -> None:
 def test_sides_that_do_not_divide() -> None:
     with pytest.raises(ValueError, match="12 x 8 is not a multiple of 8"):
         net()(torch.zeros(1, 3, 12, 8), torch.zeros(1))
-
-
-def test_a_gauge_reads_one_number_a_picture() -> None:
-    made = net(PlainConfig((8, 8), 1, 2, gauge=True))
-    x, c, noisy = torch.randn(3, 3, 8, 8), torch.zeros(3), torch.randn(3, 3, 8, 8)
-    out, read = made(x, c, None, noisy)
-    assert torch.equal(out, made(x, c))
-    assert read.shape == (3,)
-    assert torch.allclose(read[1:2], made(x[1:2], c[1:2], None, noisy[1:2])[1], atol=1e-5)
-
-
-def test_a_gauge_can_learn() -> None:
-    torch.manual_seed(0)
-    gauge = NoiseGauge(3, 8)
-    optimizer = torch.optim.Adam(gauge.parameters(), 5e-3)
-    for _ in range(150):
-        log = torch.rand(32) * 3 - 2.5
-        loss = (gauge(log.exp().view(-1, 1, 1, 1) * torch.randn(32, 3, 8, 8)) - log).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss < 0.05

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfumato.nets.condition import Condition
+from sfumato.nets.gauge import NoiseGauge
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class UNetConfig:
     blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth factor; places: every
     position is told where it lies in the picture; shortcut: the input is added to the output, by a learned weight of
     the level, so that noise need not pass through narrow layers; colours: channels of a picture; vocabulary, length: of
-    the condition's tokens (0: unconditional).
+    the condition's tokens (0: unconditional); gauge: whether it reads the noise level too.
     Raises ValueError if channels and attention do not fit these words.
     """
 
@@ -39,6 +40,7 @@ class UNetConfig:
     colours: int = 3
     vocabulary: int = 0
     length: int = 1
+    gauge: bool = False
 
     def __post_init__(self) -> None:
         if not self.channels or any(width < 8 or width % 8 for width in self.channels):
@@ -105,9 +107,15 @@ class UNet(nn.Module):
         self.shortcut = zeroed(nn.Linear(width, 1)) if config.shortcut else None
         self.norm = norm(c)
         self.leave = zeroed(nn.Conv2d(c, inner, 3, padding=1))
+        self.gauge = NoiseGauge(config.colours) if config.gauge else None
 
-    def forward(self, x: Tensor, c: Tensor, cond: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W). Raises ValueError if a side is not a multiple of `config.multiple`."""
+    def forward(
+        self, x: Tensor, c: Tensor, cond: Tensor | None = None, noisy: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also what the gauge reads of them.
+
+        Raises ValueError if a side is not a multiple of `config.multiple`.
+        """
         height, width = x.shape[-2:]
         if height % self.config.multiple or width % self.config.multiple:
             raise ValueError(f"{height} x {width} is not a multiple of {self.config.multiple}")
@@ -135,7 +143,7 @@ class UNet(nn.Module):
         if self.shortcut is not None:
             with torch.autocast(x.device.type, enabled=False):  # noise of a picture needs more digits than bf16 has
                 h = h + self.shortcut(emb.to(x.dtype))[:, :, None, None] * x
-        return h
+        return h if noisy is None or self.gauge is None else (h, self.gauge(noisy))
 
 
 class Block(nn.Module):
