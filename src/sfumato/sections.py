@@ -57,6 +57,11 @@ class Net(Section):
         "(tasks autoencoder and text)",
     )
     latent: int = Field(8, ge=1, description="channels of the latents (task autoencoder)")
+    encoder: str = Field(
+        "",
+        description="a model whose encoder is kept as it is while its decoder learns, so that what was learned on its "
+        "latents stays true (task autoencoder)",
+    )
     gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")
     preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")
     channels: list[int] | None = Field(None, description="channels of each level, top first")

@@ -16,6 +16,8 @@ from sfumato.errors import UserError
 from sfumato.text import folder as pipelines
 from sfumato.text.model import TextModel
 from sfumato.train import start
+from sfumato.train.latents import autoencoder_named
+from sfumato.train.run import RunFolder
 from sfumato.zoo import load
 
 WORDS = ("red", "green", "blue")
@@ -137,3 +139,20 @@ def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) ->
     start.run(start.prepare(part, ["train.save_seconds=1000"], tmp_path / "again"))
     one, two = (sfumato.load(path).net.state_dict() for path in (run, tmp_path / "again"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_path: Path) -> None:
+    recipe = recipes.build({
+        "task": "autoencoder", "data": {"source": str(pictures), "image_size": 32}, "net": {"encoder": str(run)},
+        "train": {"batch": 8, "images": 480, "warmup": 0, "precision": "fp32"},
+    })  # fmt: skip
+    start.run(start.prepare(recipe, out=tmp_path / "decoder"))
+    before, after = (autoencoder_named(str(path), "net.encoder").state_dict() for path in (run, tmp_path / "decoder"))
+    fixed = [key for key in before if key.startswith(("encoder.", "quant_conv."))]
+    assert fixed
+    assert all(torch.equal(before[key], after[key]) for key in fixed)
+    losses = [each["loss"] for each in RunFolder(tmp_path / "decoder").events("held_out")]
+    truth = [each["loss"] for each in RunFolder(run.parent / "ground").events("held_out")]
+    assert losses[-1] < truth[-1]
+    with pytest.raises(UserError, match=r"net\.encoder"):
+        start.prepare(recipe.model_copy(update={"net": recipe.net.model_copy(update={"encoder": "nowhere/at-all"})}))

@@ -16,6 +16,7 @@ from sfumato.recipe import Recipe
 from sfumato.show.grid import side_by_side, to_uint8
 from sfumato.train.augment import patches
 from sfumato.train.generate import normal
+from sfumato.train.latents import autoencoder_named
 from sfumato.train.task import Batch, HeldOut
 
 KL = 1e-6  # weight of the divergence from a standard normal, a latent number, beside the mean squared error
@@ -25,7 +26,10 @@ CHANNELS = (32, 64, 96, 128)
 
 
 class LearnAutoencoder:
-    """Learn an AutoencoderKL on the pictures of a store, by squared error and a touch of KL."""
+    """Learn an AutoencoderKL on the pictures of a store, by squared error and a touch of KL.
+
+    With `net.encoder` only the decoder learns, and from whole pictures: its latents are those it will be given.
+    """
 
     def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
@@ -33,14 +37,20 @@ class LearnAutoencoder:
         self.feed = Feed(store.train, untold, recipe.data.flip, recipe.train.seed, device)
         torch.manual_seed(recipe.train.seed)
         net = recipe.net
-        self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
+        if net.encoder:
+            self.vae = autoencoder_named(net.encoder, "net.encoder")
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
+        else:
+            self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
+        self.patch = max(store.shape[1:]) if net.encoder else PATCH
         self.net: nn.Module = Autoencoder(self.vae)
         held = Feed(store.held_out, untold, False, 0, device)
         self.fixed, _ = held.draw(0, min(HELD_OUT, len(held)), torch.Generator().manual_seed(0))
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         x, _ = self.feed.draw(images, batch, generator)
-        x = patches(x, min(PATCH, *x.shape[2:]), generator).contiguous()  # faster here than with channels last
+        x = patches(x, min(self.patch, *x.shape[2:]), generator).contiguous()  # faster here than with channels last
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         like = x.new_empty(batch, self.vae.config.latent_channels, x.shape[2] // factor, x.shape[3] // factor)
         return {"x": x, "noise": normal(like, generator)}

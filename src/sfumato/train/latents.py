@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.store import Pictures, Store
@@ -61,3 +63,16 @@ def _with(pictures: Pictures, latents: Tensor) -> Pictures:
 def scale_of(latents: Tensor) -> float:
     """What makes latents of variance 1: the inverse of their standard deviation, all channels together."""
     return 1 / float(latents.float().std())
+
+
+def autoencoder_named(name: str, key: str) -> Any:
+    """The autoencoder of a run of the task `autoencoder`, or of a text-to-image model; key: of the recipe that names
+    it. Raises UserError.
+    """
+    from sfumato.text.checkpoint import autoencoder_of
+    from sfumato.zoo import find
+
+    try:
+        return autoencoder_of(*find(name))
+    except UserError as error:
+        raise UserError(f"{key}: {error}; `sfumato train mini-autoencoder` makes one") from error

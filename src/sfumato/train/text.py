@@ -24,7 +24,7 @@ from sfumato.text.checkpoint import describe
 from sfumato.text.model import TextModel
 from sfumato.text.prompts import tokens
 from sfumato.train.generate import normal
-from sfumato.train.latents import encoded, scale_of
+from sfumato.train.latents import autoencoder_named, encoded, scale_of
 from sfumato.train.task import Batch, HeldOut, bands
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
@@ -39,7 +39,7 @@ class LearnText:
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
-        self.vae: Any = autoencoder_named(recipe.text.autoencoder).to(device)
+        self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         self.vae.register_to_config(scaling_factor=round(scale_of(self.store.train.pixels), 5))
         self.tokenizer = learn_tokenizer(captions, recipe.text.words, recipe.text.length)
@@ -121,14 +121,3 @@ class LearnText:
             net, recipe, told, self.pictures, device=str(self.device), precision=self.precision, vae=self.vae,
             tokenizer=self.tokenizer, levels=self.schedule,
         )  # fmt: skip
-
-
-def autoencoder_named(name: str) -> Any:
-    """The autoencoder of a run of the task `autoencoder`, or of a text-to-image model. Raises UserError."""
-    from sfumato.text.checkpoint import autoencoder_of
-    from sfumato.zoo import find
-
-    try:
-        return autoencoder_of(*find(name))
-    except UserError as error:
-        raise UserError(f"text.autoencoder: {error}; `sfumato train mini-autoencoder` makes one") from error
