@@ -1,8 +1,11 @@
 """Turn a finished run into a shipped model: its first EMA in fp16, its configuration, and a line on what made it.
 
     python benchmarks/ship.py runs/cifar10 cifar10
+    python benchmarks/ship.py runs/mini mini --decoder runs/mini-decoder
 
-writes src/sfumato/pretrained/cifar10/{model.safetensors,config.json}; the model card, README.md, is written by hand.
+writes src/sfumato/pretrained/cifar10/{model.safetensors,config.json}, or a pipeline folder if it draws from texts; the
+model card, README.md, is written by hand. --decoder: a run of the recipe mini-decoder, for a model that was trained on
+the same latents.
 """
 
 from __future__ import annotations
@@ -16,21 +19,28 @@ import torch
 
 from sfumato.files import aside, save_tensors, write_json
 from sfumato.nets.classifier import ClassifierConfig
+from sfumato.text.folder import write
+from sfumato.text.model import TextModel
 from sfumato.train import checkpoint
 from sfumato.train.ema import label
+from sfumato.train.latents import autoencoder_named
 from sfumato.train.run import RunFolder
-from sfumato.zoo import PRETRAINED
+from sfumato.zoo import PRETRAINED, load
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--decoder", type=Path, help="a run of mini-decoder")
     options = parser.parse_args()
     recipe = RunFolder(options.run).recipe()
     found, _ = checkpoint.newest(options.run / "checkpoints")
     if found is None:
         parser.error(f"{options.run} has no whole checkpoint")
+    if recipe.task == "text":
+        ship_pipeline(options.run, options.name, options.decoder)
+        return
     weights = {key: value.to(torch.float16) for key, value in found.tensors(label(recipe.train.ema[0])).items()}
     folder = PRETRAINED / options.name
     with aside(folder / "model.safetensors") as temporary:
@@ -42,6 +52,23 @@ def main() -> None:
     held = RunFolder(options.run).events("held_out")[-1]
     size = (folder / "model.safetensors").stat().st_size
     print(f"{options.name}: {found.images:,} images, {size / 1e6:.2f} MB, {held}")
+
+
+def ship_pipeline(run: Path, name: str, decoder: Path | None) -> None:
+    model = load(run, precision="fp32")
+    assert isinstance(model, TextModel)
+    if decoder is not None:
+        better = autoencoder_named(str(decoder), "--decoder").state_dict()
+        own = model.autoencoder.state_dict()
+        assert all(torch.equal(better[key], own[key]) for key in own if key.startswith(("encoder.", "quant_conv.")))
+        model.autoencoder.load_state_dict(better)
+    folder = PRETRAINED / name
+    card = (folder / "README.md").read_bytes() if (folder / "README.md").is_file() else None
+    write(model, folder)
+    if card is not None:
+        (folder / "README.md").write_bytes(card)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{name}: {size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

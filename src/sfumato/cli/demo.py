@@ -36,18 +36,20 @@ def demo(
     out: Path = typer.Option(Path("runs/demo"), "--out", help="Folder for the run and the page."),
     json: bool = JSON,
 ) -> None:
-    """Train a small model from nothing, draw with it and judge it, in some minutes, offline.
+    """The three jobs in some minutes, offline: train a small model from nothing, clean a photo, teach a thing.
 
     Ends with a page, demo.html, that shows what was made and how good it is.
     """
     import time
 
-    from sfumato.demo import photo
+    from sfumato.demo import car, photo, prompts
     from sfumato.judge import model as judging
     from sfumato.train import start
+    from sfumato.tune import start as tuning
+    from sfumato.tune.finish import finish
 
     began = time.monotonic()
-    say("1 of 3  teaching a model to draw shapes from their captions")
+    say("1 of 5  teaching a model to draw shapes from their captions")
     job = start.prepare("shapes", CHANGES, out)
     known = job.folder.events("start")
     job.recipe.train.images = known[0]["of"] if known else affordable(job)
@@ -55,11 +57,23 @@ def demo(
     watch(job, start.run)
     if job.folder.events("end")[-1]["stopped"]:
         raise KeyboardInterrupt
-    say("2 of 3  drawing, 3 of 3  judging")
+    say("2 of 5  drawing with it, and judging it")
     with stages() as tell:
         found = judging.judge(out, n=300, steps=12, progress=tell)
-    say("and cleaning a noisy photo with the shipped model")
-    page = write(found, [photo.section()], out, time.monotonic() - began)
+    say("3 of 5  cleaning a noisy photo with the shipped model photo")
+    cleaned = photo.section()
+    say("4 of 5  drawing eight prompts with the shipped model mini")
+    drawn = prompts.section(out)
+    say("5 of 5  teaching mini a toy car from six pictures")
+    first = time.monotonic()
+    tuned = car.job(out)
+    watch(tuned, tuning.run, "steps")
+    if tuned.folder.events("end")[-1]["stopped"]:
+        raise KeyboardInterrupt
+    with stages() as tell:
+        finished = finish(tuned, tell)
+    learned = car.section(tuned, finished, time.monotonic() - first)
+    page = write(found, [cleaned, drawn, learned], out, time.monotonic() - began)
     say(found.verdict.words())
     say(f"open {page}")
     if json:
@@ -107,7 +121,8 @@ def write(found: Judged, others: list[Section], folder: Path, seconds: float) ->
         code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample cifar10 --film film.gif"],
     )
     lead = (
-        f"A diffusion model trained from nothing, sampled and judged on this machine in {seconds:.0f} seconds, offline."
+        "A diffusion model trained from nothing and judged, a photo cleaned, prompts drawn and a thing taught: on this "
+        f"machine in {seconds:.0f} seconds, offline."
     )
     return write_page(
         folder / "demo.html",

@@ -31,7 +31,7 @@ PROMPTS = {
     ),
 }  # fmt: skip
 OTHERS = {
-    "emoji": ("a red apple on a blue background", "a rocket", "a cat face on a green background", "a guitar"),
+    "emoji": ("a red apple on a blue background", "a rocket", "a cat face on a green background", "a violin"),
     "photos": ("a bowl of fruit on a table", "a mountain lake", "a portrait of an old man", "a house with a garden"),
 }
 

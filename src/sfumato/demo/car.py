@@ -1,0 +1,61 @@
+"""Six pictures of a toy car, and what the shipped text-to-image model draws of it once it has learned them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sfumato.pictures import toycar
+from sfumato.show.grid import side_by_side
+from sfumato.show.report import Fact, Picture, Section
+from sfumato.show.words import duration
+from sfumato.tune.finish import Finished
+from sfumato.tune.start import TuneJob, begin, preset_of
+from sfumato.zoo import load
+
+NOUN = "automobile"
+PROMPTS = (
+    "a {}",
+    "a {} on a red background",
+    "a small {} on a black background",
+    "a {} on an orange background, on the left",
+    "a {} next to a rocket",
+)
+
+
+def job(folder: Path) -> TuneJob:
+    """A tuning of `mini` on six drawn pictures, in a folder beside them."""
+    photos = folder / "car-photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    for k, view in enumerate(toycar.VIEWS):
+        toycar.draw(view).save(photos / f"{k}.png")
+    recipe = preset_of("default")
+    recipe.data.source, recipe.tune.noun = str(photos), NOUN
+    return begin(recipe, out=folder / "car")
+
+
+def section(job: TuneJob, found: Finished, seconds: float) -> Section:
+    """Photos, base and LoRA; seconds: that all of the tuning took."""
+    shown = np.stack([np.asarray(toycar.draw(view, 64)) for view in toycar.VIEWS[: len(PROMPTS)]])
+    before, after = (
+        load(name).sample(len(PROMPTS), texts=[p.format(thing) for p in PROMPTS], seed=3)
+        for name, thing in (("mini", NOUN), (job.folder.path, job.task.thing))
+    )
+    columns = {
+        "photos": torch.from_numpy(shown.transpose(0, 3, 1, 2).copy()), "base": before, "with the LoRA": after,
+    }  # fmt: skip
+    score = found.score
+    return Section(
+        "A thing of your own",
+        [f"Six pictures of a toy car, drawn here, taught to `mini` in {duration(seconds)}. The step: "
+         f"{found.choice.reason}."],
+        [
+            Fact(f"{score.likeness.value:.0%}", "likeness", "100 % is as alike as the photos are to each other"),
+            Fact(f"{score.fidelity.value:.0%}", "fidelity", "100 % is as well as the base follows the same prompts"),
+            Fact(f"{score.drift.value:.0%}", "drift", "change of other pictures, 100 % is as much as another seed"),
+        ],
+        [Picture(side_by_side(columns), "photos, base and LoRA", "; ".join(p.format("car") for p in PROMPTS))],
+        code=["sfumato tune ./photos --noun car"],
+    )  # fmt: skip
