@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
-from sfumato.nets.latent import TextNet
+from sfumato.nets.latent import TextNet, layout
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe, build
 from sfumato.text.model import TextModel
@@ -64,7 +64,7 @@ def assembled(
     for part, dtype in ((unet, low), (text, low), (net, None), (vae, safe)):
         nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
         part.eval().requires_grad_(False)
-    net.unet.to(memory_format=torch.channels_last)
+    net.unet.to(memory_format=layout(device))
     recipe = recipe.model_copy(deep=True, update={"name": name, "task": "text"})
     recipe.sample.clip = False
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
+from sfumato.nets.latent import layout
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.store import Pictures, Store
 
@@ -50,7 +51,7 @@ def encoded(store: Store, vae: nn.Module, precision: str, told: Callable[[int, i
 @torch.inference_mode()
 def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
     device = next(vae.parameters()).device
-    x = pixels.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    x = pixels.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=layout(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
     return mean.to("cpu", torch.float16).contiguous()

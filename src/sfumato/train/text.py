@@ -13,7 +13,7 @@ from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
 from sfumato.named import schedule_of
-from sfumato.nets.latent import TextNet, text_encoder, unet
+from sfumato.nets.latent import TextNet, layout, text_encoder, unet
 from sfumato.pictures.feed import Order
 from sfumato.pictures.store import Store
 from sfumato.pictures.tokenizer import learn_tokenizer
@@ -97,7 +97,7 @@ class LearnText:
             text_encoder(len(self.tokenizer), text.length, text.width, text.layers),
             self.schedule,
         )
-        made.unet.to(memory_format=torch.channels_last)
+        made.unet.to(memory_format=layout(self.device))
         made.vae = self.vae.requires_grad_(False).eval()  # with the checkpoint, so that it can be used alone
         return made
 
@@ -111,7 +111,7 @@ class LearnText:
 
     def _latents(self, stored: Tensor) -> Tensor:
         x0 = stored.to(self.device).float() * self.vae.config.scaling_factor
-        return x0.contiguous(memory_format=torch.channels_last)
+        return x0.contiguous(memory_format=layout(self.device))
 
     def _model(self, net: Any) -> TextModel:
         told = Vocabulary("words", [], self.recipe.text.length)
