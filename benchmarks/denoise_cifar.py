@@ -26,6 +26,8 @@ WAYS = {
     "clipped, naive": {"clip": True, "correct": False},
     "pure, blind": {"clip": False, "blind": True},
     "clipped, blind": {"clip": True, "blind": True},
+    "pure, mirrored": {"clip": False, "mirror": True},
+    "clipped, mirrored": {"clip": True, "mirror": True},
 }
 RANDOM = "random levels"
 BARS = {

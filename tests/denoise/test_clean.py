@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sfumato.denoise.arrays import take
-from sfumato.denoise.denoise import best, denoise, knows_clipping
+from sfumato.denoise.denoise import best, denoise, knows_clipping, mirrored
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model
@@ -188,3 +188,20 @@ def test_samples_of_pictures_with_levels_of_their_own() -> None:
 def test_a_map_is_for_networks_that_know_maps() -> None:
     with pytest.raises(UserError, match="one level for a whole picture"):
         denoise(model_of(), FLOATS[:, :, :16, :16], np.full((16, 16), 0.1))
+
+
+@pytest.mark.parametrize("kind", ["one", "map"])
+def test_a_mirrored_picture_gets_the_mirrored_answer(kind: str) -> None:
+    y = 2 * FLOATS[..., :16, :24] - 1
+    sigma = torch.linspace(0.1, 0.5, 24).expand(3, 1, 16, 24) if kind == "map" else torch.tensor([0.1, 0.3, 0.5])
+    other = sigma.flip(3) if kind == "map" else sigma
+    run = mirrored(MODEL.denoiser)
+    with torch.no_grad():
+        a, b = run(y, Level.of(sigma)), run(y.flip(3), Level.of(other))
+        plain = MODEL.denoiser(y, Level.of(sigma))
+    assert torch.allclose(a, b.flip(3), atol=1e-5)
+    assert not torch.allclose(a, plain, atol=1e-3)
+
+
+def test_mirroring_is_asked_for() -> None:
+    assert (denoise(MODEL, BYTES[0], 0.1, mirror=True) != denoise(MODEL, BYTES[0], 0.1)).any()

@@ -28,6 +28,7 @@ def denoise(
         "auto", "--sigma", help="The noise where white is 1: auto, a number as 0.1, or a grey picture as a map."
     ),
     strength: float = typer.Option(1.0, "--strength", min=0, max=1, help="Clean as if there were this part of it."),
+    mirror: bool = typer.Option(False, "--mirror", help="Average with the mirrored photo's answer: twice the time."),
     samples: int = typer.Option(0, "--samples", min=0, help="Also draw K pictures that the photo may have been."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the samples."),
     show: bool = typer.Option(False, "--show", help="Also write before | after | removed noise x 4."),
@@ -46,7 +47,7 @@ def denoise(
     noise = _sigma(sigma)
     if samples and getattr(noise, "ndim", 0):
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
-    order = work.Order(noise, strength, samples, seed, show, overwrite)
+    order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
     pairs = work.plan(files, out, order)
     loaded = load(model)
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}

@@ -36,6 +36,7 @@ def judge(
     sigma: float = typer.Option(0.2, "--sigma", help="denoise: the noise added, on pictures in [0, 1]."),
     clip: bool = typer.Option(True, "--clip/--no-clip", help="denoise: cut noisy pictures to their range, as files."),
     blind: bool = typer.Option(False, "--blind", help="denoise: do not tell the model the noise level."),
+    mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the mirrored picture's answer."),
     correct: bool = typer.Option(
         True, "--correct/--no-correct", help="denoise: let a model that knows pure noise alone make up for clipping."
     ),
@@ -65,7 +66,18 @@ def judge(
         return
     if task == "denoise":
         _denoise(
-            model, loaded, out, json, n=n, data=data, sigma=sigma, clip=clip, blind=blind, correct=correct, seed=seed
+            model,
+            loaded,
+            out,
+            json,
+            n=n,
+            data=data,
+            sigma=sigma,
+            clip=clip,
+            blind=blind,
+            correct=correct,
+            mirror=mirror,
+            seed=seed,
         )
         return
     with stages() as tell:

@@ -40,6 +40,7 @@ def denoise(
     steps: int = STEPS,
     seed: int = 0,
     clipped: bool | None = None,
+    mirror: bool = False,
     tile: int = TILE,
     told: Told | None = None,
 ) -> Any:
@@ -49,7 +50,7 @@ def denoise(
     picture (N,), a map (H, W) or (N, H, W), or None to estimate it; strength: denoise as if the noise were strength *
     sigma; samples: 0 gives the expected picture, K a list of K pictures that it may have been, drawn with `seed`;
     clipped: the noise was cut to the picture's range (left out: if the values are whole numbers, or none lies outside
-    [0, 1]). Raises UserError.
+    [0, 1]); mirror: average with the mirrored picture's answer, see `mirrored`. Raises UserError.
     """
     taken = take(picture)
     y = taken.x.to(model.device)
@@ -69,6 +70,7 @@ def denoise(
     if level.sigma.ndim == 4 and not hasattr(model.net.config, "reach"):
         raise UserError(f"{model.name} knows one level for a whole picture: give sigma as a number, or use photo")
     run = greyed(whole) if grey else whole
+    run = mirrored(run) if mirror else run
     with torch.no_grad():
         if not samples:
             return taken.back(best(model, run, y, level, clipped).clamp_(-1, 1))
@@ -123,6 +125,19 @@ def greyed(denoiser: Denoiser) -> Denoiser:
 
     def run(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
         return denoiser(x.expand(-1, 3, -1, -1), level, cond).mean(1, keepdim=True)
+
+    return run
+
+
+def mirrored(denoiser: Denoiser) -> Denoiser:
+    """The mean of what is said of a picture and of its mirror image (Timofte et al. 2016, section 3.6).
+
+    Where left and right are alike in the data, so is the expected picture, and what a network says otherwise is error.
+    """
+
+    def run(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+        other = Level(*(s.flip(3) if s.ndim == 4 else s for s in (level.alpha, level.sigma)))
+        return (denoiser(x, level, cond) + denoiser(x.flip(3), other, cond).flip(3)) / 2
 
     return run
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -32,7 +32,7 @@ LOOKED = 512  # side of the parts of a large photo that its noise is read from
 @dataclass(frozen=True)
 class Order:
     """What is asked for: sigma None: estimated; `samples` pictures that the photo may have been; show: a picture of
-    before, after and what was removed; overwrite: replace files that are there.
+    before, after and what was removed; overwrite: replace files that are there; mirror: see `denoise.mirrored`.
     """
 
     sigma: float | np.ndarray | None = None
@@ -41,6 +41,7 @@ class Order:
     seed: int = 0
     show: bool = False
     overwrite: bool = False
+    mirror: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,10 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
     parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
     try:
         sigma = level_read(model, photo.pixels) if gauged else found.sigma if found is not None else order.sigma
-        made = [denoise(model, part, sigma, strength=order.strength, told=told) for part in parts]
+        options: dict[str, Any] = {"strength": order.strength, "mirror": order.mirror, "told": told}
+        made = [denoise(model, part, sigma, **options) for part in parts]
         drawn = [
-            denoise(model, part, sigma, strength=order.strength, samples=order.samples, seed=order.seed, told=told)
+            denoise(model, part, sigma, samples=order.samples, seed=order.seed, **options)
             for part in parts
             if order.samples
         ]

@@ -13,7 +13,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sfumato.denoise.denoise import anysize, best, gauged
+from sfumato.denoise.denoise import anysize, best, gauged, mirrored
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model
@@ -110,13 +110,15 @@ def judge_denoised(
     clip: bool = True,
     blind: bool = False,
     correct: bool = True,
+    mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> DenoiseVerdict:
     """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
 
     Picture k has the noise of seed + k in every model and batch. clip: cut the noisy picture to its range, as a file
-    would; blind: do not tell the level; correct: see `denoise.best`. Raises UserError.
+    would; blind: do not tell the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`. Raises
+    UserError.
     """
     if not 0 < sigma <= 1:
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
@@ -130,7 +132,8 @@ def judge_denoised(
         with torch.inference_mode():
             level = gauged(model, y) if blind else Level.of(2 * sigma)
             read.extend((level.sigma / 2).tolist() if blind else [])
-            return best(model, anysize(model, y), y, level, clip, correct).clamp(-1, 1).cpu()
+            run = mirrored(anysize(model, y)) if mirror else anysize(model, y)
+            return best(model, run, y, level, clip, correct).clamp(-1, 1).cpu()
 
     found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
