@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from sfumato import recipe as recipes
 from sfumato.files import aside, save_tensors, write_json
 from sfumato.nets.classifier import ClassifierConfig
 from sfumato.text.folder import write
@@ -62,6 +63,7 @@ def ship_pipeline(run: Path, name: str, decoder: Path | None) -> None:
         own = model.autoencoder.state_dict()
         assert all(torch.equal(better[key], own[key]) for key in own if key.startswith(("encoder.", "quant_conv.")))
         model.autoencoder.load_state_dict(better)
+    model.recipe.sample = recipes.load(name).sample  # as it is now, whatever the run was begun with
     folder = PRETRAINED / name
     card = (folder / "README.md").read_bytes() if (folder / "README.md").is_file() else None
     write(model, folder)
