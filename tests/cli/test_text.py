@@ -52,6 +52,12 @@ def test_a_prompt_that_is_too_long_is_cut_and_said(sfumato: Sfumato, run: Path) 
     assert "left out of" in answer.err
 
 
+def test_an_empty_prompt_is_said(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
+    answer = sfumato("sample", run, "--prompt", "", "-n", 1, "--steps", 1, "--out", "s")
+    assert answer.status == 0
+    assert "asks for nothing" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -62,6 +68,7 @@ def test_a_prompt_that_is_too_long_is_cut_and_said(sfumato: Sfumato, run: Path) 
         (("--prompt", "a", "--size", "big"), "--size big"),
         (("--prompt", "a", "--init", "empty.txt"), "--init empty.txt"),
         (("--prompt", "a", "--guidance", "nan"), "sample.guidance"),
+        (("--prompt", "word " * 10_000), "shorten it"),
         (("--prompt", "a", "--rescale", "2"), "sample.rescale"),
     ],
 )

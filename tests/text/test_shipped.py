@@ -39,7 +39,7 @@ def test_its_folder_is_small_and_tells_what_it_is() -> None:
 
 def test_diffusers_alone_draws_the_same_latents() -> None:
     """From the same noise and levels, its DDIM and ours, within 1e-4 of the latents' range."""
-    pipe = StableDiffusionPipeline.from_pretrained(FOLDER, torch_dtype=torch.float32, local_files_only=True)
+    pipe = StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32, local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     noise = torch.stack([torch.randn(mini().space, generator=torch.Generator().manual_seed(k)) for k in range(2)])
     with torch.inference_mode():

@@ -71,6 +71,8 @@ def sample(
     }  # fmt: skip
     for line in getattr(chosen, "cut", lambda _: [])([*(texts or []), *([negative] if negative else [])]):
         say(line)
+    if any(not text.strip() for text in texts or []):
+        say("an empty prompt asks for nothing: the model draws what it likes")
     folder = out or Path(f"samples-{chosen.name}")
     s = chosen.settings(steps=steps, sampler=sampler, guidance=guidance)
     for name, value, sampler_of in (("--eta", eta, "ddim"), ("--churn", churn, "heun")):

@@ -35,10 +35,12 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
 
     check(folder)
     config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    low, safe = dtypes(precision)
+    files = {"use_safetensors": True, "local_files_only": True}
     try:
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
-        vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True, local_files_only=True)
-        text = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True, local_files_only=True)
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=low, **files)  # never whole in fp32 first
+        vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=safe, **files)
+        text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=low, **files)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder} is not a whole pipeline: {str(error).strip().splitlines()[0]}") from error
@@ -55,11 +57,9 @@ def assembled(
 ) -> TextModel:  # fmt: skip
     """A model of its parts; of the recipe the prediction and the sample section count.
 
-    Every dtype is decided here: weights and arithmetic are of `precision`, but those of the autoencoder are fp32 if
-    that is fp16, whose range it leaves.
+    Every dtype is decided here: see `dtypes`.
     """
-    low = DTYPES[precision]
-    safe = torch.float32 if low is torch.float16 else low
+    low, safe = dtypes(precision)
     net = TextNet(unet, text, levels)
     for part, dtype in ((unet, low), (text, low), (net, None), (vae, safe)):
         nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
@@ -72,6 +72,12 @@ def assembled(
     return TextModel(
         net, recipe, told, (3, side, side), name, device, precision, vae=vae, tokenizer=tokenizer, levels=levels
     )
+
+
+def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
+    """Of weights and arithmetic, and of the autoencoder's: fp32 where `precision` is fp16, whose range it leaves."""
+    low = DTYPES[precision]
+    return low, torch.float32 if low is torch.float16 else low
 
 
 def check(folder: Path) -> None:

@@ -19,8 +19,7 @@ LONGEST = 5_000  # characters of a prompt
 def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Prompts as tokens padded to the tokenizer's length, int64 (N, L); what does not fit is cut: see `cut`."""
     for prompt in prompts:
-        if len(prompt) > LONGEST:
-            raise UserError(f"the prompt that starts {prompt[:40]!r} has {len(prompt):,} characters: shorten it")
+        _bearable(prompt)
     length = tokenizer.model_max_length
     found = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     ids: Tensor = found.input_ids
@@ -28,7 +27,13 @@ def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
-    """The words of a prompt that the model does not see, "" if it sees all."""
+    """The words of a prompt that the model does not see, "" if it sees all. Raises UserError."""
+    _bearable(prompt)
     ids = tokenizer(prompt, add_special_tokens=False).input_ids
     rest: str = tokenizer.decode(ids[tokenizer.model_max_length - 2 :])
     return rest.strip()
+
+
+def _bearable(prompt: str) -> None:
+    if len(prompt) > LONGEST:
+        raise UserError(f"the prompt that starts {prompt[:40]!r} has {len(prompt):,} characters: shorten it")
