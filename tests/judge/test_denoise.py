@@ -101,3 +101,14 @@ def test_json_keys_are_stable(model: Model) -> None:
 def test_a_level_out_of_range(model: Model, sigma: float) -> None:
     with pytest.raises(UserError, match="above 0 and at most 1"):
         judge_denoised(model, sigma=sigma)
+
+
+def test_the_verdict_says_that_it_is_of_two_answers(model: Model) -> None:
+    """Of a model that shifts pictures to one side, the mirrored answer shifts to the other."""
+    plain, both = (
+        judge_denoised(known(model, lambda x: x.roll(1, 3)), n=6, clip=False, mirror=m) for m in (False, True)
+    )
+    assert both.denoised.per_image.value > plain.denoised.per_image.value
+    assert (plain.to_json()["mirror"], both.to_json()["mirror"]) == (False, True)
+    assert "mirrored" in both.words()
+    assert "mirrored" not in plain.words()

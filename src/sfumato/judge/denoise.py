@@ -69,7 +69,7 @@ class Fidelity:
 class DenoiseVerdict:
     """What a denoiser made of n pictures with noise `sigma` (in [0, 1] scale), beside the noisy ones.
 
-    sigma_read: mean and standard deviation of what a blind model read.
+    sigma_read: mean and standard deviation of what a blind model read; mirror: see `denoise.mirrored`.
     """
 
     denoised: Fidelity
@@ -81,18 +81,21 @@ class DenoiseVerdict:
     ms_per_picture: float
     sigma_read: tuple[float, float] | None
     pictures: dict[str, Tensor]
+    mirror: bool = False
 
     def to_json(self) -> dict[str, Any]:
         read = None if self.sigma_read is None else {"mean": self.sigma_read[0], "std": self.sigma_read[1]}
         return {
             **self.denoised.to_json(), "noisy": self.noisy.to_json(), "n": self.n, "sigma": self.sigma,
-            "clip": self.clip, "blind": self.blind, "sigma_read": read, "ms_per_picture": self.ms_per_picture,
+            "clip": self.clip, "blind": self.blind, "mirror": self.mirror, "sigma_read": read,
+            "ms_per_picture": self.ms_per_picture,
         }  # fmt: skip
 
     def words(self) -> str:
         p, s = self.denoised.per_image, self.denoised.uniform7
         kind = "clipped to the pictures' range" if self.clip else "not clipped"
         told = "read from each picture" if self.blind else "told"
+        told += ", with the mirrored picture's answer" if self.mirror else ""
         return (
             f"{p.value:.2f} dB (95% interval {p.low:.2f} to {p.high:.2f}) and SSIM {s.value:.3f} on {self.n:,} "
             f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {told}; noisy they have "
@@ -137,7 +140,7 @@ def judge_denoised(
 
     found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
-    return replace(found, blind=blind, sigma_read=spread)
+    return replace(found, blind=blind, mirror=mirror, sigma_read=spread)
 
 
 def measure_cleaner(
