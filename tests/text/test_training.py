@@ -156,3 +156,14 @@ def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_pa
     assert losses[-1] < truth[-1]
     with pytest.raises(UserError, match=r"net\.encoder"):
         start.prepare(recipe.model_copy(update={"net": recipe.net.model_copy(update={"encoder": "nowhere/at-all"})}))
+
+
+@pytest.mark.parametrize("task", ["autoencoder", "text"])
+def test_a_pipeline_folder_is_ground_enough(task: str, model: TextModel, run: Path, tmp_path: Path) -> None:
+    """A decoder, and another model on the same latents, begun from what was exported: the checkpoint is JSON."""
+    pipe = str(pipelines.write(model, tmp_path / "pipe"))
+    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True, update={"task": task})
+    recipe.train.images, recipe.net.encoder, recipe.text.autoencoder = 16, pipe, pipe
+    start.run(start.prepare(recipe, out=tmp_path / "run"))
+    before, after = (autoencoder_named(str(path), "").state_dict() for path in (pipe, tmp_path / "run"))
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("encoder."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def describe(model: TextModel) -> dict[str, Any]:
     return {
         "shape": list(model.shape),
         "vocabulary": model.vocabulary.to_json(),
-        "vae": dict(model.autoencoder.config),
-        "unet": dict(net.unet.config),
+        "vae": plain(model.autoencoder.config),
+        "unet": plain(net.unet.config),
         "text": net.text.config.to_dict(),
         "tokenizer": {"vocab": tokenizer["vocab"], "merges": tokenizer["merges"], "length": model.vocabulary.length},
     }
@@ -40,8 +41,8 @@ def restored(config: dict[str, Any], weights: Path, name: str, device: str, prec
     recipe = Recipe.model_validate(config["recipe"])
     schedule = schedule_of(recipe.noise)
     assert isinstance(schedule, Discrete)
-    unet = UNet2DConditionModel.from_config(_plain(config["unet"]))
-    vae = AutoencoderKL.from_config(_plain(config["vae"]))
+    unet = UNet2DConditionModel.from_config(plain(config["unet"]))
+    vae = AutoencoderKL.from_config(plain(config["vae"]))
     text = CLIPTextModel(CLIPTextConfig(**config["text"]))
     told = config["tokenizer"]
     tokenizer = CLIPTokenizer(told["vocab"], [tuple(pair) for pair in told["merges"]], model_max_length=told["length"])
@@ -61,12 +62,13 @@ def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if "vae" not in config:
         raise UserError(f"{folder} has no autoencoder: name a run of the task autoencoder")
-    made: AutoencoderKL = AutoencoderKL.from_config(_plain(config["vae"]))
+    made: AutoencoderKL = AutoencoderKL.from_config(plain(config["vae"]))
     _fill(made, load_file(folder / weights), "vae", folder / weights)
     return made
 
 
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of diffusers without its private keys, which say where it was read from."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 

@@ -14,6 +14,7 @@ from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.text.checkpoint import plain
 from sfumato.train.augment import patches
 from sfumato.train.generate import normal
 from sfumato.train.latents import autoencoder_named
@@ -72,7 +73,7 @@ class LearnAutoencoder:
         return side_by_side({"true": to_uint8(x), "back": to_uint8(self._back(net, x))})
 
     def describe(self) -> dict[str, Any]:
-        return {"vae": dict(self.vae.config), "data": {"digest": self.store.digest}}
+        return {"vae": plain(self.vae.config), "data": {"digest": self.store.digest}}
 
     def _back(self, net: nn.Module, x: Tensor) -> Tensor:
         low = self.precision in ("bf16", "fp16")
