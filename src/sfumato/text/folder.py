@@ -167,8 +167,10 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
 
 def _quietly() -> None:
     """No bars over moments, and no words on parts that no pipeline here has."""
+    from diffusers.utils.logging import set_verbosity_error
     from transformers.utils import logging
 
+    set_verbosity_error()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
