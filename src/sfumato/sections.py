@@ -123,7 +123,11 @@ class Tune(Section):
     base: str = Field("mini", description="the model that learns: mini, sd15, sd2, a folder or a Hub id")
     noun: str = Field("", description="what the photos show, in a word that the base knows: car")
     trigger: str = Field("", description="the new thing's name; left out: a word that the base does not know")
-    caption: str = Field("a {trigger} {noun}", description="of a photo without NAME.txt beside it")
+    caption: str = Field(
+        "",
+        description="of a photo without NAME.txt beside it, as 'a {trigger} {noun}'; left out: that, and on mini what "
+        "the base sees",
+    )
     rank: int = Field(16, ge=1)
     alpha: float = Field(16.0, gt=0, description="alpha / rank scales the change")
     dropout: float = Field(0.0, ge=0, lt=1)

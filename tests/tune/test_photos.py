@@ -49,6 +49,14 @@ def test_of_near_duplicates_the_sharper_stays(folder: Path) -> None:
     assert (use, why) == ("leave out", "nearly the same picture as 3.png, which is sharper")
 
 
+def test_one_drawing_on_two_backgrounds_is_two_photos(folder: Path) -> None:
+    for name, colour in (("red", (200, 32, 40)), ("blue", (40, 90, 210))):
+        picture = Image.new("RGB", (160, 160), colour)
+        picture.paste(scene(3, (80, 80)), (40, 40))
+        picture.save(folder / f"{name}.png")
+    assert verdict(folder, "red.png")[0] == verdict(folder, "blue.png")[0] == "use"
+
+
 @pytest.mark.parametrize(
     ("name", "make", "use", "reason"),
     [

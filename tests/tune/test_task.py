@@ -215,13 +215,14 @@ def test_dreambooths_class_pictures_are_drawn_once_and_learned(photos: Path, pip
     recipe = recipe_of(photos, pipe, class_pictures=10)
     told: list[dict[str, Any]] = []
     run = start.run(start.begin(recipe, out=tmp_path / "run"), told.append)
-    assert [event["done"] for event in told if event["event"] == "class"] == [8, 10]
-    drawn = start.load_file(run.path / start.CLASS)["latents"]
-    assert drawn.shape == (10, 4, 8, 8)
+    assert [event["done"] for event in told if event["event"] == "prior"] == [8, 10]
+    drawn = start.load_file(run.path / start.PRIOR)["wanted"]
+    assert drawn.shape == (start.MOST, 4, 8, 8)
+    assert len(drawn.unique(dim=0)) == 10
     again = start.begin(recipe, ["train.images=32"], tmp_path / "run")
     start.run(again, told.append)
-    assert torch.equal(again.task.others, drawn)
-    assert sum(event["event"] == "class" for event in told) == 2
+    assert torch.equal(again.task.prior.wanted, drawn)
+    assert sum(event["event"] == "prior" for event in told) == 2
     assert next(event["images"] for event in run.events("preview")) == 0
 
 

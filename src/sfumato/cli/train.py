@@ -121,8 +121,8 @@ def told(event: dict[str, Any], folder: RunFolder, per: int = 1) -> str:
         loss = f"loss {event['loss']:.4f}" if event["loss"] is not None else "loss not finite"
         skipped = f", {event['skipped']} steps skipped" if event["skipped"] else ""
         return f"{loss}  {event['images_per_second'] / per:.3g}/s{skipped}"
-    if kind == "class":
-        return f"drew {event['done']} of {event['of']} pictures of the class"
+    if kind == "prior":
+        return f"asked the base {event['done']} of {event['of']}" if event["done"] == event["of"] else ""
     if kind == "start":
         damaged = [f"damaged: {trouble}; going on from the one before" for trouble in event["damaged"]]
         return "; ".join([*damaged, "going on" if event["images"] else "begun"])

@@ -20,7 +20,11 @@ def tune(
     overrides: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Override the preset: train.lr=5e-4"),
     noun: str = typer.Option("", "--noun", help="What the photos show, in a word that the base knows: car."),
     base: str = typer.Option("mini", "--base", help="mini, sd15, sd2, a folder, a file or a Hub id."),
-    preset: str = typer.Option("default", "--preset", help="default, or seed: the second seed project's settings."),
+    preset: str = typer.Option(
+        "default",
+        "--preset",
+        help="mini [default of mini], sd [default of others], or seed: the second seed project's settings.",
+    ),
     steps: int = typer.Option(None, "--steps", min=1, help="Take exactly so many steps, and keep the last."),
     rank: int = typer.Option(None, "--rank", min=1, help="Rank of the LoRA; alpha follows it."),
     text_encoder: bool = typer.Option(False, "--text-encoder", help="Change the text encoder too."),
@@ -40,9 +44,9 @@ def tune(
     from sfumato.tune import report, start
     from sfumato.tune.finish import finish
 
-    recipe = start.preset_of(preset)
+    recipe = start.preset_of(preset, base)
     s = recipe.tune
-    recipe.data.source, s.noun, s.base = str(photos), noun, base
+    recipe.data.source, s.noun = str(photos), noun
     s.text_encoder, s.dora, s.trigger = text_encoder or s.text_encoder, dora or s.dora, trigger or s.trigger
     if rank:
         s.rank, s.alpha = rank, float(rank)
@@ -85,6 +89,7 @@ def choosing_takes(job: TuneJob) -> float:
 
 def describe(job: TuneJob) -> None:
     """What was found and what was decided."""
+    from sfumato.tune.captions import describes
     from sfumato.tune.photoset import many_tokens
     from sfumato.tune.start import affords_previews
 
@@ -105,6 +110,10 @@ def describe(job: TuneJob) -> None:
     say(f"then choosing the step and proving the result: about {duration(choosing_takes(job))}")
     if not affords_previews(job):
         say("no previews on the way: one would take too long on this machine")
+    if describes(job.model) and not r.tune.caption:
+        for name, caption in zip(photos.names, photos.captions, strict=True):
+            say(f"  {name}: {caption}")
+        say("that is what the base sees; put NAME.txt beside a photo to say it better")
     if many_tokens(job.model, r.tune.noun):
         say(f'the base may not know "{r.tune.noun}", which falls into many tokens: a plainer noun holds it better')
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

@@ -32,7 +32,7 @@ def job(folder: Path) -> TuneJob:
     photos.mkdir(parents=True, exist_ok=True)
     for k, view in enumerate(toycar.VIEWS):
         toycar.draw(view).save(photos / f"{k}.png")
-    recipe = preset_of("default")
+    recipe = preset_of("default", "mini")
     recipe.data.source, recipe.tune.noun = str(photos), NOUN
     return begin(recipe, [f"train.images={IMAGES}"], folder / "car")
 

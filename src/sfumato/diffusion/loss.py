@@ -46,14 +46,16 @@ def denoising_loss(
     noise: Tensor,
     level: Level,
     cond: Tensor | None = None,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """The loss of each picture, (N,).
 
-    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one a picture. The error is taken on the
-    network's output, where it is of order one at every level, and weighted by `weighting` (a key of WEIGHTINGS).
+    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one a picture; wanted: what D is to give, x0
+    if left out. The error is taken on the network's output, where it is of order one at every level, and weighted by
+    `weighting` (a key of WEIGHTINGS).
     """
     x = level.mix(x0, noise)
     output, c = denoiser.raw(x, level, cond)
-    target = (x0 - fit(c.skip, x0) * x) / fit(c.out, x0)
+    target = ((x0 if wanted is None else wanted) - fit(c.skip, x0) * x) / fit(c.out, x0)
     weight = WEIGHTINGS[weighting](level, c, denoiser.sigma_data)
     return (output - target).square().flatten(1).mean(1) * fit(weight, x0).flatten()

@@ -61,11 +61,11 @@ def tune(
 ) -> Finished:
     """Teach `base` the thing that a folder of photos shows, choose a step, and leave a proven LoRA in a folder.
 
-    noun: what it is, in a word that the base knows; preset: "default" or "seed"; steps: exactly so many, the last one
-    kept; overrides: `KEY=VALUE`; listener: told every event of the log. Raises UserError.
+    noun: what it is, in a word that the base knows; preset: "default", which is "mini" for mini and "sd" for other bases,
+    or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; listener: told every event of the log. Raises UserError.
     """
-    recipe = preset_of(preset)
-    recipe.data.source, recipe.tune.noun, recipe.tune.base = str(photos), noun, base
+    recipe = preset_of(preset, base)
+    recipe.data.source, recipe.tune.noun = str(photos), noun
     from sfumato.tune.report import write
 
     job = begin(recipe, overrides, out, steps=steps)

@@ -20,6 +20,7 @@ OTHERS = (".gif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw
 UNREAD = "not a format that is read: save it as JPEG or PNG"
 LOOKED = 256  # the longer side at which sharpness and light are read
 ALIKE = 6  # bits of 64 in which near-duplicates differ at most
+TINTED = 16.0  # of 255, by which their colours do
 BLURRED = 0.15  # of the set's median sharpness
 DARK, BRIGHT, CLIPPED = 28.0, 232.0, 0.5  # mean luma; share of pixels at either end
 FLAT = 4.0  # standard deviation of luma below which there is nothing to see
@@ -81,10 +82,16 @@ class PhotoReport:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is read of a photo once: its verdict so far and a hash of 64 bits, empty if it cannot be read."""
+    """What is read of a photo once: its verdict so far, a hash of 64 bits, empty if it cannot be read, its colours."""
 
     verdict: PhotoVerdict
     bits: np.ndarray
+    colours: np.ndarray
+
+    def nearly(self, other: _Look) -> bool:
+        """Whether two photos are one, saved or cut twice: in shape, and in colour, exposure aside."""
+        alike = int((self.bits != other.bits).sum()) <= ALIKE
+        return alike and float(np.abs(self.colours - other.colours).mean()) < TINTED
 
 
 def check(folder: Path, side: int, progress: Callable[[int, int], None] | None = None) -> PhotoReport:
@@ -121,7 +128,7 @@ def _look(path: Path, side: int) -> _Look:
     try:
         picture = decode(path)
     except (PictureError, OSError) as error:
-        return _Look(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool))
+        return _Look(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool), np.zeros(0))
     height, width = picture.shape[:2]
     small = _luma(picture, min(LOOKED, side))
     sharpness, light = float(laplace(small).var() / max(small.var(), 1.0)), float(small.mean())
@@ -143,7 +150,7 @@ def _look(path: Path, side: int) -> _Look:
         use = "leave out" if use == "leave out" else "doubtful"
         reasons += [why for why, holds in doubts.items() if holds]
     verdict = PhotoVerdict(path, use, tuple(reasons), (height, width), square(picture), sharpness, light)
-    return _Look(verdict, perceptual_hash(small))
+    return _Look(verdict, perceptual_hash(small), colours(picture))
 
 
 def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> list[PhotoVerdict]:
@@ -153,7 +160,7 @@ def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> li
     found: dict[Path, PhotoVerdict] = {}
     for look in sorted(readable, key=lambda each: (each.verdict.use == "leave out", -each.verdict.sharpness)):
         verdict = look.verdict
-        twin = next((k for k in kept if int((k.bits != look.bits).sum()) <= ALIKE), None)
+        twin = next((k for k in kept if k.nearly(look)), None)
         if twin is not None:
             why = f"nearly the same picture as {twin.verdict.path.name}, which is sharper"
             verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why), twin=twin.verdict.path)
@@ -184,6 +191,14 @@ def perceptual_hash(luma: np.ndarray) -> np.ndarray:
     low = dctn(small, norm="ortho")[:8, :8].ravel()
     bits: np.ndarray = low > np.median(low[1:])
     return bits
+
+
+def colours(picture: np.ndarray) -> np.ndarray:
+    """A picture of 8 x 8 pixels without its own mean light, float (8, 8, 3)."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
+    small = np.asarray(image.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0), np.float64)
+    found: np.ndarray = small - small.mean()
+    return found
 
 
 def square(picture: np.ndarray) -> Crop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,21 @@ from sfumato.train import plan
 from sfumato.train.loop import Listener, Loop, Previews, accelerator_for, precision_of
 from sfumato.train.run import RunFolder
 from sfumato.tune.adapter import without
+from sfumato.tune.captions import Describer, describes
 from sfumato.tune.photos import PhotoReport, check
 from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
-from sfumato.tune.task import SHOWN, Personalise
+from sfumato.tune.prior import MOST, Prior
+from sfumato.tune.task import BESIDE, SHOWN, Personalise
 from sfumato.zoo import load
 
+PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
-PRESETS = {"default": "tune", "seed": "seed-tune"}
+PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
 LOOKS = 12  # steps at which a tuning is looked at
 A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
 SHARE = 0.9  # of the memory that is free
 TIGHT = 2.5  # a step holds about so many times the base's weights
-CLASS = "class.safetensors"  # latents of the class's pictures, in the run folder
+PRIOR = "prior.safetensors"  # what the base says, in the run folder
 AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds, from those of previews
 
 
@@ -55,12 +59,16 @@ class TuneJob:
     twice: bool = False
 
 
-def preset_of(name: str) -> Recipe:
-    """The recipe of a preset, for photos and a base that are yet to be named. Raises UserError."""
-    if name not in PRESETS:
-        raise UserError(f"there is no preset {name}: there are {', '.join(PRESETS)}")
-    recipe = recipes.load(PRESETS[name])
-    recipe.name = ""
+def preset_of(name: str, base: str) -> Recipe:
+    """The recipe of a preset for photos that are yet to be named: "default" is `mini` for the base mini, else `sd`.
+
+    Raises UserError.
+    """
+    known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
+    if name not in known:
+        raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
+    recipe = recipes.load(known[name])
+    recipe.name, recipe.tune.base = "", base
     return recipe
 
 
@@ -104,16 +112,18 @@ def begin(
     name = trigger(model, s.trigger, own)
     s.trigger = name
     recipe.noise.prediction = model.recipe.noise.prediction
+    thing = f"{name} {s.noun}"
     try:
-        said = s.caption.format(trigger=name, noun=s.noun)
+        said = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
     if recipe.train.save_images is None and s.choose:  # twelve steps to choose from
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
-    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed)
+    describer = Describer(model, s.noun, thing) if not s.caption and describes(model) else None
+    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describer)
     recipe = recipe.model_copy(update={"name": own})
     model.recipe.sample.sampler = recipe.sample.sampler
-    task = Personalise(recipe, model, photos, f"{name} {s.noun}")
+    task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator)
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice)
 
@@ -146,7 +156,7 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
     """Learn until the end or a signal; goes on where an earlier call stopped. Raises UserError."""
     with job.folder.hold():
         told = hashlib.sha256(job.photos.pictures.numpy().tobytes())
-        told.update("\n".join(job.photos.captions).encode())
+        told.update("\n".join(itertools.chain(*job.photos.told)).encode())
         facts = {
             "digest": told.hexdigest(),
             "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),
@@ -154,8 +164,8 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
             "held_out": job.photos.held_out,
         }
         job.folder.begin(job.recipe, facts)
-        if job.recipe.tune.class_pictures:
-            job.task.meet(_class(job, listener))
+        if job.recipe.tune.prior:
+            job.task.hold(_prior(job, listener))
         previews: Previews = "at once" if affords_previews(job) else "none"
         Loop(job.task, job.recipe, job.folder, job.accelerator, listener, previews).run()
         job.accelerator.end_training()
@@ -176,20 +186,34 @@ def affords_previews(job: TuneJob) -> bool:
     return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
 
 
-def _class(job: TuneJob, listener: Listener | None) -> Tensor:
-    """Latents of pictures of the class as the base draws it: from the run folder, or drawn into it."""
-    r, model, file = job.recipe, job.model, job.folder.path / CLASS
+def _prior(job: TuneJob, listener: Listener | None) -> Prior:
+    """What the base says, or pictures of the class as it draws them: from the run folder, or made and put there."""
+    r, task, file = job.recipe, job.task, job.folder.path / PRIOR
     if file.is_file():
-        return load_file(file)["latents"]
+        return Prior(**load_file(file))
+
+    def tell(done: int, of: int) -> None:
+        if listener is not None:
+            listener({"event": "prior", "images": 0, "done": done, "of": of})
+
+    if r.tune.class_pictures:
+        found = task.questions(MOST, _class(job, tell))
+    else:
+        count = max(1, min(MOST, r.train.images // BESIDE))
+        found = task.answered(task.questions(count), tell)
+    with aside(file) as temporary:
+        save_tensors(temporary, {name: tensor.clone() for name, tensor in found.tensors().items()})
+    return found
+
+
+def _class(job: TuneJob, tell: Callable[[int, int], None]) -> Tensor:
+    """Latents of pictures of the class as the base draws it."""
+    r, model = job.recipe, job.model
     found: list[Tensor] = []
     with job.task.parked.here(), without(model.net):
         for first in range(0, r.tune.class_pictures, AT_ONCE):
             count = min(AT_ONCE, r.tune.class_pictures - first)
             drawn = model.sample(count, texts=[f"a {r.tune.noun}"], seed=r.train.seed + APART + first)
             found.append(model.enter(drawn).cpu())
-            if listener is not None:
-                listener({"event": "class", "images": 0, "done": first + count, "of": r.tune.class_pictures})
-    latents = torch.cat(found)
-    with aside(file) as temporary:
-        save_tensors(temporary, {"latents": latents})
-    return latents
+            tell(first + count, r.tune.class_pictures)
+    return torch.cat(found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +23,9 @@ from sfumato.train.task import Batch, HeldOut, bands
 from sfumato.tune.adapter import Adapter, Shape, attach, without
 from sfumato.tune.parked import Parked
 from sfumato.tune.photoset import PhotoSet
+from sfumato.tune.prior import Prior, answered, asked_of, questions, words
 
+BESIDE = 2  # for so many photos of a batch one question of the base is learned
 STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
 SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a large {thing} on a white background")
 
@@ -34,22 +38,41 @@ class Personalise:
 
     def __init__(self, recipe: Recipe, model: TextModel, photos: PhotoSet, thing: str) -> None:
         self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
+        self.seed = recipe.train.seed
         self.device = torch.device(model.device)
         attach(model.net, shape_of(recipe.tune), recipe.train.seed)  # type: ignore[arg-type]
         self.net: nn.Module = Adapter(model.net)  # type: ignore[arg-type]
         self.learned = torch.tensor(photos.learned)
         assert model.tokenizer is not None
-        told = [*photos.captions, f"a {recipe.tune.noun}", ""]
+        others = words(model.tokenizer, thing, recipe.train.seed)
+        texts = list(dict.fromkeys(itertools.chain(*photos.told)))
+        self.null = len(texts)
+        self.plain = self.null + 1
+        told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
         self.told = self._told(tokens(model.tokenizer, told))
-        self.plain, self.null = len(told) - 2, len(told) - 1
+        self.said = torch.tensor([[texts.index(text) for text in each] for each in photos.told])
+        self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)[self.said]
         self.fixed = self._fixed()
-        self.others = photos.latents[:, 0]  # until `meet`
+        self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
         self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
 
-    def meet(self, others: Tensor) -> None:
-        """Latents of pictures of the class, (N, C, h, w), that are learned beside the photos."""
-        self.others = others
+    def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
+        """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
+        if of_class is not None:
+            rows = torch.full((len(of_class), 1, 1), self.plain)
+            return questions(of_class[:, None], rows, None, count, self.seed)
+        photos = self.photos.latents[self.learned]
+        return questions(photos, self.asked[self.learned], self.null, count, self.seed)
+
+    def answered(self, asked: Prior, progress: Callable[[int, int], None]) -> Prior:
+        """The same with what the base says of them."""
+        with without(self.model.net):
+            return answered(asked, self.model.denoiser, self.model.schedule, self._encoded, progress)
+
+    def hold(self, prior: Prior) -> None:
+        """Learn what the base says beside the photos."""
+        self.prior = prior
 
     def save_memory(self) -> None:
         """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
@@ -64,30 +87,29 @@ class Personalise:
         strata = torch.arange(batch, dtype=torch.float64)
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
-        row = torch.where(told, which, self.null).to(self.device)
+        row = torch.where(told, self.said[which, variant], self.null).to(self.device)
         drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
-        if self.recipe.tune.class_pictures:
-            other = torch.randint(0, len(self.others), (batch,), generator=generator)
-            drawn |= {"other": self.others[other].to(self.device), "grain": normal(x0, generator)}
+        if self.recipe.tune.prior:
+            drawn["asked"] = torch.randint(0, len(self.prior.u), (batch,), generator=generator)
         return drawn
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
-        noise, prior = self.recipe.noise, self.recipe.tune.prior
-        denoiser = Preconditioned(net, noise.prediction)
-        level = self.model.schedule.draw(part["u"])
-        found = denoising_loss(denoiser, noise.weighting, part["x0"], part["noise"], level, self._cond(part["row"]))
-        if not prior or not torch.is_grad_enabled():
-            return found
-        if "other" not in part:
-            return found + prior * self._stray(denoiser, part)
-        plain = self._cond(torch.full_like(part["row"], self.plain))
-        return found + prior * denoising_loss(denoiser, noise.weighting, part["other"], part["grain"], level, plain)
+        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
+        wanted, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
+        if weight:
+            p, at = self.prior, part["asked"][: -(-count // BESIDE)]
+            pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.wanted))
+            x0, noise, u, row, wanted = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
+        level, cond = self.model.schedule.draw(u), self._cond(row)
+        found = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, wanted)
+        return found[:count] + weight * found[count:].mean() if weight else found
 
     def _stray(self, denoiser: Preconditioned, part: Batch) -> Tensor:
-        """How far the adapter leads from the base on the class's own words, (N,): no class pictures are needed."""
-        x = self.model.schedule.draw(part["u"]).mix(part["x0"], part["noise"])
+        """How far the adapter leads from the base on words that do not name the thing, (N,)."""
         level = self.model.schedule.draw(part["u"])
-        cond = self._cond(torch.full_like(part["row"], self.plain))
+        x = level.mix(part["x0"], part["noise"])
+        cond = self._cond(part["away"])
         with torch.no_grad(), without(self.model.net):
             base, _ = denoiser.raw(x, level, cond)
         ours, _ = denoiser.raw(x, level, cond)
@@ -120,11 +142,22 @@ class Personalise:
         if self.recipe.tune.text_encoder:
             return ids.to(self.device)
         with torch.no_grad():
-            states: Tensor = self.model.net.states(ids.to(self.device)).float()  # type: ignore[operator]
-        return states
+            parts: list[Tensor] = [
+                self.model.net.states(part.to(self.device)).float()  # type: ignore[operator]
+                for part in ids.split(32)
+            ]
+        return torch.cat(parts)
 
     def _cond(self, row: Tensor) -> Tensor:
         return self.told[row]
+
+    def _encoded(self, row: Tensor) -> Tensor:
+        """States of rows, whether the text encoder learns or not."""
+        told = self._cond(row)
+        if not self.recipe.tune.text_encoder:
+            return told
+        states: Tensor = self.model.net.states(told).float()  # type: ignore[operator]
+        return states
 
     def _fixed(self) -> Batch:
         """Held-out photos (of one photo: itself) at fixed levels with fixed noise."""
@@ -134,7 +167,14 @@ class Personalise:
         x0 = self.photos.latents[which, 0].to(self.device)
         u = ((torch.arange(count) % STRATA).double() + 0.5) / STRATA
         noise = normal(x0, torch.Generator().manual_seed(0))
-        return {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
+        away = self.asked[which, 0, torch.arange(count) // STRATA % self.asked.shape[2]]
+        return {
+            "x0": x0,
+            "row": self.said[which, 0].to(self.device),
+            "u": u,
+            "noise": noise,
+            "away": away.to(self.device),
+        }
 
 
 def shape_of(s: Settings) -> Shape:
