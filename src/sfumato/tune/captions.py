@@ -50,14 +50,11 @@ class Describer:
     def __init__(self, model: TextModel, noun: str, thing: str) -> None:
         self.model, self.noun, self.thing = model, noun, thing
 
-    def background(self, photo: Tensor) -> str:
-        """The word for the background of a photo, latents (C, h, w)."""
+    def caption(self, picture: np.ndarray, photo: Tensor) -> str:
+        """What a picture, uint8 (3, H, W), shows, its latents (C, h, w)."""
         papers = list(BACKGROUNDS)
-        return papers[best(self.model, photo, [Scene((self.noun,), paper).caption() for paper in papers])]
-
-    def caption(self, picture: np.ndarray, background: str) -> str:
-        """What a picture, uint8 (3, H, W), shows on a background."""
-        return Scene((self.thing,), background, *framing(subject(picture))).caption()
+        where = papers[best(self.model, photo, [Scene((self.noun,), paper).caption() for paper in papers])]
+        return Scene((self.thing,), where, *framing(subject(picture))).caption()
 
 
 def subject(picture: np.ndarray) -> Box:

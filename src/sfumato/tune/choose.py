@@ -40,34 +40,33 @@ class Choice:
 def shortlist(looks: Sequence[Look], most: int = MOST) -> list[int]:
     """Steps worth drawing from: the lowest held-out loss, the last step, and between them what is spread best.
 
-    Likeness arrives near the minimum of the loss and pictures stiffen after it; so steps far above it are left out.
+    Steps far above the lowest loss are left out, but for the last: pictures of five photos' thing often go on improving
+    while the loss of a sixth rises.
     """
     if not looks:
         return []
     best = min(looks, key=lambda look: look.loss)
     fall = max(look.loss for look in looks) - best.loss
     worth = [look.step for look in looks if look.loss <= best.loss + SLACK * fall]
-    if len(worth) <= most:
-        return worth
-    chosen = {best.step, worth[-1]}
-    while len(chosen) < most:
+    chosen = {best.step, looks[-1].step}
+    while len(chosen) < most and set(worth) - chosen:
         chosen.add(max(worth, key=lambda step: min(abs(step - other) for other in chosen)))
     return sorted(chosen)
 
 
 def choose(looks: Sequence[Look], score: Callable[[int], Score], most: int = MOST) -> Choice:
-    """The step with the best total; those that are as good within the intervals are named."""
+    """The step with the best total; of those that are as good within the intervals, which are named, the latest."""
     steps = shortlist(looks, most)
     scores = [score(step) for step in steps]
     if len(scores) == 1:
-        return Choice(steps[0], "the only step whose held-out loss is near its minimum", (), tuple(scores))
-    ranked = sorted(scores, key=lambda each: -each.total.value)
-    best, close = ranked[0], [each.step for each in ranked[1:] if each.total.high > ranked[0].total.value]
-    said = (
-        f"step {best.step} has the best likeness x fidelity - drift of {len(scores)} looked at: {best.total.value:.2f} "
-        f"({best.total.low:.2f} to {best.total.high:.2f})"
-    )
-    if close:
-        named = " and ".join(str(step) for step in sorted(close))
-        said += f"; too close to call against {named}"
-    return Choice(best.step, said, tuple(sorted(close)), tuple(scores))
+        return Choice(steps[0], "the only step that was looked at", (), tuple(scores))
+    best = max(scores, key=lambda each: each.total.value)
+    good = [each for each in scores if each.total.high > best.total.value or each is best]
+    kept, others = good[-1], [each.step for each in good[:-1]]
+    worth = f"{kept.total.value:.2f} ({kept.total.low:.2f} to {kept.total.high:.2f})"
+    if not others:
+        said = f"step {kept.step} has the best likeness x fidelity - drift of {len(scores)} looked at: {worth}"
+    else:
+        named = " and ".join(str(step) for step in others)
+        said = f"step {kept.step}, {worth}, is the last of {len(scores)} looked at; too close to call against {named}"
+    return Choice(kept.step, said, tuple(others), tuple(scores))

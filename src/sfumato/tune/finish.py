@@ -61,8 +61,9 @@ def tune(
 ) -> Finished:
     """Teach `base` the thing that a folder of photos shows, choose a step, and leave a proven LoRA in a folder.
 
-    noun: what it is, in a word that the base knows; preset: "default", which is "mini" for mini and "sd" for other bases,
-    or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; listener: told every event of the log. Raises UserError.
+    noun: what it is, in a word that the base knows; preset: "default", which is "mini" for mini and "sd" for all other
+    bases, or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; listener: told every event of
+    the log. Raises UserError.
     """
     recipe = preset_of(preset, base)
     recipe.data.source, recipe.tune.noun = str(photos), noun
@@ -95,7 +96,7 @@ def _finished(job: TuneJob, progress: Progress | None) -> Finished:
     every = max(1, (job.recipe.train.save_images or 0) // batch)  # what a clock or Ctrl-C saved decides nothing
     looks = [look for look in looks[:-1] if look.step % every == 0 and job.recipe.tune.choose] + looks[-1:]
     judge = Judge(
-        job.model, lambda: without(job.model.net), job.photos.latents[:, 0].to(job.model.device), job.task.thing,
+        job.model, lambda: without(job.model.net), job.photos.pictures[:, 0], job.task.thing,
         job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",
     )  # fmt: skip
     drawn: dict[int, tuple[Tensor, Tensor]] = {}

@@ -15,34 +15,27 @@ from sfumato.errors import UserError
 from sfumato.pictures.decode import decode
 from sfumato.pictures.tokenizer import RESERVED
 from sfumato.text.model import TextModel
-from sfumato.tune.captions import Box, Describer, subject
+from sfumato.tune.captions import Describer
 from sfumato.tune.photos import PhotoReport, PhotoVerdict
 
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
 COMMON, SMALL = 0.8, 10_000  # share of a vocabulary that is common; of a smaller one every word is
-LEAST = 0.86  # of a photo's square that a crop keeps
-NEAREST = 0.55  # of a photo's square that a crop nearer to the thing keeps
-FILLED = 0.9  # of the side of a crop that the thing fills at most
+LEAST = 0.93  # of a photo's square that a crop keeps
 FEW = 2  # tokens of a word that a base knows, at most
 EVERY = 5  # one photo in five is held out
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """pictures: uint8 (P, V, 3, H, W), the first variant the plain square; latents: (P, V, C, h, w); told: what is said
-    of each variant, P x V texts; learned, held_out: which photos are which."""
+    """pictures: uint8 (P, V, 3, H, W), the first variant the plain square; latents: (P, V, C, h, w); captions: P texts;
+    learned, held_out: which photos are which."""
 
     pictures: Tensor
     latents: Tensor
-    told: list[list[str]]
+    captions: list[str]
     names: list[str]
     learned: list[int]
     held_out: list[int]
-
-    @property
-    def captions(self) -> list[str]:
-        """What is said of each photo."""
-        return [told[0] for told in self.told]
 
 
 def prepare(
@@ -56,59 +49,39 @@ def prepare(
     describer: Describer | None = None,
 ) -> PhotoSet:
     """The photos that are used, for a model. caption: of photos without NAME.txt beside them, and put before what that
-    says if it does not say `name`, the thing's own; describer: says it of each variant instead, which may then show the
-    thing nearer. Raises UserError.
+    says if it does not say `name`, the thing's own; describer: of photos without a file says it instead. Raises
+    UserError.
     """
     used = report.used
     rng = np.random.default_rng(seed)
-    pictures, told = [], []
-    for verdict in used:
+    pictures = torch.stack([
+        torch.stack([_variant(v, k, model.shape[1:], flip, rng) for k in range(variants)]) for v in used
+    ])  # fmt: skip
+    latents = model.enter(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).cpu()
+    captions = []
+    for verdict, picture, photo in zip(used, pictures[:, 0], latents[:, 0], strict=True):
         text = _beside(verdict.path).replace("{trigger}", name)
-        whole = _cut(verdict, (1.0, 0.0, 0.0), False, model.shape[1:])
-        if text or describer is None:
-            say = text if name in text else f"{caption}, {text}" if text else caption
-            views = [_nearer(rng, LEAST, None) for _ in range(variants - 1)]
-            captions = [say] * variants
-        else:
-            box = subject(whole)
-            views = [_nearer(rng, min(1.0, max(NEAREST, box.longer / FILLED)), box) for _ in range(variants - 1)]
-        mirrored = [flip and rng.random() < 0.5 for _ in views]
-        rows = [whole, *(_cut(verdict, view, m, model.shape[1:]) for view, m in zip(views, mirrored, strict=True))]
         if not text and describer is not None:
-            where = describer.background(model.enter(torch.from_numpy(whole)[None])[0])
-            captions = [describer.caption(row, where) for row in rows]
-        pictures.append(torch.from_numpy(np.stack(rows)))
-        told.append(captions)
-    shown = torch.stack(pictures)
-    latents = model.enter(shown.flatten(0, 1)).unflatten(0, shown.shape[:2]).cpu()
+            captions.append(describer.caption(picture.numpy(), photo))
+        else:
+            captions.append(text if name in text else f"{caption}, {text}" if text else caption)
     held = list(range(EVERY - 1, len(used), EVERY))
     learned = [k for k in range(len(used)) if k not in held]
-    return PhotoSet(shown, latents, told, [v.path.name for v in used], learned, held)
+    return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held)
 
 
-def _nearer(rng: np.random.Generator, least: float, box: Box | None) -> tuple[float, float, float]:
-    """A part of a square, at least the share `least` of its side: that share, and its left and upper edge; with all of
-    a box that fits into it."""
-    share = least + (1 - least) * float(rng.random())
-    edges = []
-    for low, high in ((box.left, box.right), (box.top, box.bottom)) if box else ((1.0, 0.0),) * 2:
-        first, last = max(0.0, high - share), min(1 - share, low)
-        edges.append(min(1 - share, first + max(0.0, last - first) * float(rng.random())))
-    return share, edges[0], edges[1]
-
-
-def _cut(verdict: PhotoVerdict, view: tuple[float, float, float], mirrored: bool, size: tuple[int, int]) -> np.ndarray:
-    """A part of the square of a photo, mirrored or not; uint8 (3, H, W)."""
+def _variant(verdict: PhotoVerdict, k: int, size: tuple[int, int], flip: bool, rng: np.random.Generator) -> Tensor:
+    """The square of a photo (k = 0), or a little less of it, mirrored half the time; uint8 (3, H, W)."""
     assert verdict.crop is not None
     picture = decode(verdict.path)
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
-    share, right, down = view
+    share, right, down, coin = (1.0, 0.0, 0.0, 1.0) if k == 0 else (LEAST + (1 - LEAST) * rng.random(), *rng.random(3))
     crop = verdict.crop
     side = crop.side * share
-    left, top = crop.left + right * crop.side, crop.top + down * crop.side
+    left, top = crop.left + right * (crop.side - side), crop.top + down * (crop.side - side)
     cut = image.resize((size[1], size[0]), Image.Resampling.LANCZOS, (left, top, left + side, top + side), 2.0)
-    cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else cut
-    return np.asarray(cut).transpose(2, 0, 1).copy()
+    cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip and coin < 0.5 else cut
+    return torch.from_numpy(np.asarray(cut).transpose(2, 0, 1).copy())
 
 
 def _beside(path: Path) -> str:

@@ -69,20 +69,19 @@ def asked_of(captions: Sequence[str], thing: str, noun: str, others: Sequence[st
 def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, seed: int) -> Prior:
     """`count` of them about latents (P, V, C, h, w), levels spread evenly; not yet answered: `wanted` is x0.
 
-    rows: numbers of what is asked of each, the class first, (P, V, K); nothing: the number of the empty text.
+    rows: numbers of what is asked of each photo, the class first, (P, K); nothing: the number of the empty text.
     """
     generator = torch.Generator().manual_seed(seed)
     which = torch.randint(0, len(latents), (count,), generator=generator)
-    variant = torch.randint(0, latents.shape[1], (count,), generator=generator)
-    x0 = latents[which, variant].cpu()
+    x0 = latents[which, torch.randint(0, latents.shape[1], (count,), generator=generator)].cpu()
     noise = normal(x0, generator)
     order = torch.randperm(count, generator=generator)
     u = (order.double() + torch.rand(count, dtype=torch.float64, generator=generator)) / count
     coin = torch.rand(count, generator=generator)
-    row = rows[which, variant, torch.randint(int(rows.shape[2] > 1), rows.shape[2], (count,), generator=generator)]
+    row = rows[which, torch.randint(int(rows.shape[1] > 1), rows.shape[1], (count,), generator=generator)]
     if nothing is not None:
         row = torch.where(coin < CLASS + NOTHING, nothing, row)
-    row = torch.where(coin < CLASS, rows[which, variant, 0], row)
+    row = torch.where(coin < CLASS, rows[which, 0], row)
     return Prior(x0, noise, u, row, x0)
 
 

@@ -1,6 +1,8 @@
 """How good is a LoRA at one step? Likeness, fidelity, drift, copying and diversity, seen with the base's own eyes.
 
-Features are what the middle of the base's U-Net makes of a picture's latents with a little noise, told nothing.
+Features are what the first upward block of the base's U-Net makes of a picture's latents with a little noise, told
+nothing (Tang et al. 2023, "Emergent correspondence from image diffusion", section 4). For likeness pictures are first
+cut to where their detail lies, so that a thing is compared with a thing and not a background with a background.
 Fidelity asks the base which of the prompts a picture was drawn for: the one under which its noise is best predicted
 (Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier"), with the class's word in the thing's place.
 """
@@ -11,15 +13,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sfumato.diffusion.level import Level
 from sfumato.text.model import TextModel
+from sfumato.tune.captions import subject
 
 LOOK = 0.3  # sigma / alpha at which pictures are looked at
-SEEDS, STEPS = 4, 12  # of each prompt; of a picture
+SEEDS, STEPS = 3, 12  # of each prompt; of a picture
 ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
+COSTS = 0.1  # of a change of other pictures as large as another seed's, in likeness x fidelity
+ROOM, LEAST = 1.1, 0.2  # of a cut, to the thing's size; its side, at least
+BESIDE = " next to "  # in a prompt whose pictures show more than the thing
 PROMPTS = {
     "emoji": (
         "a {} on a blue background", "a small {} on a white background", "a {} on a yellow background",
@@ -55,7 +63,7 @@ class Score:
     likeness: 0 as the base draws the class, 1 as the photos are to each other; fidelity: prompts that are recognised,
     1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as another seed;
     copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread over seeds, 1 as
-    the base's; total: likeness x fidelity - drift.
+    the base's; total: likeness x fidelity - COSTS x drift.
     """
 
     step: int
@@ -84,7 +92,7 @@ def passes(looks: int) -> int:
 class Judge:
     """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
 
-    without: a context in which the model is its base; photos: latents (P, C, h, w); thing: as "zarnu car"; noun: as
+    without: a context in which the model is its base; photos: uint8 (P, 3, H, W); thing: as "zarnu car"; noun: as
     "car"; world: a key of PROMPTS.
     """
 
@@ -103,19 +111,21 @@ class Judge:
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
+        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(seeds)
         with without():
-            self.photos = self.features(photos)
+            self.photos = self.features(self.model.enter(cut(photos)))
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
             latents = self.model.enter(self.before)
             self.known = self.recognised(latents)
-            seen = self.features(latents)
-            self.seen_elsewhere = self.features(self.model.enter(self.elsewhere))
-        self.centre = torch.cat([seen, self.seen_elsewhere]).mean(0)
-        self.spread = torch.cat([seen, self.seen_elsewhere]).std(0) + 1e-6
+            alone = self.features(self.model.enter(cut(self.before[self.alone])))
+            seen, self.seen_elsewhere = self.features(latents), self.features(self.model.enter(self.elsewhere))
+            apart = self.features(self.model.enter(cut(self.elsewhere)))
+        self.centre = torch.cat([alone, apart]).mean(0)
+        self.spread = torch.cat([alone, apart]).std(0) + 1e-6
         near = self.near(self.photos)
         near.fill_diagonal_(-1)
         self.ceiling, self.closest = _off_diagonal(self.near(self.photos)), near.max(1).values.median()
-        self.floor = self.near(seen).mean()
+        self.floor = self.near(alone).mean()
         self.base_spread = self._spread(seen)
         self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
 
@@ -127,24 +137,24 @@ class Judge:
         with self.without():
             latents = self.model.enter(drawn)
             seen, known = self.features(latents), self.recognised(latents)
+            near = self.near(self.features(self.model.enter(cut(drawn))))
             moved = self._distance(self.features(self.model.enter(others)), self.seen_elsewhere) / self.apart
-        near = self.near(seen)
-        likeness = (near.mean(1) - self.floor) / (self.ceiling - self.floor).clamp_min(1e-3)
+        likeness = (near[self.alone].mean(1) - self.floor) / (self.ceiling - self.floor).clamp_min(1e-3)
         fidelity = known / self.known.mean().clamp_min(1e-3)
         copying = float((near.max(1).values > self.closest).float().mean()) if len(self.photos) > 1 else 0.0
         diversity = float(self._spread(seen) / self.base_spread)
-        rows, moved = torch.stack([likeness.cpu(), fidelity.cpu()]), moved.cpu()
-        total = _bootstrap(rows, moved, lambda a, b: _share(a[0]) * _share(a[1]) - b.mean())
-        mean = [_bootstrap(row[None], moved, lambda a, b: _share(a)) for row in rows]
-        drift = _bootstrap(rows, moved, lambda a, b: b.mean())
+        measured = likeness.cpu(), fidelity.cpu(), moved.cpu()
+        total = _bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
+        mean = [_bootstrap(measured[k : k + 1], _share) for k in range(2)]
+        drift = _bootstrap(measured[2:], torch.mean)
         return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
 
     @torch.inference_mode()
     def features(self, latents: Tensor) -> Tensor:
-        """What the middle of the U-Net sees, averaged over places: (N, D)."""
+        """What the first upward block of the U-Net sees, means and deviations over places: (N, D)."""
         model: Any = self.model
         unet, found = model.net.unet, []
-        hook = unet.mid_block.register_forward_hook(lambda module, told, out: found.append(out.float()))
+        hook = unet.up_blocks[0].register_forward_hook(lambda module, told, out: found.append(out.float()))
         level = Level.of(LOOK)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
         null = model.tell(None, 1)
@@ -207,13 +217,28 @@ def _off_diagonal(near: Tensor) -> Tensor:
     return (near.sum() - near.diagonal().sum()) / max(1, n * (n - 1))
 
 
-def _bootstrap(rows: Tensor, moved: Tensor, figure: Callable[[Tensor, Tensor], Tensor], draws: int = 400) -> Measure:
-    """`figure` of rows (K, N) and moved (M,), pictures drawn with replacement."""
+def _bootstrap(rows: Sequence[Tensor], figure: Callable[..., Tensor], draws: int = 400) -> Measure:
+    """`figure` of several measures, pictures of each drawn with replacement."""
     generator = torch.Generator().manual_seed(0)
-    found = []
-    for _ in range(draws):
-        a = torch.randint(0, rows.shape[1], (rows.shape[1],), generator=generator)
-        b = torch.randint(0, len(moved), (len(moved),), generator=generator)
-        found.append(float(figure(rows[:, a], moved[b])))
+
+    def again(row: Tensor) -> Tensor:
+        return row[torch.randint(0, len(row), (len(row),), generator=generator)]
+
+    found = [float(figure(*map(again, rows))) for _ in range(draws)]
     low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975])).tolist()
-    return Measure(float(figure(rows, moved)), low, high)
+    return Measure(float(figure(*rows)), low, high)
+
+
+def cut(pictures: Tensor) -> Tensor:
+    """Squares around where the detail of pictures lies, at the pictures' own size; uint8 (N, 3, H, W)."""
+    found = []
+    for picture in pictures.cpu().numpy():
+        height, width = picture.shape[1:]
+        box = subject(picture)
+        side = max(LEAST, ROOM * box.longer) * max(height, width)
+        y, x = (box.top + box.bottom) / 2 * height + height, (box.left + box.right) / 2 * width + width
+        wide = np.pad(picture.transpose(1, 2, 0), ((height, height), (width, width), (0, 0)), mode="edge")
+        square = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+        image = Image.fromarray(wide).resize((width, height), Image.Resampling.LANCZOS, square)
+        found.append(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
+    return torch.stack(found)

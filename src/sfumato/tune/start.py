@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +155,7 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
     """Learn until the end or a signal; goes on where an earlier call stopped. Raises UserError."""
     with job.folder.hold():
         told = hashlib.sha256(job.photos.pictures.numpy().tobytes())
-        told.update("\n".join(itertools.chain(*job.photos.told)).encode())
+        told.update("\n".join(job.photos.captions).encode())
         facts = {
             "digest": told.hexdigest(),
             "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),

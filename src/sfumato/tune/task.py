@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,13 +44,12 @@ class Personalise:
         self.learned = torch.tensor(photos.learned)
         assert model.tokenizer is not None
         others = words(model.tokenizer, thing, recipe.train.seed)
-        texts = list(dict.fromkeys(itertools.chain(*photos.told)))
+        texts = photos.captions
         self.null = len(texts)
         self.plain = self.null + 1
         told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
         self.told = self._told(tokens(model.tokenizer, told))
-        self.said = torch.tensor([[texts.index(text) for text in each] for each in photos.told])
-        self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)[self.said]
+        self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
         self.fixed = self._fixed()
         self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
@@ -60,7 +58,7 @@ class Personalise:
     def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
         """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
         if of_class is not None:
-            rows = torch.full((len(of_class), 1, 1), self.plain)
+            rows = torch.full((len(of_class), 1), self.plain)
             return questions(of_class[:, None], rows, None, count, self.seed)
         photos = self.photos.latents[self.learned]
         return questions(photos, self.asked[self.learned], self.null, count, self.seed)
@@ -87,7 +85,7 @@ class Personalise:
         strata = torch.arange(batch, dtype=torch.float64)
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
-        row = torch.where(told, self.said[which, variant], self.null).to(self.device)
+        row = torch.where(told, which, self.null).to(self.device)
         drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
         if self.recipe.tune.prior:
             drawn["asked"] = torch.randint(0, len(self.prior.u), (batch,), generator=generator)
@@ -167,10 +165,10 @@ class Personalise:
         x0 = self.photos.latents[which, 0].to(self.device)
         u = ((torch.arange(count) % STRATA).double() + 0.5) / STRATA
         noise = normal(x0, torch.Generator().manual_seed(0))
-        away = self.asked[which, 0, torch.arange(count) // STRATA % self.asked.shape[2]]
+        away = self.asked[which, torch.arange(count) // STRATA % self.asked.shape[1]]
         return {
             "x0": x0,
-            "row": self.said[which, 0].to(self.device),
+            "row": which.to(self.device),
             "u": u,
             "noise": noise,
             "away": away.to(self.device),
