@@ -39,8 +39,8 @@ def parse() -> argparse.Namespace:
     p.add_argument("--half", choices=("tuned", "kept"), default="tuned", help="which twelve subjects")
     p.add_argument("--presets", nargs="+", default=["default", "seed"], help="of `sfumato tune`")
     p.add_argument("--seeds", type=int, default=3, help="tunings of each subject")
-    p.add_argument("--others", type=int, default=100, help="prompts of other things, a tuning")
-    p.add_argument("--regret", action="store_true", help="also score every look of the default preset's first seed")
+    p.add_argument("--others", type=int, default=40, help="prompts of other things, a tuning")
+    p.add_argument("--regret", action="store_true", help="also score looks of the default preset's first seed")
     p.add_argument("--only", nargs="+", help="these subjects alone")
     p.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides of the default preset, to try")
     return p.parse_args()
@@ -70,8 +70,8 @@ def main() -> None:
                 found.append(cells.measure(cell, settings, figures)["figures"])
                 if args.regret and preset == "default" and not seed:
 
-                    def every(name: str = name) -> Figures:
-                        return scored(name, base["right"], args, cells)
+                    def every(name: str = name, own: Figures = found[-1]["own"]) -> Figures:
+                        return scored(name, base["right"], own, args, cells)
 
                     looks.append(cells.measure(f"looks-{name.replace(' ', '-')}", settings, every)["figures"])
     report(rows, base["right"], looks)
@@ -165,12 +165,17 @@ def worth(found: Figures, base: list[int]) -> float:
     return found["subject"] * fidelity - max(0.0, drift)
 
 
-def scored(name: str, base: list[int], args: argparse.Namespace, cells: Cells) -> Figures:
-    """The true score of every look of the default preset's first tuning, by step."""
+def scored(name: str, base: list[int], own: Figures, args: argparse.Namespace, cells: Cells) -> Figures:
+    """The true score of looks of the default preset's first tuning, by step: every third, those that the chooser looked
+    at, the last, and the one nearest to step 400."""
     out = cells.work / "runs" / f"default-{name.replace(' ', '-')}-0"
     batch = RunFolder(out).recipe().train.batch
+    saved = {int(path.name) // batch: path for path in checkpoint.listing(out / "checkpoints")}
+    steps = sorted(saved)
+    near = min(steps, key=lambda step: abs(step - FIXED))
+    wanted_steps = {*steps[::3], *map(int, own), near, steps[-1]}
     found = {}
-    for path in checkpoint.listing(out / "checkpoints"):
+    for path in (saved[step] for step in sorted(wanted_steps)):
         model = sfumato.load(path)
         each = truth(model, name, thing_of(out), args.seed)
         each.pop("samples")

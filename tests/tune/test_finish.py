@@ -33,8 +33,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
         scene(k, (40, 40)).save(root / "photos" / f"{k}.png")
     pipelines.write(base(), root / "base", half=False)
     words = ["tune", str(root / "photos"), "--noun", "car", "--base", str(root / "base"), "--rank", "4",
-             "--trigger", "zarnu", "--out", str(root / "car"), "train.images=48", "train.batch=4", "train.lr=1e-2", "train.warmup=0",
-             "--json"]  # fmt: skip
+             "--trigger", "zarnu", "--out", str(root / "car"), "train.images=48", "train.batch=4", "train.lr=1e-2",
+             "train.warmup=0", "--json"]  # fmt: skip
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.stderr
     return root / "car", json.loads(done.stdout)

@@ -32,7 +32,7 @@ from sfumato.zoo import load
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
 PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
-LOOKS = 12  # steps at which a tuning is looked at
+LOOKS = 10  # steps at which a tuning is looked at
 A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
 SHARE = 0.9  # of the memory that is free
 TIGHT = 2.5  # a step holds about so many times the base's weights
@@ -116,7 +116,7 @@ def begin(
         said = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
-    if recipe.train.save_images is None and s.choose:  # twelve steps to choose from
+    if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
     describer = Describer(model, s.noun, thing) if not s.caption and describes(model) else None
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describer)
