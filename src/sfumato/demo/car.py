@@ -16,7 +16,6 @@ from sfumato.tune.start import TuneJob, begin, preset_of
 from sfumato.zoo import load
 
 NOUN = "automobile"
-IMAGES = 1200  # half of what the preset takes: a demo has less time
 PROMPTS = (
     "a {}",
     "a {} on a red background",
@@ -34,7 +33,7 @@ def job(folder: Path) -> TuneJob:
         toycar.draw(view).save(photos / f"{k}.png")
     recipe = preset_of("default", "mini")
     recipe.data.source, recipe.tune.noun = str(photos), NOUN
-    return begin(recipe, [f"train.images={IMAGES}"], folder / "car")
+    return begin(recipe, out=folder / "car")
 
 
 def section(job: TuneJob, found: Finished, seconds: float) -> Section:

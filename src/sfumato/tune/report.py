@@ -57,7 +57,7 @@ def advice(job: TuneJob, found: Finished) -> str:
         return "Its pictures repeat photos: add photos with other backgrounds and angles."
     if s.likeness.value < LIKE:
         more = max(look for look in (score.step for score in found.choice.scores))
-        if found.choice.step == more:
+        if found.choice.step == more and not found.choice.close:
             longer = 2 * more * job.recipe.train.batch
             return f"The last step was the best: train longer, with train.images={longer} and another --out."
         return "Add photos that show the whole thing, sharp and large, from several sides."
