@@ -91,7 +91,7 @@ def describe(job: TuneJob) -> None:
     """What was found and what was decided."""
     from sfumato.tune.captions import describes
     from sfumato.tune.photoset import many_tokens
-    from sfumato.tune.start import affords_previews
+    from sfumato.tune.start import affords_previews, forward_takes, questions
 
     for line in job.report.lines():
         say(line)
@@ -107,6 +107,9 @@ def describe(job: TuneJob) -> None:
     )
     if job.twice:
         say("activations are computed twice, which holds less memory and takes a third longer")
+    if r.tune.prior and not r.tune.class_pictures:
+        count = questions(job)
+        say(f"before that the base is asked {count:,} questions: about {duration(forward_takes(job, count))}")
     say(f"then choosing the step and proving the result: about {duration(choosing_takes(job))}")
     if not affords_previews(job):
         say("no previews on the way: one would take too long on this machine")

@@ -16,7 +16,7 @@ from sfumato.tune.finish import Finished
 from sfumato.tune.score import Measure
 from sfumato.tune.start import TuneJob
 
-LIKE, FAITHFUL, STRAYS, COPIES = 0.6, 0.8, 0.3, 0.5
+LIKE, FAITHFUL, STRAYS, COPIES = 0.5, 0.8, 0.3, 0.5
 """Likeness and fidelity that are good, drift and copying that are too much."""
 PAIRS = 6  # of drawn pictures and photos shown
 PROOFS = "What was written, read back in each way: the relative difference of predictions from the trained adapter's."
@@ -82,8 +82,10 @@ def page(job: TuneJob, found: Finished) -> Page:
             _nearest(job, found), "the drawn pictures nearest to a photo, beside it: copies would show", crisp=True
         ),
     ]
+    like = f"100 % is as alike as the photos are to each other; the base's own {job.recipe.tune.noun}: "
+    like += f"{judge.base_likeness:.0%}"
     facts = [
-        _fact(s.likeness, "likeness", "100 % is as alike as the photos are to each other"),
+        _fact(s.likeness, "likeness", like),
         _fact(s.fidelity, "fidelity", "100 % is as well as the base follows the same prompts"),
         _fact(s.drift, "drift", "change of other pictures, 100 % is as much as another seed"),
         Fact(f"{s.copying:.0%}", "near a photo", "pictures nearer to one photo than the photos are to each other"),

@@ -1,8 +1,8 @@
 """How good is a LoRA at one step? Likeness, fidelity, drift, copying and diversity, seen with the base's own eyes.
 
-Features are what the first upward block of the base's U-Net makes of a picture's latents with a little noise, told
-nothing (Tang et al. 2023, "Emergent correspondence from image diffusion", section 4). For likeness pictures are first
-cut to where their detail lies, so that a thing is compared with a thing and not a background with a background.
+Features are what the middle of the base's U-Net makes of a picture's latents with a little noise, told nothing. For
+likeness pictures are first cut to where their detail lies, and compared place by place, so that a thing is compared
+with a thing and not a background with a background.
 Fidelity asks the base which of the prompts a picture was drawn for: the one under which its noise is best predicted
 (Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier"), with the class's word in the thing's place.
 """
@@ -26,6 +26,7 @@ LOOK = 0.3  # sigma / alpha at which pictures are looked at
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
 ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
 COSTS = 0.1  # of a change of other pictures as large as another seed's, in likeness x fidelity
+LOW = 0.05  # a likeness of photos to each other below which it says nothing
 ROOM, LEAST = 1.1, 0.2  # of a cut, to the thing's size; its side, at least
 BESIDE = " next to "  # in a prompt whose pictures show more than the thing
 PROMPTS = {
@@ -60,7 +61,7 @@ class Measure:
 class Score:
     """What a step is worth.
 
-    likeness: 0 as the base draws the class, 1 as the photos are to each other; fidelity: prompts that are recognised,
+    likeness: 1 as the photos are to each other; fidelity: prompts that are recognised,
     1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as another seed;
     copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread over seeds, 1 as
     the base's; total: likeness x fidelity - COSTS x drift.
@@ -113,19 +114,21 @@ class Judge:
         self.others = list(OTHERS[world])
         self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(seeds)
         with without():
-            self.photos = self.features(self.model.enter(cut(photos)))
+            self.photos = self.of_things(photos)
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
             latents = self.model.enter(self.before)
             self.known = self.recognised(latents)
-            alone = self.features(self.model.enter(cut(self.before[self.alone])))
+            alone = self.of_things(self.before[self.alone])
             seen, self.seen_elsewhere = self.features(latents), self.features(self.model.enter(self.elsewhere))
-            apart = self.features(self.model.enter(cut(self.elsewhere)))
+            apart = self.of_things(self.elsewhere)
         self.centre = torch.cat([alone, apart]).mean(0)
         self.spread = torch.cat([alone, apart]).std(0) + 1e-6
         near = self.near(self.photos)
         near.fill_diagonal_(-1)
-        self.ceiling, self.closest = _off_diagonal(self.near(self.photos)), near.max(1).values.median()
-        self.floor = self.near(alone).mean()
+        self.ceiling = _off_diagonal(self.near(self.photos)).clamp_min(LOW)
+        self.closest = near.max(1).values.median()
+        self.base_likeness = float(_share(self.near(alone) / self.ceiling))
+        self.wide = torch.cat([seen, self.seen_elsewhere]).std(0) + 1e-6
         self.base_spread = self._spread(seen)
         self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
 
@@ -137,9 +140,9 @@ class Judge:
         with self.without():
             latents = self.model.enter(drawn)
             seen, known = self.features(latents), self.recognised(latents)
-            near = self.near(self.features(self.model.enter(cut(drawn))))
+            near = self.near(self.of_things(drawn))
             moved = self._distance(self.features(self.model.enter(others)), self.seen_elsewhere) / self.apart
-        likeness = (near[self.alone].mean(1) - self.floor) / (self.ceiling - self.floor).clamp_min(1e-3)
+        likeness = near[self.alone].mean(1) / self.ceiling
         fidelity = known / self.known.mean().clamp_min(1e-3)
         copying = float((near.max(1).values > self.closest).float().mean()) if len(self.photos) > 1 else 0.0
         diversity = float(self._spread(seen) / self.base_spread)
@@ -149,12 +152,20 @@ class Judge:
         drift = _bootstrap(measured[2:], torch.mean)
         return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
 
-    @torch.inference_mode()
     def features(self, latents: Tensor) -> Tensor:
-        """What the first upward block of the U-Net sees, means and deviations over places: (N, D)."""
+        """What the middle of the U-Net sees, means and deviations over places: (N, D)."""
+        states = self._seen(latents)
+        return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
+
+    def of_things(self, pictures: Tensor) -> Tensor:
+        """What it sees of the things on pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
+        return self._seen(self.model.enter(cut(pictures))).flatten(1)
+
+    @torch.inference_mode()
+    def _seen(self, latents: Tensor) -> Tensor:
         model: Any = self.model
         unet, found = model.net.unet, []
-        hook = unet.up_blocks[0].register_forward_hook(lambda module, told, out: found.append(out.float()))
+        hook = unet.mid_block.register_forward_hook(lambda module, told, out: found.append(out.float()))
         level = Level.of(LOOK)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
         null = model.tell(None, 1)
@@ -164,8 +175,7 @@ class Judge:
                 model.denoiser.raw(x, level, null.expand(len(part), -1, -1))
         finally:
             hook.remove()
-        states = torch.cat(found)
-        return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
+        return torch.cat(found)
 
     @torch.inference_mode()
     def recognised(self, latents: Tensor) -> Tensor:
@@ -197,7 +207,7 @@ class Judge:
         return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps)
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
-        return ((a - b) / self.spread).square().mean(1).sqrt()
+        return ((a - b) / self.wide).square().mean(1).sqrt()
 
     def _spread(self, seen: Tensor) -> Tensor:
         """Mean distance between seeds of one prompt."""

@@ -26,7 +26,7 @@ from sfumato.tune.captions import Describer, describes
 from sfumato.tune.photos import PhotoReport, check
 from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
 from sfumato.tune.prior import MOST, Prior
-from sfumato.tune.task import BESIDE, SHOWN, Personalise
+from sfumato.tune.task import SHOWN, Personalise, asked_a_step
 from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
@@ -35,6 +35,7 @@ PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
 LOOKS = 10  # steps at which a tuning is looked at
 A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
 SHARE = 0.9  # of the memory that is free
+BACKWARD = 2.5  # a training step takes so many times its forward pass
 TIGHT = 2.5  # a step holds about so many times the base's weights
 PRIOR = "prior.safetensors"  # what the base says, in the run folder
 AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds, from those of previews
@@ -172,11 +173,18 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
 
 
 def forward_takes(job: TuneJob, passes: float) -> float:
-    """Seconds of forward passes of one picture, guessed from the time of a training step: that is forward once and
-    backward, or with a prior three times forward and twice backward.
+    """Seconds of forward passes of one picture, guessed from the time of a training step: that is forward and backward,
+    of the photos and of what the base was asked.
     """
-    step = 6.0 if job.recipe.tune.prior else 2.5
-    return passes / (step * job.estimate.images_per_second)
+    batch = job.recipe.train.batch
+    rows = 1 + (asked_a_step(batch) / batch if job.recipe.tune.prior else 0)
+    return passes / (BACKWARD * rows * job.estimate.images_per_second)
+
+
+def questions(job: TuneJob) -> int:
+    """How many the base is asked before the first step."""
+    s = job.recipe
+    return max(1, min(MOST, s.train.images // s.train.batch * asked_a_step(s.train.batch))) if s.tune.prior else 0
 
 
 def affords_previews(job: TuneJob) -> bool:
@@ -198,8 +206,7 @@ def _prior(job: TuneJob, listener: Listener | None) -> Prior:
     if r.tune.class_pictures:
         found = task.questions(MOST, _class(job, tell))
     else:
-        count = max(1, min(MOST, r.train.images // BESIDE))
-        found = task.answered(task.questions(count), tell)
+        found = task.answered(task.questions(questions(job)), tell)
     with aside(file) as temporary:
         save_tensors(temporary, {name: tensor.clone() for name, tensor in found.tensors().items()})
     return found

@@ -29,6 +29,11 @@ STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
 SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a large {thing} on a white background")
 
 
+def asked_a_step(batch: int) -> int:
+    """How many questions of the base are learned beside so many photos."""
+    return -(-batch // BESIDE)
+
+
 class Personalise:
     """Teach the adapter of a base the captions of a photo set; `prior` holds it to the base on the class's words.
 
@@ -96,7 +101,7 @@ class Personalise:
         x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
         wanted, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
         if weight:
-            p, at = self.prior, part["asked"][: -(-count // BESIDE)]
+            p, at = self.prior, part["asked"][: asked_a_step(count)]
             pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.wanted))
             x0, noise, u, row, wanted = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
         level, cond = self.model.schedule.draw(u), self._cond(row)
