@@ -70,8 +70,8 @@ def main() -> None:
                 found.append(cells.measure(cell, settings, figures)["figures"])
                 if args.regret and preset == "default" and not seed:
 
-                    def every(name: str = name, own: Figures = found[-1]["own"]) -> Figures:
-                        return scored(name, base["right"], own, args, cells)
+                    def every(name: str = name) -> Figures:
+                        return scored(name, base["right"], args, cells)
 
                     looks.append(cells.measure(f"looks-{name.replace(' ', '-')}", settings, every)["figures"])
     report(rows, base["right"], looks)
@@ -165,21 +165,25 @@ def worth(found: Figures, base: list[int]) -> float:
     return found["subject"] * fidelity - max(0.0, drift)
 
 
-def scored(name: str, base: list[int], own: Figures, args: argparse.Namespace, cells: Cells) -> Figures:
-    """The true score of looks of the default preset's first tuning, by step: every third, those that the chooser looked
-    at, and the last."""
+def scored(name: str, base: list[int], args: argparse.Namespace, cells: Cells) -> Figures:
+    """The true score of looks of the default preset's first tuning, by step: every fifth, those that the chooser looked
+    at, and the last. The chooser is asked again, by the same call in the same run folder."""
     out = cells.work / "runs" / f"default-{name.replace(' ', '-')}-0"
     batch = RunFolder(out).recipe().train.batch
     saved = {int(path.name) // batch: path for path in checkpoint.listing(out / "checkpoints")}
     steps = sorted(saved)
-    wanted_steps = {*steps[::3], *map(int, own), steps[-1]}
+    given = ["train.seed=0", *args.set]
+    photos_of = cells.work / "photos" / name.replace(" ", "-")
+    choice = sfumato.tune(photos_of, subjects()[name], args.base, overrides=given, out=out).choice
+    own = {score.step: score.total.value for score in choice.scores}
+    wanted_steps = {*steps[::5], *own, steps[-1]}
     found = {}
     for path in (saved[step] for step in sorted(wanted_steps)):
         model = sfumato.load(path)
         each = truth(model, name, thing_of(out), args.seed)
         each.pop("samples")
         found[str(int(path.name) // batch)] = worth({**each, "right": others(model, args)}, base)
-    return {"true": found}
+    return {"true": found, "own": own, "step": choice.step}
 
 
 def report(rows: dict[str, list[Figures]], base: list[int], looks: list[Figures]) -> None:
@@ -203,25 +207,24 @@ def report(rows: dict[str, list[Figures]], base: list[int], looks: list[Figures]
         seconds = max(f["seconds"] for f in found)
         passed(f"the longest tuning: {seconds:.0f} s, at most {SECONDS:.0f}", seconds <= SECONDS)
     if looks:
-        chooser(rows["default"], rows.get("seed", []), looks, base)
+        chooser(rows.get("seed", []), looks, base)
 
 
-def chooser(found: list[Figures], seeds: list[Figures], looks: list[Figures], base: list[int]) -> None:
+def chooser(seeds: list[Figures], looks: list[Figures], base: list[int]) -> None:
     """Regret of the chosen step, of the last, and of the seed project's fixed 400 steps, all against the best look of
     the default preset; and how the chooser's own scores agree with the truth.
     """
-    first = found[:: max(1, len(found) // len(looks))]
     fixed = seeds[:: max(1, len(seeds) // len(looks))]
     regrets: dict[str, list[float]] = {"chosen": [], "fixed": [], "last": []}
     own: list[tuple[float, float]] = []
-    for k, (each, look) in enumerate(zip(first, looks, strict=True)):
+    for k, look in enumerate(looks):
         true = {int(step): value for step, value in look["true"].items()}
         best = max(true.values())
-        for name, step in (("chosen", each["step"]), ("last", max(true))):
+        for name, step in (("chosen", look["step"]), ("last", max(true))):
             regrets[name].append(best - true[step])
         if fixed:
             regrets["fixed"].append(best - worth(fixed[k], base))
-        own += [(value, true[int(step)]) for step, value in each["own"].items()]
+        own += [(value, true[int(step)]) for step, value in look["own"].items()]
     mean = {name: statistics.mean(values) for name, values in regrets.items() if values}
     table("mean regret against the best look", tuple(mean), [[f"{value:.3f}" for value in mean.values()]])
     if fixed:
