@@ -3,8 +3,8 @@
 Twelve of the 24 subjects of the emoji world (`--half tuned`; the other twelve, `kept`, are for the end), by the default
 preset and by the second seed project's. 40 prompts a subject ask for backgrounds, sizes, places and neighbours that no
 tuning picture shows; `--others` prompts ask for other things, and are compared with the base's own answers at the same
-seeds. With `--regret` every look of a tuning is scored, to see whether the chooser, which knows none of this, was
-right. Claims, for the default preset: see CLAIMS.
+seeds. With `--regret` looks of a tuning are scored, to see whether the chooser, which knows none of this, was right.
+Claims, for the default preset: see CLAIMS.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, aske
 from sfumato.pictures.emoji.things import subjects, taught
 from sfumato.train import checkpoint
 from sfumato.train.run import RunFolder
+from sfumato.tune.start import preset_of
 
 CLAIMS = {"subject": 0.85, "background": 0.90}
 DRIFT, SECONDS, RANKS = 0.03, 90.0, 0.7
@@ -61,7 +62,7 @@ def main() -> None:
     for preset, found in rows.items():
         for name in names:
             for seed in range(args.seeds):
-                settings = {**told, "preset": preset, "subject": name, "tuning": seed}
+                settings = {**told, "preset": preset, "recipe": numbers(preset, args), "subject": name, "tuning": seed}
 
                 def figures(name: str = name, preset: str = preset, seed: int = seed) -> Figures:
                     return tuned(name, preset, seed, args, cells)
@@ -75,6 +76,12 @@ def main() -> None:
 
                     looks.append(cells.measure(f"looks-{name.replace(' ', '-')}", settings, every)["figures"])
     report(rows, base["right"], looks)
+
+
+def numbers(preset: str, args: argparse.Namespace) -> Figures:
+    """What a preset says today: cells of another recipe are not mixed with these."""
+    recipe = preset_of(preset, args.base)
+    return {"tune": recipe.tune.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")}
 
 
 def photos(name: str) -> list[Scene]:

@@ -126,7 +126,7 @@ class Tune(Section):
     caption: str = Field(
         "",
         description="of a photo without NAME.txt beside it, as 'a {trigger} {noun}'; left out: that, and on mini what "
-        "the base sees",
+        "the photo shows",
     )
     rank: int = Field(16, ge=1)
     alpha: float = Field(16.0, gt=0, description="alpha / rank scales the change")

@@ -1,7 +1,8 @@
-"""Captions are read from the photos: place and size exactly, the background by the shipped base."""
+"""Captions are read from the photos: background, size and place."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from PIL import Image
 
 import sfumato
+from sfumato.pictures import toycar
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene
 from sfumato.pictures.emoji.things import subjects
 from sfumato.text.model import TextModel
-from sfumato.tune.captions import Describer, describes, framing, subject
+from sfumato.tune.captions import described, describes, framing, subject
 from sfumato.tune.photos import check
 from sfumato.tune.photoset import prepare
 
@@ -33,16 +35,30 @@ def test_photos_are_told_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "4.txt").write_text("as I say")
     model = sfumato.load("mini", device="cpu")
     assert isinstance(model, TextModel)
-    assert describes(model)
-    describer = Describer(model, "bear", "zarnu bear")
-    found = prepare(check(tmp_path, 64), model, "a zarnu bear", "zarnu", 8, False, 0, describer)
+    say = partial(described, thing="zarnu bear")
+    found = prepare(check(tmp_path, 64), model, "a zarnu bear", "zarnu", 2, False, 0, say)
     assert found.captions[:4] == [
         Scene(("zarnu bear",), scene.background, "small", "at the top").caption() for scene in scenes[:4]
     ]
     assert found.captions[4] == "a zarnu bear, as I say"
 
 
-def test_a_base_of_another_world_is_not_asked() -> None:
+def test_a_toy_car_is_told_as_it_was_drawn() -> None:
+    told = [described(np.asarray(toycar.draw(view, 64)).transpose(2, 0, 1), "zarnu car") for view in toycar.VIEWS]
+    for text, paper in zip(told, ("white", "blue", "green", "yellow", "grey", "pink"), strict=True):
+        assert f"on a {paper} background" in text
+
+
+def test_a_border_of_no_named_colour_is_not_told() -> None:
+    picture = Scene(("panda",), "white").draw().transpose(2, 0, 1).copy()
+    picture[:, picture.min(0) >= 248] = np.array([120, 160, 20], np.uint8)[:, None]
+    assert described(picture, "zarnu bear") == "a zarnu bear"
+
+
+def test_only_a_base_of_the_drawn_world_is_told_so() -> None:
+    model = sfumato.load("mini", device="cpu")
+    assert isinstance(model, TextModel)
+    assert describes(model)
     assert not describes(base())
 
 

@@ -226,6 +226,23 @@ def test_dreambooths_class_pictures_are_drawn_once_and_learned(photos: Path, pip
     assert next(event["images"] for event in run.events("preview")) == 0
 
 
+def test_a_damaged_prior_is_made_again_the_same(photos: Path, pipe: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(photos, pipe)
+    job = start.begin(recipe, ["train.save_seconds=0.001"], tmp_path / "run")
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "save":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start.run(job, stop)
+    file = tmp_path / "run" / start.PRIOR
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    start.run(start.begin(recipe, out=tmp_path / "run"))
+    assert file.read_bytes() == whole
+
+
 def test_steps_count_after_all_else_is_known(photos: Path, pipe: Path, tmp_path: Path) -> None:
     job = start.begin(recipe_of(photos, pipe), ["train.batch=2"], tmp_path / "run", steps=5)
     assert (job.recipe.train.images, job.recipe.tune.choose, job.recipe.train.save_images) == (10, False, None)

@@ -101,6 +101,10 @@ def watch(job: Any, run: Callable[[Any, Callable[[dict[str, Any]], None]], Any],
             done = event["images"] / per
             bar.update(task, completed=done)
             text = told(event, job.folder, per)
+            if event["event"] == "prior":
+                bar.update(task, state=text)
+                if event["done"] < event["of"]:
+                    return
             if event["event"] == "report":
                 bar.update(task, state=text)
                 if console.is_terminal or event["seconds"] - spoken < 30:
@@ -122,7 +126,7 @@ def told(event: dict[str, Any], folder: RunFolder, per: int = 1) -> str:
         skipped = f", {event['skipped']} steps skipped" if event["skipped"] else ""
         return f"{loss}  {event['images_per_second'] / per:.3g}/s{skipped}"
     if kind == "prior":
-        return f"asked the base {event['done']} of {event['of']}" if event["done"] == event["of"] else ""
+        return f"{event['done']} of {event['of']} {event['what']}"
     if kind == "start":
         damaged = [f"damaged: {trouble}; going on from the one before" for trouble in event["damaged"]]
         return "; ".join([*damaged, "going on" if event["images"] else "begun"])

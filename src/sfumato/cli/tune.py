@@ -116,7 +116,7 @@ def describe(job: TuneJob) -> None:
     if describes(job.model) and not r.tune.caption:
         for name, caption in zip(photos.names, photos.captions, strict=True):
             say(f"  {name}: {caption}")
-        say("that is what the base sees; put NAME.txt beside a photo to say it better")
+        say("read from the photos; put NAME.txt beside one to say it better")
     if many_tokens(job.model, r.tune.noun):
         say(f'the base may not know "{r.tune.noun}", which falls into many tokens: a plainer noun holds it better')
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

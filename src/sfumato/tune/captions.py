@@ -1,27 +1,21 @@
 """What is to be said of a photo beside the thing's name, in words of the base's own world: where and how large it is.
 
-What a caption tells need not be learned as a part of the thing. The background is the one under whose caption the base
-best finds the photo in noise (Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier", eq. 4); size
-and place are where the photo's detail lies.
+What a caption tells need not be learned as a part of the thing. The background is the named colour of the photo's
+border, untold if it has none; size and place are where the photo's detail lies.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.ndimage import sobel
-from torch import Tensor
 
-from sfumato.diffusion.level import Level
+from sfumato.pictures.emoji.read import background
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene
 from sfumato.text.model import TextModel
 
-ASKED = (0.5, 1.0, 2.0, 4.0)  # sigma / alpha
-NOISES = 2  # at each
 TAIL = 0.02  # of the detail, that may lie outside on each side
 
 
@@ -44,17 +38,10 @@ class Box:
         return max(self.bottom - self.top, self.right - self.left)
 
 
-class Describer:
-    """Captions for photos of `thing`, which is a `noun` to the base."""
-
-    def __init__(self, model: TextModel, noun: str, thing: str) -> None:
-        self.model, self.noun, self.thing = model, noun, thing
-
-    def caption(self, picture: np.ndarray, photo: Tensor) -> str:
-        """What a picture, uint8 (3, H, W), shows, its latents (C, h, w)."""
-        papers = list(BACKGROUNDS)
-        where = papers[best(self.model, photo, [Scene((self.noun,), paper).caption() for paper in papers])]
-        return Scene((self.thing,), where, *framing(subject(picture))).caption()
+def described(picture: np.ndarray, thing: str) -> str:
+    """What a picture of a thing shows, uint8 (3, H, W)."""
+    where = background(picture)
+    return Scene((thing,), where, *framing(subject(picture))).caption(told=where in BACKGROUNDS)
 
 
 def subject(picture: np.ndarray) -> Box:
@@ -77,20 +64,3 @@ def _span(along: np.ndarray) -> tuple[float, float]:
     mass = np.cumsum(along) / max(along.sum(), 1e-9)
     low, high = np.searchsorted(mass, (TAIL, 1 - TAIL))
     return float(low) / len(along), float(high + 1) / len(along)
-
-
-@torch.inference_mode()
-def best(model: TextModel, photo: Tensor, captions: Sequence[str]) -> int:
-    """The number of the caption under which a photo (C, h, w) is best found in noise."""
-    states = model.tell(captions, len(captions))
-    assert states is not None
-    generator = torch.Generator().manual_seed(0)
-    photo = photo.to(model.device)
-    errors = torch.zeros(len(captions))
-    for ratio in ASKED:
-        level = Level.of(ratio)
-        for _ in range(NOISES):
-            noise = torch.randn(photo.shape, generator=generator).to(model.device)
-            x = level.mix(photo, noise).expand(len(captions), *photo.shape)
-            errors += (model.denoiser(x, level, states) - photo).square().flatten(1).mean(1).cpu() / ratio**2
-    return int(errors.argmin())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from sfumato.errors import UserError
 from sfumato.pictures.decode import decode
 from sfumato.pictures.tokenizer import RESERVED
 from sfumato.text.model import TextModel
-from sfumato.tune.captions import Describer
 from sfumato.tune.photos import PhotoReport, PhotoVerdict
 
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
@@ -46,11 +46,11 @@ def prepare(
     variants: int,
     flip: bool,
     seed: int,
-    describer: Describer | None = None,
+    describe: Callable[[np.ndarray], str] | None = None,
 ) -> PhotoSet:
     """The photos that are used, for a model. caption: of photos without NAME.txt beside them, and put before what that
-    says if it does not say `name`, the thing's own; describer: of photos without a file says it instead. Raises
-    UserError.
+    says if it does not say `name`, the thing's own; describe: says it of photos without a file instead, seen as uint8
+    (3, H, W). Raises UserError.
     """
     used = report.used
     rng = np.random.default_rng(seed)
@@ -59,10 +59,10 @@ def prepare(
     ])  # fmt: skip
     latents = model.enter(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).cpu()
     captions = []
-    for verdict, picture, photo in zip(used, pictures[:, 0], latents[:, 0], strict=True):
+    for verdict, picture in zip(used, pictures[:, 0].numpy(), strict=True):
         text = _beside(verdict.path).replace("{trigger}", name)
-        if not text and describer is not None:
-            captions.append(describer.caption(picture.numpy(), photo))
+        if not text and describe is not None:
+            captions.append(describe(picture))
         else:
             captions.append(text if name in text else f"{caption}, {text}" if text else caption)
     held = list(range(EVERY - 1, len(used), EVERY))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -22,7 +25,7 @@ from sfumato.train import plan
 from sfumato.train.loop import Listener, Loop, Previews, accelerator_for, precision_of
 from sfumato.train.run import RunFolder
 from sfumato.tune.adapter import without
-from sfumato.tune.captions import Describer, describes
+from sfumato.tune.captions import described, describes
 from sfumato.tune.photos import PhotoReport, check
 from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
 from sfumato.tune.prior import MOST, Prior
@@ -119,8 +122,8 @@ def begin(
         raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
     if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
-    describer = Describer(model, s.noun, thing) if not s.caption and describes(model) else None
-    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describer)
+    describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
+    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     recipe = recipe.model_copy(update={"name": own})
     model.recipe.sample.sampler = recipe.sample.sampler
     task = Personalise(recipe, model, photos, thing)
@@ -196,12 +199,14 @@ def affords_previews(job: TuneJob) -> bool:
 def _prior(job: TuneJob, listener: Listener | None) -> Prior:
     """What the base says, or pictures of the class as it draws them: from the run folder, or made and put there."""
     r, task, file = job.recipe, job.task, job.folder.path / PRIOR
-    if file.is_file():
+    with contextlib.suppress(FileNotFoundError, SafetensorError, TypeError):  # damaged: made again, the same
         return Prior(**load_file(file))
+
+    what = f"pictures of a {r.tune.noun} drawn" if r.tune.class_pictures else "questions of the base answered"
 
     def tell(done: int, of: int) -> None:
         if listener is not None:
-            listener({"event": "prior", "images": 0, "done": done, "of": of})
+            listener({"event": "prior", "images": 0, "what": what, "done": done, "of": of})
 
     if r.tune.class_pictures:
         found = task.questions(MOST, _class(job, tell))

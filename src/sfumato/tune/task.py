@@ -24,7 +24,7 @@ from sfumato.tune.parked import Parked
 from sfumato.tune.photoset import PhotoSet
 from sfumato.tune.prior import Prior, answered, asked_of, questions, words
 
-BESIDE = 2  # for so many photos of a batch one question of the base is learned
+BESIDE = 2  # photos of a batch, for each question of the base that is learned beside them
 STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
 SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a large {thing} on a white background")
 
@@ -35,21 +35,21 @@ def asked_a_step(batch: int) -> int:
 
 
 class Personalise:
-    """Teach the adapter of a base the captions of a photo set; `prior` holds it to the base on the class's words.
+    """Teach the adapter of a base the captions of a photo set; a prior holds it to the base on all other words.
+
+    What is told in a step are rows of one table, `told`: the photos' captions, nothing, the class, and what is asked.
 
     The autoencoder, and the text encoder unless it learns too, are out of memory between previews.
     """
 
     def __init__(self, recipe: Recipe, model: TextModel, photos: PhotoSet, thing: str) -> None:
         self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
-        self.seed = recipe.train.seed
         self.device = torch.device(model.device)
         attach(model.net, shape_of(recipe.tune), recipe.train.seed)  # type: ignore[arg-type]
         self.net: nn.Module = Adapter(model.net)  # type: ignore[arg-type]
         self.learned = torch.tensor(photos.learned)
         assert model.tokenizer is not None
-        others = words(model.tokenizer, thing, recipe.train.seed)
-        texts = photos.captions
+        texts, others = photos.captions, words(model.tokenizer, thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
         told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
@@ -64,9 +64,9 @@ class Personalise:
         """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
         if of_class is not None:
             rows = torch.full((len(of_class), 1), self.plain)
-            return questions(of_class[:, None], rows, None, count, self.seed)
+            return questions(of_class[:, None], rows, None, count, self.recipe.train.seed)
         photos = self.photos.latents[self.learned]
-        return questions(photos, self.asked[self.learned], self.null, count, self.seed)
+        return questions(photos, self.asked[self.learned], self.null, count, self.recipe.train.seed)
 
     def answered(self, asked: Prior, progress: Callable[[int, int], None]) -> Prior:
         """The same with what the base says of them."""
@@ -104,7 +104,7 @@ class Personalise:
             p, at = self.prior, part["asked"][: asked_a_step(count)]
             pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.wanted))
             x0, noise, u, row, wanted = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
-        level, cond = self.model.schedule.draw(u), self._cond(row)
+        level, cond = self.model.schedule.draw(u), self.told[row]
         found = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, wanted)
         return found[:count] + weight * found[count:].mean() if weight else found
 
@@ -112,7 +112,7 @@ class Personalise:
         """How far the adapter leads from the base on words that do not name the thing, (N,)."""
         level = self.model.schedule.draw(part["u"])
         x = level.mix(part["x0"], part["noise"])
-        cond = self._cond(part["away"])
+        cond = self.told[part["away"]]
         with torch.no_grad(), without(self.model.net):
             base, _ = denoiser.raw(x, level, cond)
         ours, _ = denoiser.raw(x, level, cond)
@@ -151,12 +151,9 @@ class Personalise:
             ]
         return torch.cat(parts)
 
-    def _cond(self, row: Tensor) -> Tensor:
-        return self.told[row]
-
     def _encoded(self, row: Tensor) -> Tensor:
         """States of rows, whether the text encoder learns or not."""
-        told = self._cond(row)
+        told = self.told[row]
         if not self.recipe.tune.text_encoder:
             return told
         states: Tensor = self.model.net.states(told).float()  # type: ignore[operator]
@@ -171,13 +168,7 @@ class Personalise:
         u = ((torch.arange(count) % STRATA).double() + 0.5) / STRATA
         noise = normal(x0, torch.Generator().manual_seed(0))
         away = self.asked[which, torch.arange(count) // STRATA % self.asked.shape[1]]
-        return {
-            "x0": x0,
-            "row": which.to(self.device),
-            "u": u,
-            "noise": noise,
-            "away": away.to(self.device),
-        }
+        return {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise, "away": away.to(self.device)}
 
 
 def shape_of(s: Settings) -> Shape:
