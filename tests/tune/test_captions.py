@@ -14,9 +14,10 @@ from sfumato.pictures import toycar
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene
 from sfumato.pictures.emoji.things import subjects
 from sfumato.text.model import TextModel
-from sfumato.tune.captions import described, describes, framing, subject
+from sfumato.tune.captions import described, describes, framing
 from sfumato.tune.photos import check
 from sfumato.tune.photoset import prepare
+from sfumato.tune.subject import find
 
 from .conftest import base
 
@@ -25,7 +26,7 @@ def test_size_and_place_are_where_the_detail_lies() -> None:
     for k, name in enumerate(subjects()):
         size, place = list(SIZES)[k % 3], list(PLACES)[k % 5]
         scene = Scene((name,), list(BACKGROUNDS)[k % 10], size, "" if size == "large" else place)
-        assert framing(subject(scene.draw().transpose(2, 0, 1))) == (scene.size, scene.place)
+        assert framing(find(scene.draw().transpose(2, 0, 1))) == (scene.size, scene.place)
 
 
 def test_photos_are_told_as_they_are(tmp_path: Path) -> None:
@@ -64,6 +65,6 @@ def test_only_a_base_of_the_drawn_world_is_told_so() -> None:
 
 @pytest.mark.parametrize("picture", [np.zeros((3, 64, 64), np.uint8), np.full((3, 64, 64), 255, np.uint8)])
 def test_nothing_to_see_is_no_error(picture: np.ndarray) -> None:
-    size, place = framing(subject(picture))
+    size, place = framing(find(picture))
     assert size in SIZES
     assert place in PLACES

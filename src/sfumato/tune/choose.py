@@ -65,7 +65,7 @@ def choose(looks: Sequence[Look], score: Callable[[int], Score], most: int = MOS
     kept, others = good[-1], [each.step for each in good[:-1]]
     worth = f"{kept.total.value:.2f} ({kept.total.low:.2f} to {kept.total.high:.2f})"
     if not others:
-        said = f"step {kept.step} has the best likeness x fidelity - drift of {len(scores)} looked at: {worth}"
+        said = f"step {kept.step} has the best likeness x fidelity - drift / 10 of {len(scores)} looked at: {worth}"
     else:
         named = " and ".join(str(step) for step in others)
         said = f"step {kept.step}, {worth}, is the last of {len(scores)} looked at; too close to call against {named}"

@@ -13,21 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sfumato.diffusion.level import Level
 from sfumato.text.model import TextModel
-from sfumato.tune.captions import subject
+from sfumato.tune.subject import cut
 
 LOOK = 0.3  # sigma / alpha at which pictures are looked at
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
 ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
 COSTS = 0.1  # of a change of other pictures as large as another seed's, in likeness x fidelity
 LOW = 0.05  # a likeness of photos to each other below which it says nothing
-ROOM, LEAST = 1.1, 0.2  # of a cut, to the thing's size; its side, at least
 BESIDE = " next to "  # in a prompt whose pictures show more than the thing
 PROMPTS = {
     "emoji": (
@@ -61,8 +58,8 @@ class Measure:
 class Score:
     """What a step is worth.
 
-    likeness: 1 as the photos are to each other; fidelity: prompts that are recognised,
-    1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as another seed;
+    likeness: 1 as the photos are to each other; fidelity: prompts that are recognised, 1 as well as the base's own
+    pictures; drift: change of pictures without the subject, 1 as much as another seed;
     copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread over seeds, 1 as
     the base's; total: likeness x fidelity - COSTS x drift.
     """
@@ -237,18 +234,3 @@ def _bootstrap(rows: Sequence[Tensor], figure: Callable[..., Tensor], draws: int
     found = [float(figure(*map(again, rows))) for _ in range(draws)]
     low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975])).tolist()
     return Measure(float(figure(*rows)), low, high)
-
-
-def cut(pictures: Tensor) -> Tensor:
-    """Squares around where the detail of pictures lies, at the pictures' own size; uint8 (N, 3, H, W)."""
-    found = []
-    for picture in pictures.cpu().numpy():
-        height, width = picture.shape[1:]
-        box = subject(picture)
-        side = max(LEAST, ROOM * box.longer) * max(height, width)
-        y, x = (box.top + box.bottom) / 2 * height + height, (box.left + box.right) / 2 * width + width
-        wide = np.pad(picture.transpose(1, 2, 0), ((height, height), (width, width), (0, 0)), mode="edge")
-        square = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-        image = Image.fromarray(wide).resize((width, height), Image.Resampling.LANCZOS, square)
-        found.append(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
-    return torch.stack(found)
