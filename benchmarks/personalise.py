@@ -70,11 +70,7 @@ def main() -> None:
                 cell = f"{preset}-{name.replace(' ', '-')}-{seed}"
                 found.append(cells.measure(cell, settings, figures)["figures"])
                 if args.regret and preset == "default" and not seed:
-
-                    def every(name: str = name) -> Figures:
-                        return scored(name, base["right"], args, cells)
-
-                    looks.append(cells.measure(f"looks-{name.replace(' ', '-')}", settings, every)["figures"])
+                    looks.append(looked(name, settings, found[-1], base["right"], args, cells))
     report(rows, base["right"], looks)
 
 
@@ -172,25 +168,38 @@ def worth(found: Figures, base: list[int]) -> float:
     return found["subject"] * fidelity - max(0.0, drift)
 
 
-def scored(name: str, base: list[int], args: argparse.Namespace, cells: Cells) -> Figures:
-    """The true score of looks of the default preset's first tuning, by step: every fifth, those that the chooser looked
-    at, and the last. The chooser is asked again, by the same call in the same run folder."""
+def looked(
+    name: str, settings: Figures, found: Figures, base: list[int], args: argparse.Namespace, cells: Cells
+) -> Figures:
+    """The true score of looks of a subject's first tuning, by step, and what the chooser said of some of them."""
+    of = name.replace(" ", "-")
+    steps = [int(step) for step in found["own"]]
+    true = cells.measure(f"looks-{of}", {**settings, "steps": steps}, lambda: scored(name, steps, base, args, cells))
+    said = cells.measure(f"choice-{of}", settings, lambda: chosen(name, args, cells))
+    return {"true": true["figures"]["true"], **said["figures"]}
+
+
+def scored(name: str, also: list[int], base: list[int], args: argparse.Namespace, cells: Cells) -> Figures:
+    """The true score of every fifth look, of the last, and of those that the chooser looked at."""
     out = cells.work / "runs" / f"default-{name.replace(' ', '-')}-0"
     batch = RunFolder(out).recipe().train.batch
     saved = {int(path.name) // batch: path for path in checkpoint.listing(out / "checkpoints")}
     steps = sorted(saved)
-    given = ["train.seed=0", *args.set]
-    photos_of = cells.work / "photos" / name.replace(" ", "-")
-    choice = sfumato.tune(photos_of, subjects()[name], args.base, overrides=given, out=out).choice
-    own = {score.step: score.total.value for score in choice.scores}
-    wanted_steps = {*steps[::5], *own, steps[-1]}
     found = {}
-    for path in (saved[step] for step in sorted(wanted_steps)):
-        model = sfumato.load(path)
+    for step in sorted({*steps[::5], *also, steps[-1]}):
+        model = sfumato.load(saved[step])
         each = truth(model, name, thing_of(out), args.seed)
         each.pop("samples")
-        found[str(int(path.name) // batch)] = worth({**each, "right": others(model, args)}, base)
-    return {"true": found, "own": own, "step": choice.step}
+        found[str(step)] = worth({**each, "right": others(model, args)}, base)
+    return {"true": found}
+
+
+def chosen(name: str, args: argparse.Namespace, cells: Cells) -> Figures:
+    """The chooser, asked again by the same call in the same run folder: its scores, and the step it keeps."""
+    of = name.replace(" ", "-")
+    out, given = cells.work / "runs" / f"default-{of}-0", ["train.seed=0", *args.set]
+    choice = sfumato.tune(cells.work / "photos" / of, subjects()[name], args.base, overrides=given, out=out).choice
+    return {"own": {str(score.step): score.total.value for score in choice.scores}, "step": choice.step}
 
 
 def report(rows: dict[str, list[Figures]], base: list[int], looks: list[Figures]) -> None:

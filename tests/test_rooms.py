@@ -20,8 +20,8 @@ KNOWS = {
     "text": SHARED | {"diffusion", "pictures", "nets", "show", "model", "named"},
     "train": SHARED | {"diffusion", "pictures", "nets", "show", "text", "model", "named", "zoo"},
     "denoise": SHARED | {"diffusion", "pictures", "model"},
-    "tune": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "model", "named", "zoo"},
     "judge": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "denoise", "model", "named", "zoo"},
+    "tune": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "judge", "model", "named", "zoo"},
 }
 
 

@@ -13,8 +13,10 @@ from sfumato.errors import UserError
 from sfumato.files import sha256
 from sfumato.judge import features as module
 from sfumato.judge import weights
-from sfumato.judge.features import clip_similarity, distance_name, open_features, resized
+from sfumato.judge.features import clip_similarity, clip_table, distance_name, open_features, resized
 from sfumato.nets.classifier import Classifier, ClassifierConfig
+
+from . import standins
 
 
 @pytest.fixture
@@ -167,26 +169,16 @@ def test_without_network_one_line_says_what_to_bring(cache: Path, monkeypatch: p
         assert "\n" not in str(caught.value)
 
 
-PREPARE = {
-    "image_mean": [0.5, 0.4, 0.3],
-    "image_std": [0.2, 0.3, 0.4],
-    "crop_size": {"height": 28, "width": 28},
-}
-
-
 def test_dinov2_equals_transformers_on_prepared_pictures(
     tmp_path: Path, cache: Path, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transformers import Dinov2Config, Dinov2Model
-
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path))
-    folder = tmp_path / "features" / "dinov2-base"
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28}
-    net = Dinov2Model(Dinov2Config(**size, patch_size=14)).eval()
-    net.save_pretrained(folder)
+    folder, net = standins.dinov2(tmp_path / "features")
+    assert not weights.at_hand(module.DINOV2)
     with pytest.raises(UserError, match=r"no preprocessor_config\.json"):
         open_features("dinov2")
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPARE))
+    standins.prepare(folder)
+    assert weights.at_hand(module.DINOV2)
     features = open_features("dinov2")
     x = resized(pictures, 28) / 255
     x = (x - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
@@ -196,24 +188,8 @@ def test_dinov2_equals_transformers_on_prepared_pictures(
 
 
 def test_clip_features_and_similarity(cache: Path, pictures: Tensor) -> None:
-    from transformers import CLIPConfig, CLIPModel
-
-    folder = cache / "clip-vit-large-patch14"
-    common = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    config = CLIPConfig(
-        text_config={**common, "vocab_size": 8, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1},
-        vision_config={**common, "image_size": 28, "patch_size": 14},
-        projection_dim=12,
-    )
-    net = CLIPModel(config).eval()
-    net.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPARE))
-    words = {"<s>": 0, "</s>": 1, "a</w>": 2, "cat</w>": 3, "a": 4, "c": 5, "t": 6, "<unk>": 7}
-    (folder / "vocab.json").write_text(json.dumps(words))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer", **tokens}))
+    assert not weights.at_hand(module.CLIP)
+    _, net = standins.clip(cache)
     features = open_features("clip")
     x = resized(pictures, 28) / 255
     x = (x - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
@@ -231,5 +207,7 @@ def test_clip_features_and_similarity(cache: Path, pictures: Tensor) -> None:
     np.testing.assert_allclose(clip_similarity(pictures, prompts, batch=2), found, atol=1e-5)
     one = clip_similarity(pictures[1:2], ["a a"])
     np.testing.assert_allclose(one, found[1:2], atol=1e-5)
+    table = clip_table(pictures, ["a", "a a"], batch=3)
+    np.testing.assert_allclose(table[1:2, 1], one, atol=1e-5)
     with pytest.raises(ValueError, match="7 pictures but 1 prompts"):
         clip_similarity(pictures, ["a"])

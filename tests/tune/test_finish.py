@@ -18,7 +18,7 @@ from sfumato.tune import finish as finishing
 from sfumato.tune.adapter import Shape, attach, without
 from sfumato.tune.choose import Look, choose, shortlist
 from sfumato.tune.finish import tune
-from sfumato.tune.score import Judge, Measure, Score
+from sfumato.tune.score import Judge, Measure, Nearness, Score
 from sfumato.zoo import load
 
 from .conftest import base, stirred
@@ -98,13 +98,21 @@ def test_an_adapter_without_effect_is_the_base() -> None:
     assert score.drift.value > 0.01
 
 
-def test_the_photos_themselves_are_as_like_as_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    model: Any = base()
-    attach(model.net, Shape(rank=4))
-    judge = judge_of(model)
-    near = judge.near(judge.photos)
-    assert torch.allclose(near.diagonal(), torch.ones(4), atol=1e-5)
-    assert judge.ceiling < 1
+def test_likeness_runs_from_the_bases_own_pictures_to_the_photos() -> None:
+    generator = torch.Generator().manual_seed(0)
+    thing, strangers = torch.randn(64, generator=generator), torch.randn(6, 64, generator=generator)
+    photos = thing + 0.3 * torch.randn(6, 64, generator=generator)
+    found = Nearness(photos, strangers)
+    assert torch.allclose(found.near(photos).diagonal(), torch.ones(6), atol=1e-5)
+    new = thing + 0.3 * torch.randn(50, 64, generator=generator)
+    assert found.share(new).mean() == pytest.approx(1, abs=0.15)
+    assert found.share(strangers).max() < 0
+    assert 0 < found.share(new + strangers[0] / 2).mean() < 0.8
+
+
+def test_one_photo_alone_is_as_like_as_can_be() -> None:
+    photo, strangers = torch.randn(1, 64, generator=torch.Generator().manual_seed(0)), torch.eye(64)[:5]
+    assert float(Nearness(photo, strangers).share(photo)) == pytest.approx(1, abs=1e-5)
 
 
 def score_of(step: int, total: float, width: float = 0.01) -> Score:

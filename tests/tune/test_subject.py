@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.tune.subject import cut, find
+from sfumato.tune.subject import GREY, bare, cut, find
 
 
 def block(top: int, left: int, side: int) -> np.ndarray:
@@ -33,3 +33,14 @@ def test_cuts_of_one_thing_are_one_picture_wherever_it_lies() -> None:
     assert (cuts[0] - cuts[1]).abs().mean() < 0.3 * (plain[0] - plain[1]).abs().mean()
     grey = (cuts - 128).abs().amax(1) < 8
     assert grey.float().mean() < 0.25
+
+
+def test_a_plain_background_is_painted_over_and_another_is_left() -> None:
+    thing = block(20, 20, 20)
+    on_red = np.where((thing == 128).all(0), np.array([220, 30, 40], np.uint8)[:, None, None], thing)
+    found = bare(on_red)
+    assert (found[:, 0] == GREY).all()
+    inside = found[:, 21:39, 21:39]
+    assert (inside == on_red[:, 21:39, 21:39]).mean() > 0.9
+    photo = np.random.default_rng(1).integers(0, 256, (3, 64, 64), dtype=np.uint8)
+    assert np.array_equal(bare(photo), photo)

@@ -75,25 +75,20 @@ def extras() -> Found:
 
 def downloads() -> Found:
     """What comes from the network when it is first asked for, and whether it is here already."""
-    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
     from sfumato.judge.features import CLIP, DINOV2
-    from sfumato.judge.weights import INCEPTION_URL
+    from sfumato.judge.weights import INCEPTION_URL, at_hand
     from sfumato.judge.weights import found as at_home
     from sfumato.pictures.cifar10 import HUB_NAME
     from sfumato.pictures.source import data_folder
-
-    def on_hand(repo: str) -> bool:
-        cached = try_to_load_from_cache(repo, "model.safetensors")
-        return at_home(repo.rsplit("/", 1)[-1]) is not None or isinstance(cached, str)
 
     shelf = data_folder()
     cifar10 = Path(HF_HUB_CACHE) / f"datasets--{HUB_NAME.replace('/', '--')}"
     table: list[tuple[str, str, str, float, bool]] = [
         ("inception", "FID", INCEPTION_URL, 96 * MB, at_home(INCEPTION_URL.rsplit("/", 1)[-1]) is not None),
-        ("dinov2", "FD on DINOv2", DINOV2, 346 * MB, on_hand(DINOV2)),
-        ("clip", "FD on CLIP, likeness to a prompt", CLIP, 1710 * MB, on_hand(CLIP)),
+        ("dinov2", "FD on DINOv2, likeness of a LoRA", DINOV2, 346 * MB, at_hand(DINOV2)),
+        ("clip", "FD on CLIP, how well prompts are followed", CLIP, 1710 * MB, at_hand(CLIP)),
         ("cifar10", "training on CIFAR-10", HUB_NAME, 144 * MB,
          cifar10.is_dir() or (shelf is not None and any((shelf / "cifar10").glob("train-*.parquet")))),
     ]  # fmt: skip

@@ -127,6 +127,14 @@ def clip_similarity(pictures: Tensor, prompts: Sequence[str], device: str = "cpu
     return np.concatenate(found) if found else np.empty(0, dtype=np.float32)
 
 
+def clip_table(pictures: Tensor, prompts: Sequence[str], device: str = "cpu", batch: int = 50) -> Tensor:
+    """Cosine of every picture's CLIP embedding with every prompt's, (N, P); see `clip_similarity`."""
+    image, text = _clip_towers(weights.hub_folder(CLIP), device)
+    with torch.inference_mode():
+        parts = [image(part.to(device).expand(-1, 3, -1, -1)).float() for part in pictures.split(batch)]
+        return (F.normalize(torch.cat(parts)) @ F.normalize(text(list(prompts)).float()).T).cpu()
+
+
 Opened = tuple[Callable[[Tensor], Tensor], str]
 
 

@@ -86,6 +86,19 @@ def hub_folder(repo: str) -> Path:
     return folder
 
 
+def at_hand(repo: str) -> bool:
+    """Whether `hub_folder` would need no network."""
+    from huggingface_hub import snapshot_download
+
+    folder = found(repo.rsplit("/", 1)[-1])
+    if folder is None:
+        try:
+            folder = Path(snapshot_download(repo, allow_patterns=HUB_FILES, local_files_only=True))
+        except FileNotFoundError:
+            return False
+    return _missing(folder) is None
+
+
 def _missing(folder: Path) -> str | None:
     needed = ("config.json", "preprocessor_config.json", "model.safetensors")
     return next((name for name in needed if not (folder / name).is_file()), None)

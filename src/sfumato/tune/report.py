@@ -16,9 +16,14 @@ from sfumato.tune.finish import Finished
 from sfumato.tune.score import Measure
 from sfumato.tune.start import TuneJob
 
-LIKE, FAITHFUL, STRAYS, COPIES = 0.5, 0.8, 0.3, 0.5
+LIKE, FAITHFUL, STRAYS, COPIES = 0.4, 0.8, 0.3, 0.5
 """Likeness and fidelity that are good, drift and copying that are too much."""
 PAIRS = 6  # of drawn pictures and photos shown
+TRUST = (
+    "These scores tell a thing that is learned from one that is not. Do not read differences within the intervals, nor "
+    "compare things: photos that differ much among each other lower or raise the scale. The thing is looked at alone; "
+    "whether it keeps its shape beside another one, only your own eyes tell."
+)
 PROOFS = "What was written, read back in each way: the relative difference of predictions from the trained adapter's."
 
 
@@ -82,8 +87,7 @@ def page(job: TuneJob, found: Finished) -> Page:
             _nearest(job, found), "the drawn pictures nearest to a photo, beside it: copies would show", crisp=True
         ),
     ]
-    like = f"100 % is as alike as the photos are to each other; the base's own {job.recipe.tune.noun}: "
-    like += f"{judge.base_likeness:.0%}"
+    like = f"0 % is as the base's own {job.recipe.tune.noun}, 100 % as alike as the photos are to each other"
     facts = [
         _fact(s.likeness, "likeness", like),
         _fact(s.fidelity, "fidelity", "100 % is as well as the base follows the same prompts"),
@@ -113,7 +117,7 @@ def page(job: TuneJob, found: Finished) -> Page:
         Section("Figures", facts=facts),
         Section(
             "The step",
-            [found.choice.reason],
+            [found.choice.reason, f"Seen with {judge.eyes.name}. {TRUST}"],
             pictures=[Picture(lines(series, "steps", "loss", logy=True), "held-out loss and drift over steps")],
             tables=[Table(["step", "likeness", "fidelity", "drift", "likeness x fidelity - drift"], rows)],
         ),

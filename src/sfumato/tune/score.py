@@ -1,10 +1,9 @@
-"""How good is a LoRA at one step? Likeness, fidelity, drift, copying and diversity, seen with the base's own eyes.
+"""How good is a LoRA at one step? Likeness, fidelity, drift, copying and diversity.
 
-Features are what the middle of the base's U-Net makes of a picture's latents with a little noise, told nothing. For
-likeness pictures are first cut to where their detail lies, and compared place by place, so that a thing is compared
-with a thing and not a background with a background.
-Fidelity asks the base which of the prompts a picture was drawn for: the one under which its noise is best predicted
-(Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier"), with the class's word in the thing's place.
+For likeness pictures are first cut to where their detail lies, plain backgrounds made grey, so that a thing is compared
+with a thing and not a background with a background. Likeness is what a picture is nearer to one of the photos than to
+any of the base's own pictures of such things and others, as a share of what the photos are among each other. Fidelity
+is how surely a picture is recognised as of its own prompt, with the class's word in the thing's place.
 """
 
 from __future__ import annotations
@@ -16,15 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato.diffusion.level import Level
 from sfumato.text.model import TextModel
-from sfumato.tune.subject import cut
+from sfumato.tune.eyes import ASKED, Eyes
 
-LOOK = 0.3  # sigma / alpha at which pictures are looked at
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
-ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
 COSTS = 0.1  # of a change of other pictures as large as another seed's, in likeness x fidelity
-LOW = 0.05  # a likeness of photos to each other below which it says nothing
+LOW = 0.1  # a nearness of photos to each other, in cosines, below which it says nothing
 BESIDE = " next to "  # in a prompt whose pictures show more than the thing
 PROMPTS = {
     "emoji": (
@@ -58,10 +54,10 @@ class Measure:
 class Score:
     """What a step is worth.
 
-    likeness: 1 as the photos are to each other; fidelity: prompts that are recognised, 1 as well as the base's own
-    pictures; drift: change of pictures without the subject, 1 as much as another seed;
-    copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread over seeds, 1 as
-    the base's; total: likeness x fidelity - COSTS x drift.
+    likeness: 0 as the base's own pictures of the noun are, 1 as the photos are to each other; fidelity: prompts that
+    are recognised, 1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as
+    another seed; copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread
+    over seeds, 1 as the base's; total: likeness x fidelity - COSTS x drift.
     """
 
     step: int
@@ -87,6 +83,35 @@ def passes(looks: int) -> int:
     return (1 + looks) * (drawn + own * len(PROMPTS["photos"]) * len(ASKED) + own + other)
 
 
+class Nearness:
+    """How near pictures come to some photos, and how much nearer than to strangers.
+
+    photos, strangers: features, (P, D) and (S, D). Nearness is the cosine after what all strangers share is taken off.
+    """
+
+    def __init__(self, photos: Tensor, strangers: Tensor) -> None:
+        self.centre = strangers.mean(0)
+        self.photos, self.strangers = self._placed(photos), self._placed(strangers)
+        near = self.photos @ self.photos.T
+        if len(near) > 1:
+            near.fill_diagonal_(-1)
+        closest = near.max(1).values
+        self.closest = closest.median()
+        self.ceiling = (closest - (self.photos @ self.strangers.T).max(1).values).mean().clamp_min(LOW)
+
+    def near(self, seen: Tensor) -> Tensor:
+        """Of pictures to photos: (N, P)."""
+        return self._placed(seen) @ self.photos.T
+
+    def share(self, seen: Tensor) -> Tensor:
+        """What pictures are nearer to a photo than to a stranger, 1 as the photos are to another photo: (N,)."""
+        placed = self._placed(seen)
+        return ((placed @ self.photos.T).max(1).values - (placed @ self.strangers.T).max(1).values) / self.ceiling
+
+    def _placed(self, seen: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(seen - self.centre)
+
+
 class Judge:
     """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
 
@@ -106,42 +131,34 @@ class Judge:
         steps: int = STEPS,
     ) -> None:
         self.model, self.without, self.seeds, self.steps = model, without, seeds, steps
+        self.eyes = Eyes(model, others=world == "photos")
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
         self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(seeds)
         with without():
-            self.photos = self.of_things(photos)
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
-            latents = self.model.enter(self.before)
-            self.known = self.recognised(latents)
-            alone = self.of_things(self.before[self.alone])
-            seen, self.seen_elsewhere = self.features(latents), self.features(self.model.enter(self.elsewhere))
-            apart = self.of_things(self.elsewhere)
-        self.centre = torch.cat([alone, apart]).mean(0)
-        self.spread = torch.cat([alone, apart]).std(0) + 1e-6
-        near = self.near(self.photos)
-        near.fill_diagonal_(-1)
-        self.ceiling = _off_diagonal(self.near(self.photos)).clamp_min(LOW)
-        self.closest = near.max(1).values.median()
-        self.base_likeness = float(_share(self.near(alone) / self.ceiling))
+            self.known = self.eyes.recognised(self.before, self.plain)
+            seen, self.seen_elsewhere = self._features(self.before), self._features(self.elsewhere)
+            strangers = torch.cat([self.before[self.alone], self.elsewhere])
+            self.things = Nearness(self.eyes.of_things(photos), self.eyes.of_things(strangers))
+            self.whole = Nearness(self.eyes.places(photos), self.eyes.places(strangers))
         self.wide = torch.cat([seen, self.seen_elsewhere]).std(0) + 1e-6
         self.base_spread = self._spread(seen)
         self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
 
     def score(self, step: int) -> tuple[Score, Tensor, Tensor]:
         """The score of the model as it is now, with its adapter at `step`; the pictures it was judged by, uint8 (N, 3,
-        H, W), and how near each is to each photo, (N, P).
+        H, W), and how near each is to each photo, as a whole, (N, P).
         """
         drawn, others = self._drawn(self.prompts), self._drawn(self.others)
         with self.without():
-            latents = self.model.enter(drawn)
-            seen, known = self.features(latents), self.recognised(latents)
-            near = self.near(self.of_things(drawn))
-            moved = self._distance(self.features(self.model.enter(others)), self.seen_elsewhere) / self.apart
-        likeness = near[self.alone].mean(1) / self.ceiling
+            seen, known = self._features(drawn), self.eyes.recognised(drawn, self.plain)
+            likeness = self.things.share(self.eyes.of_things(drawn[self.alone]))
+            near = self.whole.near(self.eyes.places(drawn))
+            moved = self._distance(self._features(others), self.seen_elsewhere) / self.apart
         fidelity = known / self.known.mean().clamp_min(1e-3)
-        copying = float((near.max(1).values > self.closest).float().mean()) if len(self.photos) > 1 else 0.0
+        copying = float((near.max(1).values > self.whole.closest).float().mean())
         diversity = float(self._spread(seen) / self.base_spread)
         measured = likeness.cpu(), fidelity.cpu(), moved.cpu()
         total = _bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
@@ -149,59 +166,13 @@ class Judge:
         drift = _bootstrap(measured[2:], torch.mean)
         return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
 
-    def features(self, latents: Tensor) -> Tensor:
-        """What the middle of the U-Net sees, means and deviations over places: (N, D)."""
-        states = self._seen(latents)
-        return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
-
-    def of_things(self, pictures: Tensor) -> Tensor:
-        """What it sees of the things on pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
-        return self._seen(self.model.enter(cut(pictures))).flatten(1)
-
-    @torch.inference_mode()
-    def _seen(self, latents: Tensor) -> Tensor:
-        model: Any = self.model
-        unet, found = model.net.unet, []
-        hook = unet.mid_block.register_forward_hook(lambda module, told, out: found.append(out.float()))
-        level = Level.of(LOOK)
-        noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
-        null = model.tell(None, 1)
-        try:
-            for part in latents.split(16):
-                x = level.mix(part, noise.expand_as(part))
-                model.denoiser.raw(x, level, null.expand(len(part), -1, -1))
-        finally:
-            hook.remove()
-        return torch.cat(found)
-
-    @torch.inference_mode()
-    def recognised(self, latents: Tensor) -> Tensor:
-        """Share of the other prompts that a picture fits less well than its own, (N,); picture k is of k mod P."""
-        model = self.model
-        states = model.tell(self.plain, len(self.plain))
-        assert states is not None
-        errors = torch.zeros(len(latents), len(states))
-        noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(1)).to(latents.device)
-        for ratio in ASKED:
-            level = Level.of(ratio)
-            for j in range(len(states)):
-                for k, part in enumerate(latents.split(16)):
-                    x = level.mix(part, noise.expand_as(part))
-                    away = model.denoiser(x, level, states[j : j + 1].expand(len(part), -1, -1)) - part
-                    errors[16 * k : 16 * k + len(part), j] += away.square().flatten(1).mean(1).cpu() / ratio**2
-        own = torch.arange(len(latents)) % len(states)
-        right = errors.gather(1, own[:, None])
-        return (errors > right).float().sum(1) / (len(states) - 1)
-
-    def near(self, seen: Tensor) -> Tensor:
-        """Cosines between pictures and photos, (N, P), after what all the base's pictures share is taken off."""
-        a, b = ((each - self.centre) / self.spread for each in (seen, self.photos))
-        return torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(b).T
-
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
         """Pictures, uint8: one of each prompt, and again with other seeds."""
         n = len(prompts) * self.seeds
         return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps)
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        return self.eyes.features(self.model.enter(pictures))
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return ((a - b) / self.wide).square().mean(1).sqrt()
@@ -215,13 +186,6 @@ class Judge:
 def _share(values: Tensor) -> Tensor:
     """A mean, kept between nothing and all."""
     return values.mean().clamp(0, 1)
-
-
-def _off_diagonal(near: Tensor) -> Tensor:
-    n = len(near)
-    if n == 1:
-        return near.new_ones(())
-    return (near.sum() - near.diagonal().sum()) / max(1, n * (n - 1))
 
 
 def _bootstrap(rows: Sequence[Tensor], figure: Callable[..., Tensor], draws: int = 400) -> Measure:

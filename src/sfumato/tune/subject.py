@@ -12,6 +12,9 @@ from torch import Tensor
 
 TAIL = 0.02  # of the detail, that may lie outside on each side
 ROOM, LEAST = 1.1, 0.2  # of a cut, to the thing's size; its side, at least
+NEAR = 40  # of 255, that a plain background's colours differ from their median
+PLAIN = 0.6  # of the border, that must be so near for a background to be plain
+GREY = 128
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,11 @@ def find(picture: np.ndarray) -> Box:
 
 
 def cut(pictures: Tensor) -> Tensor:
-    """Squares around where the detail of pictures lies, at the pictures' own size; uint8 (N, 3, H, W)."""
+    """Squares around where the detail of pictures lies, at the pictures' own size, plain backgrounds grey; uint8 (N, 3,
+    H, W).
+    """
     found = []
-    for picture in pictures.cpu().numpy():
+    for picture in map(bare, pictures.cpu().numpy()):
         height, width = picture.shape[1:]
         box = find(picture)
         side = max(LEAST, ROOM * box.longer) * max(height, width)
@@ -48,6 +53,17 @@ def cut(pictures: Tensor) -> Tensor:
         image = Image.fromarray(wide).resize((width, height), Image.Resampling.LANCZOS, square)
         found.append(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
     return torch.stack(found)
+
+
+def bare(picture: np.ndarray) -> np.ndarray:
+    """The picture, uint8 (3, H, W), with a background of one colour made grey; any other background stays."""
+    edges = (picture[:, 0], picture[:, -1], picture[:, :, 0], picture[:, :, -1])
+    border = np.concatenate(edges, axis=1).astype(np.float64)
+    colour = np.median(border, axis=1)
+    if (np.abs(border - colour[:, None]).max(0) <= NEAR).mean() < PLAIN:
+        return picture
+    behind = np.abs(picture - colour[:, None, None]).max(0) <= NEAR
+    return np.where(behind, np.uint8(GREY), picture)
 
 
 def _span(along: np.ndarray) -> tuple[float, float]:
