@@ -125,6 +125,8 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
     rates = torch.optim.AdamW(task.net.parameters(), 1e-2)
     batch = {key: value[:2] for key, value in task.draw(0, 2, generator_for(0, 0)).items()}
     losses = []
+    before = task.held_out(task.net)
+    assert before.figures["drift"] == 0
     for _ in range(12):
         loss = task.loss(task.net, batch).mean()
         loss.backward()
@@ -132,6 +134,7 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
         rates.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.97 * losses[0]
+    assert task.held_out(task.net).figures["drift"] > 0
     changed = [name for name, piece in taken(model.net).pieces() if piece.up.abs().max() > 0]  # type: ignore[arg-type]
     assert any(name.startswith("text") for name in changed) is text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -55,7 +55,8 @@ class Personalise:
         told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
         self.told = self._told(tokens(model.tokenizer, told))
         self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
-        self.fixed = self._fixed()
+        self.fixed, self.elsewhere = self._fixed()
+        self.unmoved: Tensor | None = None
         self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
         self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
@@ -108,28 +109,34 @@ class Personalise:
         found = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, wanted)
         return found[:count] + weight * found[count:].mean() if weight else found
 
-    def _stray(self, denoiser: Preconditioned, part: Batch) -> Tensor:
-        """How far the adapter leads from the base on words that do not name the thing, (N,)."""
-        level = self.model.schedule.draw(part["u"])
-        x = level.mix(part["x0"], part["noise"])
-        cond = self.told[part["away"]]
-        with torch.no_grad(), without(self.model.net):
-            base, _ = denoiser.raw(x, level, cond)
-        ours, _ = denoiser.raw(x, level, cond)
-        return (ours - base).square().flatten(1).mean(1)
-
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> HeldOut:
-        losses, stray = [], []
+        """The loss of held-out photos; drift: how far the adapter leads from the base on words that do not name the
+        thing, as a mean square.
+        """
         denoiser = Preconditioned(net, self.recipe.noise.prediction)
-        at_once = 4 * self.recipe.train.batch  # holds less memory than a step
-        for k in range(0, len(self.fixed["u"]), at_once):
-            part = {key: value[k : k + at_once] for key, value in self.fixed.items()}
-            losses.append(self.loss(net, part).cpu().double())
-            stray.append(self._stray(denoiser, part).cpu().double())
+        found = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
+        if self.unmoved is None:
+            with without(self.model.net):
+                self.unmoved = self._said_elsewhere(denoiser)
+        drift = float((self._said_elsewhere(denoiser) - self.unmoved).square().mean())
         ratio = self.model.schedule.draw(self.fixed["u"]).ratio
-        found = torch.cat(losses)
-        return HeldOut(float(found.mean()), bands(ratio, found), {"drift": float(torch.cat(stray).mean())})
+        return HeldOut(float(found.mean()), bands(ratio, found), {"drift": drift})
+
+    def _said_elsewhere(self, denoiser: Preconditioned) -> Tensor:
+        """What is said of held-out photos to words that do not name the thing."""
+        said = []
+        for part in self._pieces(self.elsewhere):
+            level = self.model.schedule.draw(part["u"])
+            raw, _ = denoiser.raw(level.mix(part["x0"], part["noise"]), level, self.told[part["row"]])
+            said.append(raw.cpu().double())
+        return torch.cat(said)
+
+    def _pieces(self, whole: Batch) -> Iterator[Batch]:
+        """Parts that hold less memory than a step."""
+        at_once = 4 * self.recipe.train.batch
+        for k in range(0, len(whole["u"]), at_once):
+            yield {key: value[k : k + at_once] for key, value in whole.items()}
 
     @torch.no_grad()
     def preview(self, net: nn.Module) -> Image.Image:
@@ -159,16 +166,20 @@ class Personalise:
         states: Tensor = self.model.net.states(told).float()  # type: ignore[operator]
         return states
 
-    def _fixed(self) -> Batch:
-        """Held-out photos (of one photo: itself) at fixed levels with fixed noise."""
+    def _fixed(self) -> tuple[Batch, Batch]:
+        """Held-out photos (of one photo: itself) at fixed levels with fixed noise, told their captions; and some of
+        them, told other words.
+        """
         rows = self.photos.held_out or self.photos.learned[:1]
-        count = STRATA * NOISES * len(rows)
+        at = torch.arange(STRATA * NOISES * len(rows))
         which = torch.tensor(rows).repeat_interleave(STRATA * NOISES)
         x0 = self.photos.latents[which, 0].to(self.device)
-        u = ((torch.arange(count) % STRATA).double() + 0.5) / STRATA
+        u = ((at % STRATA).double() + 0.5) / STRATA
         noise = normal(x0, torch.Generator().manual_seed(0))
-        away = self.asked[which, torch.arange(count) // STRATA % self.asked.shape[1]]
-        return {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise, "away": away.to(self.device)}
+        held: Batch = {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
+        once = at // STRATA % NOISES == 0
+        away = self.asked[which, at % self.asked.shape[1]].to(self.device)
+        return held, {key: value[once.to(value.device)] for key, value in {**held, "row": away}.items()}
 
 
 def shape_of(s: Settings) -> Shape:
