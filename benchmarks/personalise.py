@@ -24,7 +24,9 @@ from sfumato.pictures.emoji.read import compare, read
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
 from sfumato.pictures.emoji.things import subjects, taught
 from sfumato.train import checkpoint
+from sfumato.train.ema import label
 from sfumato.train.run import RunFolder
+from sfumato.tune.adapter import Adapter
 from sfumato.tune.start import preset_of
 
 CLAIMS = {"subject": 0.85, "background": 0.90}
@@ -171,35 +173,49 @@ def worth(found: Figures, base: list[int]) -> float:
 def looked(
     name: str, settings: Figures, found: Figures, base: list[int], args: argparse.Namespace, cells: Cells
 ) -> Figures:
-    """The true score of looks of a subject's first tuning, by step, and what the chooser said of some of them."""
+    """Of a subject's first tuning, by step: the true score of every fifth look, of the last, and of those that the
+    chooser looked at; and what the chooser says of them.
+    """
     of = name.replace(" ", "-")
-    steps = [int(step) for step in found["own"]]
-    true = cells.measure(f"looks-{of}", {**settings, "steps": steps}, lambda: scored(name, steps, base, args, cells))
-    said = cells.measure(f"choice-{of}", settings, lambda: chosen(name, args, cells))
-    return {"true": true["figures"]["true"], **said["figures"]}
-
-
-def scored(name: str, also: list[int], base: list[int], args: argparse.Namespace, cells: Cells) -> Figures:
-    """The true score of every fifth look, of the last, and of those that the chooser looked at."""
-    out = cells.work / "runs" / f"default-{name.replace(' ', '-')}-0"
+    out = cells.work / "runs" / f"default-{of}-0"
     batch = RunFolder(out).recipe().train.batch
     saved = {int(path.name) // batch: path for path in checkpoint.listing(out / "checkpoints")}
     steps = sorted(saved)
+    wanted_steps = {*steps[::5], *map(int, found["own"]), steps[-1]}
+    looks = {step: saved[step] for step in sorted(wanted_steps)}
+    told = {**settings, "steps": [int(step) for step in found["own"]]}
+    true = cells.measure(f"looks-{of}", told, lambda: scored(name, looks, base, args))
+    said = cells.measure(f"choice-{of}", told, lambda: chosen(name, looks, out, args, cells))
+    return {**true["figures"], **said["figures"]}
+
+
+def scored(name: str, looks: dict[int, Path], base: list[int], args: argparse.Namespace) -> Figures:
+    """The true scores of checkpoints."""
     found = {}
-    for step in sorted({*steps[::5], *also, steps[-1]}):
-        model = sfumato.load(saved[step])
-        each = truth(model, name, thing_of(out), args.seed)
+    for step, path in looks.items():
+        model = sfumato.load(path)
+        each = truth(model, name, thing_of(path.parent.parent), args.seed)
         each.pop("samples")
         found[str(step)] = worth({**each, "right": others(model, args)}, base)
     return {"true": found}
 
 
-def chosen(name: str, args: argparse.Namespace, cells: Cells) -> Figures:
-    """The chooser, asked again by the same call in the same run folder: its scores, and the step it keeps."""
-    of = name.replace(" ", "-")
-    out, given = cells.work / "runs" / f"default-{of}-0", ["train.seed=0", *args.set]
-    choice = sfumato.tune(cells.work / "photos" / of, subjects()[name], args.base, overrides=given, out=out).choice
-    return {"own": {str(score.step): score.total.value for score in choice.scores}, "step": choice.step}
+def chosen(name: str, looks: dict[int, Path], out: Path, args: argparse.Namespace, cells: Cells) -> Figures:
+    """The chooser, asked again by the same call in the same run folder: the step it keeps, its scores of those on its
+    shortlist, and its judge's scores of all looks.
+    """
+    given = ["train.seed=0", *args.set]
+    photos_of = cells.work / "photos" / name.replace(" ", "-")
+    done = sfumato.tune(photos_of, subjects()[name], args.base, overrides=given, out=out)
+    own = {str(score.step): score.total.value for score in done.choice.scores}
+    adapter, width = Adapter(done.judge.model.net), RunFolder(out).recipe().train.ema[0]
+    every = dict(own)
+    for step, path in looks.items():
+        if str(step) not in own:
+            adapter.load_state_dict(checkpoint.read(path).tensors(label(width)))
+            score, _, _ = done.judge.score(step)
+            every[str(step)] = score.total.value
+    return {"own": own, "every": every, "step": done.choice.step}
 
 
 def report(rows: dict[str, list[Figures]], base: list[int], looks: list[Figures]) -> None:
@@ -233,6 +249,7 @@ def chooser(seeds: list[Figures], looks: list[Figures], base: list[int]) -> None
     fixed = seeds[:: max(1, len(seeds) // len(looks))]
     regrets: dict[str, list[float]] = {"chosen": [], "fixed": [], "last": []}
     own: list[tuple[float, float]] = []
+    every: list[tuple[float, float]] = []
     for k, look in enumerate(looks):
         true = {int(step): value for step, value in look["true"].items()}
         best = max(true.values())
@@ -241,13 +258,15 @@ def chooser(seeds: list[Figures], looks: list[Figures], base: list[int]) -> None
         if fixed:
             regrets["fixed"].append(best - worth(fixed[k], base))
         own += [(value, true[int(step)]) for step, value in look["own"].items()]
+        every += [(value, true[int(step)]) for step, value in look["every"].items()]
     mean = {name: statistics.mean(values) for name, values in regrets.items() if values}
     table("mean regret against the best look", tuple(mean), [[f"{value:.3f}" for value in mean.values()]])
     if fixed:
         passed(f"chosen {mean['chosen']:.3f}, at most half of the fixed 400's", mean["chosen"] <= mean["fixed"] / 2)
     passed("chosen no worse than the last", mean["chosen"] <= mean["last"])
-    ranks = float(spearmanr(*zip(*own, strict=True)).statistic)
+    ranks, whole = (float(spearmanr(*zip(*pairs, strict=True)).statistic) for pairs in (own, every))
     passed(f"rank correlation of its own scores with the truth: {ranks:.2f}, at least {RANKS}", ranks >= RANKS)
+    print(f"      {len(own)} looks on the shortlists; of all {len(every)} looks, early ones too: {whole:.2f}")
 
 
 if __name__ == "__main__":

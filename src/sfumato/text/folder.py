@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
@@ -20,6 +21,7 @@ INDEX = "model_index.json"
 OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 FAMILY = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors of it read at a time
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,10 +40,13 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
     low, safe = dtypes(precision)
     files = {"use_safetensors": True, "local_files_only": True}
     try:
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=low, **files)  # never whole in fp32 first
         vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=safe, **files)
         text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=low, **files)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        if (folder / "unet" / WHOLE).is_file():
+            unet = piecewise(UNet2DConditionModel, folder / "unet", low)
+        else:
+            unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=low, **files)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder} is not a whole pipeline: {str(error).strip().splitlines()[0]}") from error
     told = folder / OWN
@@ -49,6 +54,25 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
     noise = {"schedule": "scaled-linear", "prediction": prediction_of(config)}
     recipe = build({**known, "noise": noise}, where=OWN)
     return assembled(unet, vae, text, tokenizer, levels_of(config), recipe, name, device, precision)
+
+
+def piecewise(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A network of diffusers, `kind`, of one file of weights, which is never in memory whole beside its cast.
+
+    Raises ValueError for weights that are missing, RuntimeError for those of another shape.
+    """
+    with torch.device("meta"):
+        net = kind.from_config(kind.load_config(folder))
+    with safe_open(folder / WHOLE, "pt") as file:
+        names = list(file.keys())
+    for k in range(0, len(names), PIECE):
+        with safe_open(folder / WHOLE, "pt") as file:  # what was mapped goes with the file's handle
+            part = {name: file.get_tensor(name).to(dtype) for name in names[k : k + PIECE]}
+        net.load_state_dict(part, strict=False, assign=True)
+    missing = [name for name, value in net.state_dict().items() if value.is_meta]
+    if missing:
+        raise ValueError(f"{folder / WHOLE} has no {missing[0]}")
+    return net.eval()
 
 
 def assembled(

@@ -16,6 +16,8 @@ from sfumato.nets.latent import TextNet
 from sfumato.show.grid import to_uint8
 from sfumato.text import prompts
 
+PIXELS = 512 * 512  # in the autoencoder at a time
+
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
@@ -89,14 +91,19 @@ class TextModel(Model):
             raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
         vae = self.autoencoder
         x = pictures.to(self.device).to(vae.dtype) / 127.5 - 1
-        parts = [vae.encode(part).latent_dist.mean for part in x.split(16)]
+        parts = [vae.encode(part).latent_dist.mean for part in x.split(self._at_once)]
         return torch.cat(parts).float() * vae.config.scaling_factor
 
     @torch.inference_mode()
     def leave(self, x: Tensor) -> Tensor:
         vae = self.autoencoder
         latents = (x / vae.config.scaling_factor).to(vae.dtype)
-        return torch.cat([to_uint8(vae.decode(part).sample).cpu() for part in latents.split(16)])
+        return torch.cat([to_uint8(vae.decode(part).sample).cpu() for part in latents.split(self._at_once)])
+
+    @property
+    def _at_once(self) -> int:
+        """Pictures that the autoencoder takes at a time: one of 512 px holds a gigabyte."""
+        return min(16, max(1, PIXELS // (self.shape[1] * self.shape[2])))
 
     def _frame(self, x: Tensor, level: Any) -> Tensor:
         """Latents at a level, brought to the spread of clean ones and decoded."""

@@ -26,6 +26,7 @@ from sfumato.train.loop import Listener, Loop, Previews, accelerator_for, precis
 from sfumato.train.run import RunFolder
 from sfumato.tune.adapter import without
 from sfumato.tune.captions import described, describes
+from sfumato.tune.parked import Parked
 from sfumato.tune.photos import PhotoReport, check
 from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
 from sfumato.tune.prior import MOST, Prior
@@ -123,20 +124,22 @@ def begin(
     if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
+    short = _is_short(recipe, model)
+    away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
+    if away is not None:
+        away.back()
     recipe = recipe.model_copy(update={"name": own})
     model.recipe.sample.sampler = recipe.sample.sampler
     task = Personalise(recipe, model, photos, thing)
-    took, twice = _estimated(task, recipe, accelerator)
+    took, twice = _estimated(task, recipe, accelerator, short)
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice)
 
 
-def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator) -> tuple[plan.Estimate, bool]:
+def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:
     """Time and memory of a step, and whether activations are computed twice because memory is short."""
     wanted, room = recipe.tune.checkpointing, _room(accelerator.device)
-    weights = sum(p.numel() * p.element_size() for p in task.model.net.parameters())
-    hopeless = accelerator.device.type == "cpu" and weights * TIGHT > room  # to try would end the process
-    if wanted is False or (wanted is None and not hopeless):
+    if not short:
         try:
             took = plan.estimate(task, recipe, accelerator)
             if wanted is False or took.memory < room:
@@ -146,6 +149,13 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator) -> t
                 raise UserError("memory is too short for this: tune.checkpointing=true holds less of it") from None
     task.save_memory()
     return plan.estimate(task, recipe, accelerator), True
+
+
+def _is_short(recipe: Recipe, model: TextModel) -> bool:
+    """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
+    device, wanted = torch.device(model.device), recipe.tune.checkpointing
+    weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
+    return wanted is True or (wanted is None and device.type == "cpu" and weights * TIGHT > _room(device))
 
 
 def _room(device: torch.device) -> float:

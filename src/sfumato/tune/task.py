@@ -57,6 +57,7 @@ class Personalise:
         self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
+        self.saving = False
         self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
         self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
@@ -82,6 +83,7 @@ class Personalise:
         """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
         unet: Any = self.model.net.unet
         unet.enable_gradient_checkpointing()
+        self.saving = True
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         at = torch.randint(0, len(self.learned), (batch,), generator=generator)
@@ -134,7 +136,7 @@ class Personalise:
 
     def _pieces(self, whole: Batch) -> Iterator[Batch]:
         """Parts that hold less memory than a step."""
-        at_once = 4 * self.recipe.train.batch
+        at_once = self.recipe.train.batch * (1 if self.saving else 4)
         for k in range(0, len(whole["u"]), at_once):
             yield {key: value[k : k + at_once] for key, value in whole.items()}
 
