@@ -20,9 +20,10 @@ LIKE, FAITHFUL, STRAYS, COPIES = 0.4, 0.8, 0.3, 0.5
 """Likeness and fidelity that are good, drift and copying that are too much."""
 PAIRS = 6  # of drawn pictures and photos shown
 TRUST = (
-    "These scores tell a thing that is learned from one that is not. Do not read differences within the intervals, nor "
-    "compare things: photos that differ much among each other lower or raise the scale. The thing is looked at alone; "
-    "whether it keeps its shape beside another one, only your own eyes tell."
+    "Likeness tells roughly how far a thing has been learned. Do not read differences within the intervals, nor "
+    "compare things: photos that differ much among each other lower or raise the scale. Right colours score before the "
+    "shape is right, and the thing is looked at alone: whether it keeps its shape beside another one, only your own "
+    "eyes tell."
 )
 PROOFS = "What was written, read back in each way: the relative difference of predictions from the trained adapter's."
 
