@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,6 +60,8 @@ class Parked:
     def _leave(self) -> None:
         for p in self.weights:
             p.data = torch.empty(0, dtype=p.dtype) if self.file is not None else p.data.to("cpu")
+        if self.file is not None and sys.platform == "linux":  # glibc keeps what is freed unless it is asked
+            getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
