@@ -107,6 +107,8 @@ def test_likeness_runs_from_the_bases_own_pictures_to_the_photos() -> None:
     new = thing + 0.3 * torch.randn(50, 64, generator=generator)
     assert found.share(new).mean() == pytest.approx(1, abs=0.15)
     assert found.share(strangers).max() < 0
+    assert found.repeats(found.near(photos + 0.01)).all()
+    assert not found.repeats(found.near(new + strangers[0] / 2)).any()
     assert 0 < found.share(new + strangers[0] / 2).mean() < 0.8
 
 

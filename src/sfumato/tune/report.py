@@ -93,7 +93,7 @@ def page(job: TuneJob, found: Finished) -> Page:
         _fact(s.likeness, "likeness", like),
         _fact(s.fidelity, "fidelity", "100 % is as well as the base follows the same prompts"),
         _fact(s.drift, "drift", "change of other pictures, 100 % is as much as another seed"),
-        Fact(f"{s.copying:.0%}", "near a photo", "pictures nearer to one photo than the photos are to each other"),
+        Fact(f"{s.copying:.0%}", "copying", "pictures that all but repeat a photo"),
         Fact(f"{s.diversity:.0%}", "diversity", "spread over seeds, 100 % is the base's"),
         Fact(duration(_seconds(job)), "training", f"{job.estimate.memory / 1e6:,.0f} MB of memory"),
     ]

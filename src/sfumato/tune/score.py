@@ -21,6 +21,7 @@ from sfumato.tune.eyes import ASKED, Eyes
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
 COSTS = 0.1  # of a change of other pictures as large as another seed's, in likeness x fidelity
 LOW = 0.1  # a nearness of photos to each other, in cosines, below which it says nothing
+COPY = 0.95  # a cosine above which a picture repeats a photo; a photo through the autoencoder has 0.99
 BESIDE = " next to "  # in a prompt whose pictures show more than the thing
 PROMPTS = {
     "emoji": (
@@ -56,8 +57,8 @@ class Score:
 
     likeness: 0 as the base's own pictures of the noun are, 1 as the photos are to each other; fidelity: prompts that
     are recognised, 1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as
-    another seed; copying: share of pictures nearer to one photo than the photos are to each other; diversity: spread
-    over seeds, 1 as the base's; total: likeness x fidelity - COSTS x drift.
+    another seed; copying: share of pictures that repeat a photo, and are nearer to it than the photos are to each
+    other; diversity: spread over seeds, 1 as the base's; total: likeness x fidelity - COSTS x drift.
     """
 
     step: int
@@ -102,6 +103,10 @@ class Nearness:
     def near(self, seen: Tensor) -> Tensor:
         """Of pictures to photos: (N, P)."""
         return self._placed(seen) @ self.photos.T
+
+    def repeats(self, near: Tensor) -> Tensor:
+        """Whether pictures that are so near, (N, P), repeat a photo: nearer than the photos are to each other, (N,)."""
+        return near.max(1).values > max(COPY, float(self.closest))
 
     def share(self, seen: Tensor) -> Tensor:
         """What pictures are nearer to a photo than to a stranger, 1 as the photos are to another photo: (N,)."""
@@ -158,7 +163,7 @@ class Judge:
             near = self.whole.near(self.eyes.places(drawn))
             moved = self._distance(self._features(others), self.seen_elsewhere) / self.apart
         fidelity = known / self.known.mean().clamp_min(1e-3)
-        copying = float((near.max(1).values > self.whole.closest).float().mean())
+        copying = float(self.whole.repeats(near).float().mean())
         diversity = float(self._spread(seen) / self.base_spread)
         measured = likeness.cpu(), fidelity.cpu(), moved.cpu()
         total = _bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
