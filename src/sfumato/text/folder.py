@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
@@ -47,7 +47,7 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
             unet = piecewise(UNet2DConditionModel, folder / "unet", low)
         else:
             unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=low, **files)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} is not a whole pipeline: {str(error).strip().splitlines()[0]}") from error
     told = folder / OWN
     known = json.loads(told.read_text("utf-8")) if told.is_file() else {"sample": {"guidance": 7.5}}
