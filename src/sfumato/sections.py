@@ -22,6 +22,12 @@ class Data(Section):
     """Which pictures, and how they are brought to one shape."""
 
     source: str = Field("", description="a folder, `cifar10`, `shapes`, `emoji`, or a Hub dataset id")
+    count: int | None = Field(
+        None,
+        ge=100,
+        description="of `emoji`: so many scenes, drawn when they are needed; left out: 60,000, drawn once and kept",
+    )
+    captions: int = Field(4, ge=1, description="sentences for each of `data.count` scenes")
     image_size: int | tuple[int, int] | None = Field(
         None, description="side in pixels or [height, width]; left out: the pictures' own size"
     )
@@ -61,6 +67,9 @@ class Net(Section):
         "",
         description="a model whose encoder is kept as it is while its decoder learns, so that what was learned on its "
         "latents stays true (task autoencoder)",
+    )
+    patch: int | None = Field(
+        None, ge=16, description="side of the random pieces that an autoencoder learns from; left out: whole pictures"
     )
     gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")
     preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")

@@ -20,10 +20,10 @@ def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Prompts as tokens padded to the tokenizer's length, int64 (N, L); what does not fit is cut: see `cut`."""
     for prompt in prompts:
         _bearable(prompt)
-    length = tokenizer.model_max_length
-    found = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    ids: Tensor = found.input_ids
-    return ids.to(torch.int64)
+    length, backend = tokenizer.model_max_length, tokenizer.backend_tokenizer  # all cores, where there are many prompts
+    backend.enable_truncation(length)
+    backend.enable_padding(length=length, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    return torch.tensor([each.ids for each in backend.encode_batch(list(prompts))], dtype=torch.int64)
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:

@@ -24,6 +24,18 @@ def greyed(x0: Tensor, noise: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(which, luma, x0), torch.where(which, noise[:, :1], noise)
 
 
+def recoloured(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """A share of the pictures, (N, 3, H, W) in [-1, 1], with the channels in another order and perhaps inverted."""
+    count = len(x)
+    orders = torch.rand(count, 3, generator=generator).argsort(1)
+    plain = torch.rand(count, generator=generator) >= share
+    orders[plain] = torch.arange(3)
+    sign = 1 - 2 * (torch.rand(count, 3, generator=generator) < 0.25).float()
+    sign[plain] = 1
+    rows = torch.arange(count, device=x.device)[:, None]
+    return x[rows, orders.to(x.device)] * sign.to(x.device)[:, :, None, None]
+
+
 def mirrored(x: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the pictures with left and right exchanged."""
     which = torch.rand(len(x), generator=generator).to(x.device) < 0.5
