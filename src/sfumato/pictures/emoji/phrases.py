@@ -6,18 +6,13 @@ weights are in phrases.yaml, the words for things in names.yaml.
 
 from __future__ import annotations
 
-import functools
 import random
-import re
-from collections.abc import Iterator
-from importlib import resources
-from typing import Any
 
-from sfumato import yaml12
 from sfumato.pictures.emoji import english, typos
+from sfumato.pictures.emoji.forms import forms, one_of
+from sfumato.pictures.emoji.known import known, ordinary
 from sfumato.pictures.emoji.scene import Scene
-from sfumato.pictures.emoji.things import taught
-from sfumato.pictures.emoji.words import Called, Word, called, other_words
+from sfumato.pictures.emoji.words import Called, Word, called
 
 PLAIN = 0.25  # of the captions: the template's sentence
 TAGS, BACKGROUND_FIRST, OPENED, TYPED = 0.14, 0.24, 0.5, 0.05  # of the others
@@ -26,25 +21,24 @@ OTHER_WORD = 0.5
 MIDDLE, MEDIUM = 0.06, 0.02  # of those with the default place or size: it is said
 FILLED, TYPO = 0.055, 0.054  # of the others, so that it is 4 % of all
 KINDS = ("a",) * 30 + ("",) * 11 + ("the",) * 4 + ("one",) * 3 + ("a single",)
+SIDES = ("left", "on the left ", "on the right ", "to the left ")
+FIRST_PLACES = ("on the", "at the", "in the", "near the")
+JOINED = (
+    "on ",
+    "against ",
+    "with ",
+    "in ",
+    "over ",
+    "surrounded ",
+    "before ",
+    "placed ",
+    "set ",
+    "and ",
+    ",",
+    " ",
+    ";",
+)
 ARE = ("two ", "2 ", "three ", "3 ", "twin ", "exactly ", "the two ", "the three ")
-WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
-
-
-@functools.cache
-def _forms() -> dict[str, Any]:
-    """phrases.yaml with each form repeated by its weight."""
-    return _expand(yaml12.read((resources.files(__package__) / "phrases.yaml").read_text(encoding="utf-8")))
-
-
-def _expand(node: dict[str, Any]) -> Any:
-    if all(isinstance(weight, int) for weight in node.values()):
-        return tuple(form for form, weight in node.items() for _ in range(weight))
-    return {key: _expand(inner) for key, inner in node.items()}
-
-
-def _one_of(forms: tuple[Any, ...], rng: random.Random) -> Any:
-    """By `random()` alone, whose numbers are the same in every version of Python."""
-    return forms[int(rng.random() * len(forms))]
 
 
 def sentence(scene: Scene, rng: random.Random) -> str:
@@ -52,40 +46,41 @@ def sentence(scene: Scene, rng: random.Random) -> str:
 
     Silent about the background in UNTOLD_BACKGROUND of the cases, about place and size in UNTOLD_PLACE and UNTOLD_SIZE.
     """
+    told = rng.random() >= UNTOLD_BACKGROUND
     if rng.random() < PLAIN:
-        return scene.caption(rng.random() >= UNTOLD_BACKGROUND)
+        return scene.caption(told)
     filled = rng.random() < FILLED
     style = rng.random()
     ask = False
     if style < TAGS:
-        text = _tags(scene, rng)
-    elif style < TAGS + BACKGROUND_FIRST and rng.random() >= UNTOLD_BACKGROUND:
+        text = _tags(scene, rng, told)
+    elif style < TAGS + BACKGROUND_FIRST and told:
         text = _background_first(scene, rng, filled)
     else:
-        text, ask = _thing_first(scene, rng, filled)
+        text, ask = _thing_first(scene, rng, told, filled)
     if filled and rng.random() < 0.4:
-        text = f"{text}, {_one_of(_forms()['fillers']['after'], rng)}"
+        text = f"{text}, {one_of(forms()['fillers']['after'], rng)}"
     if rng.random() < TYPO:
-        text = typos.mistype(text, rng, _ordinary(), known())
+        text = typos.mistype(text, rng, ordinary(), known())
     return _ended(text, ask, rng)
 
 
-def _thing_first(scene: Scene, rng: random.Random, filled: bool) -> tuple[str, bool]:
+def _thing_first(scene: Scene, rng: random.Random, told: bool, filled: bool) -> tuple[str, bool]:
     """ "draw a cat on a blue background", and whether it is a question."""
-    forms = _forms()
-    text, are = _subject(scene, rng, _one_of(KINDS, rng), filled)
+    every = forms()
+    text, are = _subject(scene, rng, one_of(KINDS, rng), filled)
     ask, opening = False, ""
     if len(scene.things) == 1 and rng.random() < TYPED:
-        text = f"{text} {_one_of(forms['openings']['typed'], rng)}"
+        text = f"{text} {one_of(every['openings']['typed'], rng)}"
         are = False
-    elif rng.random() < OPENED and not text.startswith(("left ", "on the left ")):
-        kind = rng.random()
-        kind = "noun" if kind < 0.4 else "verb" if kind < 0.68 else "question" if kind < 0.8 else "statement"
+    elif rng.random() < OPENED and not text.startswith(SIDES):
+        share = rng.random()
+        kind = "noun" if share < 0.4 else "verb" if share < 0.68 else "question" if share < 0.8 else "statement"
         ask = kind == "question"
-        opening = _one_of(forms["openings"][kind], rng)
+        opening = one_of(every["openings"][kind], rng)
         text = f"{_agreed(opening, are)} {text}"
-    told = rng.random() >= UNTOLD_BACKGROUND
-    behind = _background("after", scene, rng) if told else _one_of(forms["background"]["none"], rng)
+    behind = _background("after", scene, rng) if told else one_of(every["background"]["none"], rng)
+    bare = behind.endswith("background") and not behind.startswith(JOINED)  # "blue background" alone
     if behind and behind[0] not in ", ;":
         behind = f" {behind}"
     place = _place(scene, rng)
@@ -94,9 +89,9 @@ def _thing_first(scene: Scene, rng: random.Random, filled: bool) -> tuple[str, b
     order = rng.random()
     if order < 0.35:
         return f"{text}{behind}, {place}", ask
-    if order < 0.62 and not behind.startswith((f" {scene.background}", ";")):
+    if order < 0.62 and not bare:
         return f"{text} {place}{behind}", ask
-    if order < 0.88 or opening:
+    if order < 0.88 or opening or not place.startswith(FIRST_PLACES):
         return f"{text}{behind} {place}", ask
     there = f"there {'are' if are else 'is'} " if rng.random() < 0.3 else ""
     return f"{place}{' ' if there or rng.random() < 0.3 else ', '}{there}{text}{behind}", ask
@@ -104,42 +99,43 @@ def _thing_first(scene: Scene, rng: random.Random, filled: bool) -> tuple[str, b
 
 def _background_first(scene: Scene, rng: random.Random, filled: bool) -> str:
     """ "on a blue background, a cat"."""
-    forms = _forms()
-    text, are = _subject(scene, rng, _one_of(KINDS, rng), filled)
+    every = forms()
+    text, are = _subject(scene, rng, one_of(KINDS, rng), filled)
     if place := _place(scene, rng):
         text = f"{text}{', ' if rng.random() < 0.2 else ' '}{place}"
     if rng.random() < 0.6:
         return _agreed(_background("first", scene, rng), are).replace("{s}", text)
     whole = _background("before", scene, rng).replace("{s}", text)
     if rng.random() < 0.3:
-        return f"{_one_of(forms['openings']['noun' if rng.random() < 0.5 else 'verb'], rng)} {whole}"
+        return f"{one_of(every['openings']['noun' if rng.random() < 0.5 else 'verb'], rng)} {whole}"
     return whole
 
 
-def _tags(scene: Scene, rng: random.Random) -> str:
+def _tags(scene: Scene, rng: random.Random, told: bool) -> str:
     """ "cat, blue background, left"."""
-    forms = _forms()
+    every = forms()
     text, _ = _subject(scene, rng, "", False)
     parts = [text]
     if (scene.place or (len(scene.things) == 1 and rng.random() < MIDDLE)) and rng.random() >= UNTOLD_PLACE:
-        parts.append(_one_of(forms["place tags"][scene.place], rng))
-    if rng.random() >= UNTOLD_BACKGROUND:
+        parts.append(one_of(every["place tags"][scene.place], rng))
+    if told:
         behind = _background("tag", scene, rng)
         parts.insert(0 if rng.random() < 0.35 else 1 if rng.random() < 0.7 else len(parts), behind)
-    return (", " if rng.random() < 0.7 else " ").join(parts)
+    comma = rng.random() < 0.7 or parts[0].startswith("on ")  # "on blue cat" would be a blue cat
+    return (", " if comma else " ").join(parts)
 
 
 def _subject(scene: Scene, rng: random.Random, kind: str, filled: bool) -> tuple[str, bool]:
     """What is shown, and whether "are" goes with it; kind: the article, one of KINDS."""
-    forms = _forms()
+    every = forms()
     names = scene.things
     size = ""
     if scene.size:
-        size = _one_of(forms["sizes"][scene.size], rng) if rng.random() >= UNTOLD_SIZE else ""
+        size = one_of(every["sizes"][scene.size], rng) if rng.random() >= UNTOLD_SIZE else ""
     elif len(names) == 1 and rng.random() < MEDIUM:
-        size = _one_of(forms["sizes"][""], rng)
+        size = one_of(every["sizes"][""], rng)
     if filled:
-        filler = _one_of(forms["fillers"]["before"], rng)
+        filler = one_of(every["fillers"]["before"], rng)
         size = f"{filler} {size}" if size else filler
     if len(names) > 1 and names.count(names[0]) == len(names):
         return _alike(called(names[0]), len(names), kind, size, bool(scene.size), rng)
@@ -148,25 +144,25 @@ def _subject(scene: Scene, rng: random.Random, kind: str, filled: bool) -> tuple
     if len(names) == 1:
         return first, words[0].number == "many"
     others = [_phrase(word, kind, "", rng) for word in words[1:]]
-    form = _one_of(forms["pairs" if len(names) == 2 else "triples"], rng)
+    form = one_of(every["pairs" if len(names) == 2 else "triples"], rng)
     return form.format(a=first, b=others[0], c=others[-1]), words[0].number == "many"
 
 
 def _alike(thing: Called, count: int, kind: str, size: str, apart: bool, rng: random.Random) -> tuple[str, bool]:
     """Two or three of the same; apart: the size is that of the first alone."""
-    forms = _forms()
+    every = forms()
     number = "two" if count == 2 else "three"
     if apart or not thing.counted or (not thing.name.plural and rng.random() < 0.3):
         word = _chosen(thing, rng)
-        form = _one_of(forms[f"{number} apart"], rng)
+        form = one_of(every[f"{number} apart"], rng)
         if word.number != "one" and "{w}" in form:
-            form = forms[f"{number} apart"][0]
+            form = every[f"{number} apart"][0]
         kind, before = "a" if "{w}" in form else kind, ""
     else:
-        word = _one_of(thing.counted, rng)
-        form = _one_of(forms[number], rng)
-        if thing.paired and form == "a pair of {p}":
-            form = "two {p}"
+        word = one_of(thing.counted, rng)
+        form = one_of(every[number], rng)
+        if (thing.paired and form == "a pair of {p}") or word.text[0].isdigit():
+            form = f"{number} {{p}}"
         if "{p}" not in form:
             kind = "a"
         before = f"{size} " if size else ""
@@ -176,7 +172,7 @@ def _alike(thing: Called, count: int, kind: str, size: str, apart: bool, rng: ra
 
 
 def _chosen(thing: Called, rng: random.Random) -> Word:
-    chosen: Word = _one_of(thing.others, rng) if rng.random() < OTHER_WORD else thing.name
+    chosen: Word = one_of(thing.others, rng) if rng.random() < OTHER_WORD else thing.name
     return chosen
 
 
@@ -185,6 +181,8 @@ def _phrase(word: Word, kind: str, adjective: str, rng: random.Random) -> str:
     text = f"{adjective} {word.text}" if adjective else word.text
     if word.text == "orange" and not kind:
         kind = "a"  # without it, it is a colour
+    if word.number == "proper":
+        return text
     if not kind or kind == "the":
         return f"the {text}" if kind else text
     if word.number != "one":
@@ -195,17 +193,15 @@ def _phrase(word: Word, kind: str, adjective: str, rng: random.Random) -> str:
 
 
 def _place(scene: Scene, rng: random.Random) -> str:
-    if scene.place:
-        said = rng.random() >= UNTOLD_PLACE
-    else:
-        said = len(scene.things) == 1 and rng.random() < MIDDLE
-    return _one_of(_forms()["places"][scene.place], rng) if said else ""
+    rate = 1 - UNTOLD_PLACE if scene.place else MIDDLE if len(scene.things) == 1 else 0
+    place: str = one_of(forms()["places"][scene.place], rng) if rng.random() < rate else ""
+    return place
 
 
 def _background(order: str, scene: Scene, rng: random.Random) -> str:
-    forms = _forms()
-    colour = _one_of(forms["colours"][scene.background], rng)
-    form: str = _one_of(forms["background"][order], rng)
+    every = forms()
+    colour = one_of(every["colours"][scene.background], rng)
+    form: str = one_of(every["background"][order], rng)
     return form.replace("{a}", english.article(colour) + colour).replace("{c}", colour)
 
 
@@ -225,46 +221,3 @@ def _ended(text: str, ask: bool, rng: random.Random) -> str:
     if case < 0.25:
         return text[0].upper() + text[1:]
     return text.upper() if case < 0.26 else text.title() if case < 0.27 else text
-
-
-def words_of(text: str) -> list[str]:
-    """Its words in lower case, without marks: those that `known_words` lists."""
-    return WORD.findall(text.lower())
-
-
-def known_words() -> list[str]:
-    """Every word that a caption of taught things can hold, but for misspellings; lower case, sorted."""
-    return sorted(known())
-
-
-@functools.cache
-def known() -> frozenset[str]:
-    """`known_words` as a set."""
-    return _ordinary() | _of_things()
-
-
-@functools.cache
-def _of_things() -> frozenset[str]:
-    texts = [word for name in taught() for word in (name, *other_words(name))]
-    texts += [word.plural for name in taught() for word in called(name).counted]
-    return frozenset(word for text in texts for word in words_of(text))
-
-
-@functools.cache
-def _ordinary() -> frozenset[str]:
-    """All the words that are not of things."""
-    texts = ["a an the one some single please there is are next to on at background", *_leaves(_forms())]
-    return frozenset(word for text in texts for word in words_of(re.sub(r"\{\w+\}", " ", text))) | {
-        f"{colour}-{end}"
-        for colours in _forms()["colours"].values()
-        for colour in colours
-        for end in ("background", "coloured", "colored")
-    }
-
-
-def _leaves(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for inner in node.values():
-            yield from _leaves(inner)
-    else:
-        yield from set(node)

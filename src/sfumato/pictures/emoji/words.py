@@ -14,7 +14,7 @@ from sfumato.pictures.emoji.things import taught, things
 
 @dataclass(frozen=True)
 class Word:
-    """A name of a thing; article: "a " or "an "; number: "one", "many" or "mass"; plural: empty if it is not counted."""
+    """A name of a thing. article: "a " or "an "; number: as english.number; plural: "" if it is not counted."""
 
     text: str
     article: str
@@ -24,7 +24,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Called:
-    """The words for a thing: its name, the other words (a common one more than once), those that can be counted."""
+    """The words for a thing: its name (or what says it as a noun), the other words (a common one more than once), those that can be counted."""
 
     name: Word
     others: tuple[Word, ...]
@@ -63,7 +63,7 @@ def synonyms(names: Iterable[str] | None = None) -> dict[str, str]:
 def called(name: str) -> Called:
     """How a thing may be called. Raises KeyError if there is no such thing."""
     others = [_word(word) for word in other_words(name)]
-    first = _word(name)
+    first = others[0] if name in english.NO_NOUNS else _word(name)
     common = tuple(word for k, word in enumerate(others) for _ in range(1 + 4 // (k + 1)))
     half = (first,) * len(common)
     counted = tuple(word for word in (*half, *common) if word.plural)
