@@ -24,12 +24,13 @@ class Word:
 
 @dataclass(frozen=True)
 class Called:
-    """The words for a thing: its name (or what says it as a noun), the other words (a common one more than once), those that can be counted."""
+    """name: of a thing, or what says it as a noun; others: common ones more than once; counted: those with a plural;
+    paired: one drawing is "a pair of" them."""
 
     name: Word
     others: tuple[Word, ...]
     counted: tuple[Word, ...]
-    paired: bool  # one drawing is "a pair of" them
+    paired: bool
 
 
 @functools.cache
