@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -52,6 +52,16 @@ class Source(Protocol):
         ...
 
     def items(self, split: str) -> list[Item]: ...
+
+
+@runtime_checkable
+class Synonyms(Protocol):
+    """A source that also knows other words for those of its captions."""
+
+    @property
+    def synonyms(self) -> Mapping[str, str]:
+        """Each such word, in lower case, with the word that captions use."""
+        ...
 
 
 def sides(data: Data) -> tuple[int, int] | None:

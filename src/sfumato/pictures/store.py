@@ -6,9 +6,9 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
-from sfumato.pictures.source import Progress
+from sfumato.pictures.source import Progress, Synonyms
 from sfumato.sections import Data
 
 
@@ -63,13 +63,17 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Store:
-    """Training and held-out pictures of one shape (C, H, W); `digest` is the address of the content."""
+    """Training and held-out pictures of one shape (C, H, W).
+
+    digest: the address of the content; synonyms: other words for those of the captions, if the source knows some.
+    """
 
     train: Pictures
     held_out: Pictures
     digest: str
     report: Report
     shape: tuple[int, int, int]
+    synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_store(data: Data, progress: Progress | None = None) -> Store:
@@ -136,7 +140,7 @@ def _open(data: Data, progress: Progress | None) -> Store:
             raise UserError(f"{folder} was changed while it was built: run again")
     store.report.name = source.name
     store.report.include(source)
-    return store
+    return replace(store, synonyms=source.synonyms) if isinstance(source, Synonyms) else store
 
 
 def _address(fingerprint: str, data: Data) -> str:

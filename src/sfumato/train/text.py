@@ -23,6 +23,7 @@ from sfumato.show.grid import grid
 from sfumato.text.checkpoint import describe
 from sfumato.text.model import TextModel
 from sfumato.text.prompts import tokens
+from sfumato.text.words import words_of
 from sfumato.train.generate import normal
 from sfumato.train.latents import autoencoder_named, encoded, scale_of
 from sfumato.train.task import Batch, HeldOut, bands
@@ -44,6 +45,7 @@ class LearnText:
         self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         self.vae.register_to_config(scaling_factor=round(scale_of(self.store.train.pixels), 5))
         self.tokenizer = learn_tokenizer(captions[:LEARNED_FROM], recipe.text.words, recipe.text.length)
+        self.words = words_of(captions, store.synonyms)
         schedule = schedule_of(recipe.noise)
         if not isinstance(schedule, Discrete):
             raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")
@@ -125,5 +127,5 @@ class LearnText:
         recipe.sample.clip = False
         return TextModel(
             net, recipe, told, self.pictures, device=str(self.device), precision=self.precision, vae=self.vae,
-            tokenizer=self.tokenizer, levels=self.schedule,
+            tokenizer=self.tokenizer, levels=self.schedule, words=self.words,
         )  # fmt: skip
