@@ -52,7 +52,10 @@ def pack(out: Path, data: Path) -> None:
     rows = [*_wallpapers("wallpapers", PHOTO), *_wallpapers("graphics", GRAPHIC), *_dreambooth(data), *_bsds(data)]
     rows += _drawings()
     offsets = np.cumsum([0, *(len(file) for _, file in rows)], dtype=np.int64)
-    tensors = {"bytes": np.frombuffer(b"".join(file for _, file in rows), np.uint8), "offsets": offsets}
+    tensors: dict[str, np.ndarray] = {
+        "bytes": np.frombuffer(b"".join(file for _, file in rows), np.uint8),
+        "offsets": offsets,
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, out, {"names": json.dumps([name for name, _ in rows])})
 
@@ -148,6 +151,7 @@ def _bsds(data: Path) -> Iterator[Row]:
             left, top = (
                 (side - kept) // 2 // BLOCK * BLOCK for side, kept in zip(image.size, (wide, tall), strict=True)
             )
+            assert isinstance(image, JpegImagePlugin.JpegImageFile)
             tables, sampling = image.quantization, JpegImagePlugin.get_sampling(image)
             crop, buffer = image.convert("RGB").crop((left, top, left + wide, top + tall)), io.BytesIO()
         crop.save(buffer, "JPEG", qtables=tables, subsampling=sampling, optimize=True, progressive=True)
