@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -44,6 +45,7 @@ def crop(image: Image.Image, side: int) -> np.ndarray:
     return np.asarray(richest(image, side, side))
 
 
+@functools.cache
 def photos(data: Path, side: int = SIDE) -> Pictures:
     """Sharp test photos: wallpapers reduced by three, DreamBooth's by two, scikit-image's as they are."""
     found = {name: crop(wallpaper(name), side) for name in split()["wallpapers"]["test"]}

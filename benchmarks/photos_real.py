@@ -35,7 +35,7 @@ Method = Callable[[Case], tuple[dict[str, np.ndarray], float | None]]
 def parse() -> argparse.Namespace:
     p = arguments(__doc__ or "", n=100)
     p.add_argument("--model", default="photo", help="a shipped model, a run folder or a file of weights")
-    p.add_argument("--only", nargs="+", default=list(SETS), choices=list(SETS), help="which sets")
+    p.add_argument("--only", nargs="+", default=list(SETS), choices=list(SETS), help="which sets; -n: pictures a row")
     return p.parse_args()
 
 
@@ -167,7 +167,10 @@ def bar_drawn(mine: Rows, theirs: Rows) -> None:
 
 
 def bar_cbsd68(mine: Rows, theirs: Rows) -> None:
+    """Against the figures of all 68 pictures, so nothing is claimed of fewer."""
     for row, one in mine.items():
+        if len(one["psnr"]) < 68:
+            continue
         mean = float(np.mean(one["psnr"]))
         passed(f"{row}: {mean:.2f} dB, at most {BELOW} below {TODAY[row]}", mean >= TODAY[row] - BELOW)
 
