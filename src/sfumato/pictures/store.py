@@ -23,7 +23,7 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
-from sfumato.pictures.source import Progress, Synonyms
+from sfumato.pictures.source import Progress, Lexicon
 from sfumato.sections import Data
 
 
@@ -65,7 +65,8 @@ class Pictures:
 class Store:
     """Training and held-out pictures of one shape (C, H, W).
 
-    digest: the address of the content; synonyms: other words for those of the captions, if the source knows some.
+    digest: the address of the content; known, synonyms: the words of the captions and other words for them, if the
+    source lists them.
     """
 
     train: Pictures
@@ -73,6 +74,7 @@ class Store:
     digest: str
     report: Report
     shape: tuple[int, int, int]
+    known: frozenset[str] = frozenset()
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -140,7 +142,7 @@ def _open(data: Data, progress: Progress | None) -> Store:
             raise UserError(f"{folder} was changed while it was built: run again")
     store.report.name = source.name
     store.report.include(source)
-    return replace(store, synonyms=source.synonyms) if isinstance(source, Synonyms) else store
+    return replace(store, known=source.known, synonyms=source.synonyms) if isinstance(source, Lexicon) else store
 
 
 def _address(fingerprint: str, data: Data) -> str:

@@ -45,7 +45,7 @@ class LearnText:
         self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         self.vae.register_to_config(scaling_factor=round(scale_of(self.store.train.pixels), 5))
         self.tokenizer = learn_tokenizer(captions[:LEARNED_FROM], recipe.text.words, recipe.text.length)
-        self.words = words_of(captions, store.synonyms)
+        self.words = words_of(store.known or captions, store.synonyms)
         schedule = schedule_of(recipe.noise)
         if not isinstance(schedule, Discrete):
             raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")

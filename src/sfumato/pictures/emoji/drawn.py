@@ -15,10 +15,12 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.pictures.emoji.canvas import Canvas, Layout
+from sfumato.pictures.emoji.known import known
 from sfumato.pictures.emoji.phrases import sentence
 from sfumato.pictures.emoji.scene import nth
 from sfumato.pictures.emoji.source import SIDE, TEST, VERSION
 from sfumato.pictures.emoji.things import font_digest
+from sfumato.pictures.emoji.words import synonyms
 from sfumato.pictures.scan import Report
 from sfumato.pictures.source import sides
 from sfumato.pictures.store import Pictures, Store
@@ -77,9 +79,11 @@ def drawn_store(data: Data) -> Store:
     held_out = _pictures("test", TEST, height, 1)
     facts = f"emoji {VERSION} {height} {data.count} {data.captions} {font_digest()}"
     report = Report("emoji", splits={"train": data.count, "test": TEST}, captions=data.count + TEST)
-    return Store(train, held_out, hashlib.sha256(facts.encode()).hexdigest(), report, (3, height, width))
+    digest = hashlib.sha256(facts.encode()).hexdigest()
+    return Store(train, held_out, digest, report, (3, height, width), known(), synonyms())
 
 
+@functools.lru_cache(maxsize=4)
 def _pictures(split: str, count: int, side: int, captions: int) -> Pictures:
     parts = list(_laid_out(split, count, side, captions))
     layout = Layout(torch.cat([each.boxes for each, _ in parts]), torch.cat([each.papers for each, _ in parts]))
