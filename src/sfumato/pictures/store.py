@@ -23,7 +23,7 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
-from sfumato.pictures.source import Progress, Lexicon
+from sfumato.pictures.source import Lexicon, Progress
 from sfumato.sections import Data
 
 
