@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ScheduleName = Literal["linear", "cosine", "scaled-linear", "scaled-linear-zero", "edm", "flow"]
-PredictionName = Literal["epsilon", "x0", "x0-unscaled", "v", "edm", "flow"]
+PredictionName = Literal["epsilon", "x0", "x0-unscaled", "residual", "v", "edm", "flow"]
 WeightingName = Literal["uniform", "min-snr-5", "root-snr", "edm"]
 SamplerName = Literal["ddpm", "ddim", "euler", "heun", "dpm++2m", "dpm++2m-sde"]
 FeatureName = Literal["mini", "inception", "dinov2", "clip"]
@@ -94,7 +94,17 @@ class Noise(Section):
     std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (edm)")
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(80.0, gt=0)
-    sigma_data: float = Field(0.5, gt=0, description="standard deviation of the pictures in [-1, 1]")
+    sigma_data: float = Field(
+        0.5,
+        gt=0,
+        description="standard deviation of the pictures in [-1, 1]; prediction residual: the noise below which the "
+        "network is believed the less the less noise there is",
+    )
+    model: Literal["white", "photo"] = Field(
+        "white",
+        description="what the noise is (task denoise); photo: of cameras, JPEG, film and colour too, of any level, and "
+        "colours exchanged, in place of schedule, mean and std",
+    )
     clipped: float = Field(
         0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as files are (task denoise)"
     )
@@ -104,7 +114,11 @@ class Noise(Section):
 
     @model_validator(mode="after")
     def _finite(self) -> Noise:
-        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction in ("epsilon", "x0-unscaled"):
+        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction in (
+            "epsilon",
+            "x0-unscaled",
+            "residual",
+        ):
             raise ValueError(
                 f"prediction {self.prediction} says nothing of pure noise, where schedule {self.schedule} begins: "
                 "use prediction=v or flow, or schedule=linear"

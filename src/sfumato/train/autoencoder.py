@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.nets.latent import Autoencoder, autoencoder, layout
+from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
@@ -55,7 +56,7 @@ class LearnAutoencoder:
         x, _ = self.feed.draw(images, batch, generator)
         if self.patch < max(x.shape[2:]):
             x = patches(x, min(self.patch, *x.shape[2:]), generator)
-        x = recoloured(x, RECOLOURED, generator).contiguous(memory_format=layout(self.device))
+        x = recoloured(x, Dice(generator, self.device), RECOLOURED).contiguous(memory_format=layout(self.device))
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         like = x.new_empty(batch, self.vae.config.latent_channels, x.shape[2] // factor, x.shape[3] // factor)
         return {"x": x, "noise": normal(like, generator)}
