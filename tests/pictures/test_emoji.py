@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sfumato.errors import UserError
 from sfumato.pictures.emoji import source, things
+from sfumato.pictures.emoji.plural import plural
 from sfumato.pictures.emoji.read import Right, compare, read
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
 from sfumato.pictures.lookup import open_source
@@ -59,6 +60,9 @@ def test_a_tenth_is_held_out_and_every_thing_is_seen_on_most_backgrounds() -> No
         (Scene(("cat face", "rocket"), "pink", "small"), "a small cat face next to a rocket on a pink background"),
         (Scene(("jeans",), "white", "small"), "small jeans on a white background"),
         (Scene(("cactus",), "white"), "a cactus on a white background"),
+        (Scene(("penguin", "penguin"), "blue"), "two penguins on a blue background"),
+        (Scene(("fox", "fox", "fox"), "orange"), "three foxes on an orange background"),
+        (Scene(("cat", "owl", "jeans"), "white"), "a cat, an owl and jeans on a white background"),
     ],
 )
 def test_captions(scene: Scene, words: str) -> None:
@@ -66,6 +70,30 @@ def test_captions(scene: Scene, words: str) -> None:
     assert scene.caption(told=False) == words.replace(f" on a {scene.background} background", "").replace(
         f" on an {scene.background} background", ""
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [
+        ("box", "boxes"), ("cherry", "cherries"), ("key", "keys"), ("kitchen knife", "kitchen knives"),
+        ("maple leaf", "maple leaves"), ("computer mouse", "computer mice"), ("mouse trap", "mouse traps"),
+        ("tropical fish", "tropical fish"), ("sheep", "sheep"), ("goose", "geese"), ("cherries", "cherries"),
+        ("jeans", "jeans"), ("t-rex", "t-rexes"), ("couch and lamp", "couches and lamps"), ("peach", "peaches"),
+        ("skull and crossbones", "skulls and crossbones"), ("ear of corn", "ears of corn"), ("bus", "buses"),
+        ("globe showing americas", "globes showing americas"), ("hourglass not done", "hourglasses not done"),
+        ("house with garden", "houses with garden"), ("fork and knife", "forks and knives"), ("ox", "oxen"),
+        ("potato", "potatoes"), ("taco", "tacos"), ("game die", "game dice"), ("wolf", "wolves"), ("tooth", "teeth"),
+        ("snowman", "snowmen"), ("rescue worker's helmet", "rescue worker's helmets"), ("koala", "koalas"),
+    ],
+)  # fmt: skip
+def test_plurals(name: str, several: str) -> None:
+    assert plural(name) == several
+
+
+def test_a_plural_in_a_caption_means_one_thing() -> None:
+    captions = {scene.caption(): scene for scene in SOME if len(set(scene.things)) < len(scene.things)}
+    assert all(captions[scene.caption()] == scene for scene in SOME if scene.caption() in captions)
+    assert not {name for scene in captions.values() for name in scene.things} & {"eye", "eyes", "musical note"}
 
 
 def test_numbers_sizes_and_places_occur_as_often_as_they_should() -> None:

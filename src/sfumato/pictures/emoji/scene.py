@@ -10,6 +10,7 @@ import functools
 import hashlib
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -153,10 +154,11 @@ def nth(split: str, index: int) -> tuple[Scene, bool, Jitter]:
 
 def _choose(number: int, same: bool, *shares: float) -> tuple[str, ...]:
     """So many things, all the same or all different, of which no two are held out and which share a background."""
+    if same:
+        countable = _countable()
+        return (countable[int(shares[0] * len(countable))],) * number
     names = taught()
     chosen: tuple[str, ...] = (names[int(shares[0] * len(names))],)
-    if same:
-        return chosen * number
     for share in shares[1:number]:
         start = int(share * len(names))
         others = (names[(start + k) % len(names)] for k in range(len(names)))
@@ -166,6 +168,13 @@ def _choose(number: int, same: bool, *shares: float) -> tuple[str, ...]:
             ),
         )
     return chosen
+
+
+@functools.cache
+def _countable() -> list[str]:
+    """The things whose plural means nothing else: not "eye", of which two would be "eyes", another thing."""
+    several = Counter(plural(name) for name in taught())
+    return [name for name in taught() if several[plural(name)] == 1]
 
 
 def _tenth(words: str) -> bool:
