@@ -15,29 +15,22 @@ LUMA = (0.299, 0.587, 0.114)
 
 def blur(x: Tensor, width: Tensor) -> Tensor:
     """Gaussian blur, (N, C, H, W); width: (N, C or 1, 1, 1), the standard deviation in pixels, from 0 to WIDEST."""
-    weights = _weights(width)
-    for axis in (2, 3):
-        pad = (0, 0, REACH, REACH) if axis == 2 else (REACH, REACH, 0, 0)
-        wide, side = F.pad(x, pad, mode="reflect"), x.shape[axis]
-        total = weights[0] * x
-        for k in range(1, REACH + 1):
-            two = wide.narrow(axis, REACH - k, side) + wide.narrow(axis, REACH + k, side)
-            total = torch.addcmul(total, weights[k].expand(len(x), *weights[k].shape[1:]), two)
-        x = total
-    return x
+    n, c, height, width_ = x.shape
+    weights = _weights(width).expand(n, c, 1, -1).reshape(n * c, 1, 1, -1)
+    flat = F.pad(x, (REACH, REACH, REACH, REACH), mode="reflect").reshape(1, n * c, height + 2 * REACH, -1)
+    return F.conv2d(F.conv2d(flat, weights, groups=n * c), weights.mT, groups=n * c).reshape(n, c, height, width_)
 
 
 def kept(width: Tensor) -> Tensor:
     """The standard deviation of white noise of 1 after `blur`, of the shape of `width`."""
-    weights = _weights(width)
-    return weights[0].square() + 2 * torch.stack(weights[1:]).square().sum(0)
+    return _weights(width).square().sum(3, keepdim=True)
 
 
-def _weights(width: Tensor) -> list[Tensor]:
-    """The weights at 0 to REACH pixels from the middle, of the shape of `width` each."""
-    falls = [torch.exp(-0.5 * (k / width.clamp_min(1e-3)).square()) for k in range(REACH + 1)]
-    total = falls[0] + 2 * sum(falls[1:])
-    return [fall / total for fall in falls]
+def _weights(width: Tensor) -> Tensor:
+    """The weights at -REACH to REACH pixels from the middle, (N, C or 1, 1, 1) -> (N, C or 1, 1, 2 REACH + 1)."""
+    k = torch.arange(-REACH, REACH + 1, device=width.device)
+    falls = torch.exp(-0.5 * (k / width.clamp_min(1e-3)).square())
+    return falls / falls.sum(3, keepdim=True)
 
 
 def enlarged(x: Tensor, scale: Tensor) -> Tensor:
