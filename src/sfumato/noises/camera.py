@@ -19,7 +19,7 @@ READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # ln of the read noise'
 GAIN, GAIN_SPREAD = 0.8, 0.1  # 1 over the brightness' gain
 RED, BLUE = (1.9, 2.4), (1.5, 1.9)  # the white balance's
 CROSSTALK = 0.45  # the most that a colour matrix takes of one other channel
-CFA_ERROR = 0.35  # share of pictures whose own detail is interpolated too; others are as sharp as before
+CFA_ERROR = 0.25  # share of pictures whose own detail is interpolated too; others are as sharp as before
 NO_CFA = 0.15  # share whose sensor has all colours at each pixel
 
 
