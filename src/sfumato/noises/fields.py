@@ -79,7 +79,7 @@ def processed(noise: Tensor, dice: Dice) -> Tensor:
     """
     n = len(noise)
     planes = to_ycc(noise)
-    luma, colour = dice.uniform(n, 0.3, 1.4), dice.log_uniform(n, 0.7, WIDEST)
+    luma, colour = dice.uniform(n, 0.3, 1.4), dice.uniform(n, 0.8, WIDEST)
     smooth = blur(planes, torch.cat([luma, colour, colour], 1))
     planes = torch.where(dice.coin(n, REDUCED), smooth, planes)
     lift = dice.coin(n, SHARPENED) * dice.uniform(n, 0.2, 1.2)
