@@ -53,7 +53,7 @@ class Kit:
     """All jobs of one call. together: start all at once, so that one prepares while another trains."""
 
     def __init__(self, jobs: Sequence[Job], words: Sequence[str], work: Path, minutes: float, within: bool,
-                 together: bool, threads: int | None) -> None:  # fmt: skip
+                 together: bool, threads: int) -> None:  # fmt: skip
         self.children = [Child(job) for job in jobs]
         self.words, self.work, self.within, self.together = list(words), work, within, together
         self.began = time.monotonic()
@@ -61,8 +61,7 @@ class Kit:
         self.env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONUNBUFFERED": "1"}
         self.env.setdefault("SFUMATO_DATA", str((work / "data").resolve()))
         self.env.setdefault("TORCHINDUCTOR_CACHE_DIR", str((work / "inductor").resolve()))
-        if threads is not None:
-            self.env |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        self.env |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self.events: Queue[Event] = Queue()
         self.stopping = False
 
