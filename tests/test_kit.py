@@ -162,6 +162,33 @@ def test_what_is_asked_for_and_not_there_is_one_line(root: Path) -> None:
     assert run(root, "ship", root / "hook").returncode == 2
 
 
+def test_steps_before_the_clock_leave_nothing_behind(root: Path) -> None:
+    sys.path.insert(0, str(KIT.parent))
+    import kit_job
+    import kit_table
+    from sfumato.train import start
+
+    class Go:
+        def wait(self) -> dict[str, float]:
+            return {"go": 1e6}
+
+    (job,) = kit_table.read(root / "table.yaml", ["ground"])
+    kinds = {}
+    for kind in ("plain", "warmed"):
+        made = start.prepare(job.recipe, job.overrides("cpu", root, root), root / kind)
+        with made.folder.hold():
+            made.folder.begin(made.recipe, {})
+            loop = kit_job.Paced(made, Go(), within=False)  # type: ignore[arg-type]
+            if kind == "warmed":
+                loop.warm_up()
+            assert loop.train()
+        kinds[kind] = [
+            path.read_bytes() for path in sorted(listing(root / kind / "checkpoints")[-1].glob("*.safetensors"))
+        ]
+    assert len(kinds["plain"]) == 4
+    assert kinds["plain"] == kinds["warmed"]
+
+
 def test_the_shipped_table_is_of_recipes_that_are_there() -> None:
     sys.path.insert(0, str(KIT.parent))
     import kit_table
