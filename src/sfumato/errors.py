@@ -1,4 +1,4 @@
-"""The one error a person can cause."""
+"""The one error a person can cause, and the one warning about what a person asks for."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it as it is and exits with status 2.
     """
+
+
+class PromptWarning(UserWarning):
+    """Something in a prompt that the model does not draw. `Model.warnings` gives the same lines as a list."""

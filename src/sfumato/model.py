@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import SAMPLERS, Step
 from sfumato.diffusion.schedule import Schedule
-from sfumato.errors import UserError
+from sfumato.errors import PromptWarning, UserError
 from sfumato.named import schedule_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe
@@ -74,6 +75,10 @@ class Model:
         told = [texts[k % len(texts)] for k in range(n)]
         return self.vocabulary.encode(told).to(self.device)
 
+    def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
+        """What of some texts the model does not read or does not know, a line each."""
+        return []
+
     @torch.inference_mode()
     def sample(
         self,
@@ -94,7 +99,7 @@ class Model:
         of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
         changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of the recipe's;
         callback(first, step) sees every step of the batch that starts with picture `first`.
-        Picture k depends on seed + k alone, not on n or the batch.
+        Picture k depends on seed + k alone, not on n or the batch. Each of `warnings` is a PromptWarning.
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
@@ -103,6 +108,8 @@ class Model:
         s = self.settings(**changes)
         cond = self.tell(texts, n)
         null = self.null if negative is None else self.tell([negative], 1)
+        for line in self.warnings(texts, negative):
+            warnings.warn(line, PromptWarning, stacklevel=3)  # 2 is inference_mode
         levels = self._path(s)
         start: Tensor | float = 0.0
         if init is not None:

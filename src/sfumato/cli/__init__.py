@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import typer
 
 from sfumato.cli import demo, denoise, doctor, export, judge, merge, sample, train, tune
 from sfumato.cli.console import fail
-from sfumato.errors import UserError
+from sfumato.errors import PromptWarning, UserError
 
 TOO_MUCH = ("out of memory", "can't allocate memory")
 """How torch says that memory is full, on a GPU and on a CPU."""
@@ -36,6 +37,7 @@ app.command("compare")(judge.compare)
 
 @app.callback(invoke_without_command=True)
 def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    warnings.simplefilter("ignore", PromptWarning)  # commands print these lines themselves, once
     if version:
         from sfumato import __version__
 

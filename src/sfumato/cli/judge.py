@@ -86,6 +86,8 @@ def judge(
             steps=steps, sampler=sampler, guidance=guidance,
         )  # fmt: skip
     page = write(found, out or _home(model, loaded))
+    for line in found.warnings:
+        say(line)
     say(found.verdict.words())
     say(str(page))
     if json:
@@ -109,6 +111,8 @@ def _text(name: str, model: Model, out: Path | None, json: bool, **options: Any)
         raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
     with stages() as tell:
         verdict = judge_emoji(model, progress=tell, **options)
+    for line in verdict.warnings:
+        say(line)
     _tell(model, verdict, write_emoji(model, verdict, out or _home(name, model)), json)
 
 
@@ -146,6 +150,8 @@ def compare(
         first, second = judging.compare(a, b, n=n, data=data, features=features, seed=seed, progress=tell, **options)
     folder = out or Path(f"compare-{first.model.name}-{second.model.name}")
     page = write_comparison(first, second, (a, b), folder)
+    for line in dict.fromkeys((*first.warnings, *second.warnings)):
+        say(line)
     say(words_of(first, second))
     say(str(page))
     if json:

@@ -69,10 +69,11 @@ def sample(
         "interval": interval, "eta": eta, "churn": churn, "negative": negative,
         "init": _picture(init, chosen) if init else None, "strength": strength,
     }  # fmt: skip
-    for line in getattr(chosen, "cut", lambda _: [])([*(texts or []), *([negative] if negative else [])]):
-        say(line)
+    warnings = chosen.warnings(texts, negative)
     if any(not text.strip() for text in texts or []):
-        say("an empty prompt asks for nothing: the model draws what it likes")
+        warnings.append("an empty prompt asks for nothing: the model draws what it likes")
+    for line in warnings:
+        say(line)
     folder = out or Path(f"samples-{chosen.name}")
     s = chosen.settings(steps=steps, sampler=sampler, guidance=guidance)
     for name, value, sampler_of in (("--eta", eta, "ddim"), ("--churn", churn, "heun")):
@@ -109,6 +110,7 @@ def sample(
         answer({
             "model": chosen.name, "n": count, "seed": seed, "seconds": seconds,
             "ms_per_picture": 1000 * seconds / count, "files": [str(p) for p in written],
+            "warnings": warnings,
         })  # fmt: skip
 
 

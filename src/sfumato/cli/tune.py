@@ -59,7 +59,8 @@ def tune(
     if dry_run:
         if json:
             photos_told = [v.to_json() for v in job.report.verdicts]
-            answer({"folder": str(job.folder.path), "photos": photos_told, "estimate": estimate})
+            about = {"photos": photos_told, "estimate": estimate, "warnings": list(job.warnings)}
+            answer({"folder": str(job.folder.path), **about})
         return
     watch(job, start.run, "steps")
     if job.folder.events("end")[-1]["stopped"]:
@@ -90,7 +91,6 @@ def choosing_takes(job: TuneJob) -> float:
 def describe(job: TuneJob) -> None:
     """What was found and what was decided."""
     from sfumato.tune.captions import describes
-    from sfumato.tune.photoset import many_tokens
     from sfumato.tune.start import affords_previews, forward_takes, questions
 
     for line in job.report.lines():
@@ -117,6 +117,6 @@ def describe(job: TuneJob) -> None:
         for name, caption in zip(photos.names, photos.captions, strict=True):
             say(f"  {name}: {caption}")
         say("read from the photos; put NAME.txt beside one to say it better")
-    if many_tokens(job.model, r.tune.noun):
-        say(f'the base may not know "{r.tune.noun}", which falls into many tokens: a plainer noun holds it better')
+    for line in job.warnings:
+        say(line)
     say(f"folder {job.folder.path}; Ctrl-C saves, the same command goes on")

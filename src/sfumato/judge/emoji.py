@@ -48,17 +48,21 @@ class Kind:
 
 @dataclass(frozen=True)
 class EmojiVerdict:
-    """Kinds of prompts: "single" scenes as taught, thing x background "held out", "pairs" held out."""
+    """Kinds of prompts: "single" scenes as taught, thing x background "held out", "pairs" held out.
+
+    warnings: what of the prompts the model does not read or does not know, a line each.
+    """
 
     kinds: dict[str, Kind]
     ms_per_picture: float
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         rows = {
             name.replace(" ", "_"): {"n": len(kind.scenes), **{part: asdict(s) for part, s in kind.shares.items()}}
             for name, kind in self.kinds.items()
         }
-        return {**rows, "ms_per_picture": self.ms_per_picture}
+        return {**rows, "ms_per_picture": self.ms_per_picture, "warnings": list(self.warnings)}
 
     def words(self) -> str:
         def one(name: str, kind: Kind) -> str:
@@ -91,7 +95,8 @@ def judge_emoji(
         samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, **changes)
         seconds += time.perf_counter() - began
         kinds[kind] = judged(scenes, samples)
-    return EmojiVerdict(kinds, 1000 * seconds / (n * len(ASKED)))
+    warnings = model.warnings([scene.caption() for kind in kinds.values() for scene in kind.scenes])
+    return EmojiVerdict(kinds, 1000 * seconds / (n * len(ASKED)), tuple(warnings))
 
 
 def judged(scenes: list[Scene], samples: Tensor) -> Kind:

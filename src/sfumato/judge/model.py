@@ -27,7 +27,7 @@ class Judged:
     """A verdict with what it was taken on and what it cost.
 
     similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
-    `clip` features.
+    `clip` features; warnings: what of the captions the model does not read or does not know, a line each.
     """
 
     model: Model
@@ -37,11 +37,13 @@ class Judged:
     settings: dict[str, Any]
     seconds: float
     similarity: float | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         cost = {"ms_per_picture": 1000 * self.seconds / len(self.samples), "seconds": self.seconds}
         told = {} if self.similarity is None else {"clip_similarity": self.similarity}
-        return {"model": self.model.name, **self.verdict.to_json(), **told, "sample": self.settings, "cost": cost}
+        about = {"sample": self.settings, "cost": cost, "warnings": list(self.warnings)}
+        return {"model": self.model.name, **self.verdict.to_json(), **told, **about}
 
 
 def judge(
@@ -89,7 +91,7 @@ def judge(
     similarity = None
     if extractor.name == "clip" and texts and model.vocabulary.kind == "words":
         similarity = float(clip_similarity(samples, texts, extractor.device).mean())
-    return Judged(model, store, samples, verdict, settings, seconds, similarity)
+    return Judged(model, store, samples, verdict, settings, seconds, similarity, tuple(model.warnings(texts)))
 
 
 def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:

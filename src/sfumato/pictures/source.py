@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -52,6 +52,21 @@ class Source(Protocol):
         ...
 
     def items(self, split: str) -> list[Item]: ...
+
+
+@runtime_checkable
+class Lexicon(Protocol):
+    """A source that lists the words of its captions, and other words for them."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The words that captions can hold, in lower case, without misspellings."""
+        ...
+
+    @property
+    def synonyms(self) -> Mapping[str, str]:
+        """Each such word, in lower case, with the word that captions use."""
+        ...
 
 
 def sides(data: Data) -> tuple[int, int] | None:

@@ -18,7 +18,9 @@ from sfumato.errors import UserError
 from sfumato.named import schedule_of
 from sfumato.recipe import Recipe
 from sfumato.text.folder import INDEX, assembled
+from sfumato.text.identity import Identity
 from sfumato.text.model import TextModel
+from sfumato.text.words import Words
 
 
 def describe(model: TextModel) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def describe(model: TextModel) -> dict[str, Any]:
         "unet": plain(net.unet.config),
         "text": net.text.config.to_dict(),
         "tokenizer": {"vocab": tokenizer["vocab"], "merges": tokenizer["merges"], "length": model.vocabulary.length},
+        **({"words": model.words.to_json()} if model.words else {}),
     }
 
 
@@ -49,7 +52,10 @@ def restored(config: dict[str, Any], weights: Path, name: str, device: str, prec
     state = load_file(weights)
     for part, module in (("unet", unet), ("vae", vae), ("text", text)):
         _fill(module, state, part, weights)
-    return assembled(unet, vae, text, tokenizer, schedule, recipe, name, device, precision)
+    model = assembled(unet, vae, text, tokenizer, schedule, recipe, name, device, precision)
+    model.words = Words.from_json(config["words"], str(weights.parent / "config.json")) if "words" in config else None
+    model.identity = Identity.of(recipe.name or name, weights)
+    return model
 
 
 def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:

@@ -15,6 +15,8 @@ from sfumato.errors import UserError
 from sfumato.nets.latent import TextNet, layout
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import Recipe, build
+from sfumato.text import words
+from sfumato.text.identity import Identity
 from sfumato.text.model import TextModel
 
 INDEX = "model_index.json"
@@ -51,9 +53,22 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
         raise UserError(f"{folder} is not a whole pipeline: {str(error).strip().splitlines()[0]}") from error
     told = folder / OWN
     known = json.loads(told.read_text("utf-8")) if told.is_file() else {"sample": {"guidance": 7.5}}
+    identity = Identity.from_json(known.pop("base", None))
     noise = {"schedule": "scaled-linear", "prediction": prediction_of(config)}
     recipe = build({**known, "noise": noise}, where=OWN)
-    return assembled(unet, vae, text, tokenizer, levels_of(config), recipe, name, device, precision)
+    model = assembled(unet, vae, text, tokenizer, levels_of(config), recipe, name, device, precision)
+    model.words, model.identity = known_words(folder / words.FILE), identity
+    return model
+
+
+def known_words(file: Path) -> words.Words | None:
+    """The list of a base's words, None if it keeps none. Raises UserError if it is damaged."""
+    try:
+        return words.Words.from_json(json.loads(file.read_text("utf-8")), str(file))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is not readable as JSON: take it away, or bring it again") from error
 
 
 def piecewise(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
@@ -173,6 +188,9 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
         assert model.tokenizer is not None
         model.tokenizer.backend_tokenizer.model.save(str(temporary / "tokenizer"))  # vocab.json and merges.txt
         (temporary / OWN).write_text(json.dumps(own(model), indent=1), "utf-8")
+        if model.words is not None:
+            listed = json.dumps(model.words.to_json(), ensure_ascii=False, indent=1)
+            (temporary / words.FILE).write_text(listed, "utf-8")
         mode = (temporary / OWN).stat().st_mode
         for path in temporary.rglob("*"):
             if path.is_file():
@@ -201,7 +219,9 @@ def _quietly() -> None:
 
 def own(model: TextModel) -> dict[str, Any]:
     """What a recipe would say and diffusers does not ask."""
-    return {"data": {"source": model.recipe.data.source}, "sample": model.recipe.sample.model_dump(mode="json")}
+    base = {"base": model.identity.to_json()} if model.identity else {}
+    sampled = model.recipe.sample.model_dump(mode="json")
+    return {**base, "data": {"source": model.recipe.data.source}, "sample": sampled}
 
 
 def scheduler(model: TextModel) -> dict[str, Any]:

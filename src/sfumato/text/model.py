@@ -15,6 +15,8 @@ from sfumato.model import Model
 from sfumato.nets.latent import TextNet
 from sfumato.show.grid import to_uint8
 from sfumato.text import prompts
+from sfumato.text.identity import Identity
+from sfumato.text.words import Unknown, Words, warning
 
 PIXELS = 512 * 512  # in the autoencoder at a time
 
@@ -28,12 +30,15 @@ class TextModel(Model):
     """A model whose net is a TextNet, with an autoencoder and a tokenizer.
 
     shape: (3, H, W) of its pictures; levels: the schedule it was trained on; the autoencoder's `scaling_factor` brings
-    its latents to variance 1.
+    its latents to variance 1; words: what its captions held, if that is known; identity: which base it is, if it was
+    trained by sfumato.
     """
 
     vae: AutoencoderKL | None = None
     tokenizer: CLIPTokenizer | None = None
     levels: Discrete | None = None
+    words: Words | None = None
+    identity: Identity | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -114,6 +119,19 @@ class TextModel(Model):
         """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
         net: Any = self.net
         return super().network(x, c, cond, *more) if net.unet.dtype is torch.float32 else net(x, c, cond)
+
+    def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
+        """What does not fit, a line a prompt, and one line on the words that no caption of the training held."""
+        every = [*(texts or ()), *([negative] if negative else ())]
+        unknown = [each for text in dict.fromkeys(every) for each in self.unknown_words(text)]
+        return [*self.cut(every), *([warning(self.name, unknown)] if unknown else ())]
+
+    def unknown_words(self, prompt: str) -> list[Unknown]:
+        """Words of a prompt that the base's captions did not hold, each with the nearest one that they did.
+
+        None of a base that keeps no list of its words.
+        """
+        return [] if self.words is None else self.words.unknown(prompt)
 
     def cut(self, texts: Sequence[str] | None) -> list[str]:
         """One line for each prompt that is longer than the model reads."""

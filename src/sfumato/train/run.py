@@ -52,6 +52,13 @@ class RunFolder:
             return int(json.loads((self.path / "env.json").read_text(encoding="utf-8"))["threads"])
         return None
 
+    def facts(self) -> dict[str, Any] | None:
+        """What was written of the data when this run began, None if it has not or that is damaged."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else None
+        return None
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Keep every other process out. Raises UserError if one is at work here."""

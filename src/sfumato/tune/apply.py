@@ -13,17 +13,20 @@ from sfumato.errors import UserError
 from sfumato.model import Model
 from sfumato.nets.latent import TextNet
 from sfumato.recipe import Recipe
+from sfumato.text.identity import Identity
 from sfumato.text.model import TextModel
 from sfumato.tune.adapter import Adapter, attach
 from sfumato.tune.formats import CONFIG, read
 from sfumato.tune.lora import merge
+from sfumato.tune.origin import Origin, check, origin
 from sfumato.tune.task import shape_of
 
 
 def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[str]:
     """Add LoRAs to the weights of a model, each with its weight; one line on each.
 
-    scales: one for all, one a LoRA, or none for 1. All are read before anything is changed. Raises UserError.
+    scales: one for all, one a LoRA, or none for 1. All are read before anything is changed. Raises UserError, also for
+    a LoRA that was made for another version of this base.
     """
     if not isinstance(model, TextModel) or not isinstance(model.net, TextNet):
         raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
@@ -31,7 +34,11 @@ def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[
     weights = weights * len(loras) if len(weights) == 1 else weights
     if len(weights) != len(loras):
         raise UserError(f"{len(loras)} LoRAs and {len(weights)} weights: give --lora-scale once, or once a LoRA")
+    origins = [origin(Path(path)) for path in loras]
+    for path, made in zip(loras, origins, strict=True):
+        check(model, made, str(path))
     found = [read(Path(path), model.net) for path in loras]
+    model.words = model.words and model.words.also(made.trigger for made in origins)
     return [
         f"{path}: {merge(model.net, lora, weight, str(path))} weights changed, at {weight:g}"
         for path, lora, weight in zip(loras, found, weights, strict=True)
@@ -60,10 +67,13 @@ def unfinished(config: dict[str, Any], weights: Path, name: str, device: str, pr
     model = load(recipe.tune.base, device, precision)
     if not isinstance(model, TextModel) or not isinstance(model.net, TextNet):
         raise UserError(f"{recipe.tune.base} is not a text-to-image model: a LoRA cannot change it")
+    thing = str(config.get("thing", ""))
+    check(model, Origin.of(Identity.from_json(config.get("base")), recipe.tune.base, thing), str(weights.parent))
     attach(model.net, shape_of(recipe.tune))
     try:
         Adapter(model.net).load_state_dict(load_file(weights))
     except RuntimeError as error:
         raise UserError(f"{weights} is no LoRA for {recipe.tune.base}: the base has changed") from error
+    model.words = model.words and model.words.also([thing])
     model.name = name
     return model

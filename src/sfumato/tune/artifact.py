@@ -14,6 +14,7 @@ from sfumato.text.bases import NAMES
 from sfumato.text.model import TextModel
 from sfumato.tune.formats import write_kohya, write_peft
 from sfumato.tune.lora import Lora
+from sfumato.tune.origin import Origin
 
 CARD, README = "card.json", "README.md"
 
@@ -24,7 +25,7 @@ def write(lora: Lora, folder: Path, recipe: Recipe, model: TextModel, step: int,
     step: the optimiser step it is of; facts: more for the card (JSON). Raises UserError if the disk is full.
     """
     name = recipe.name
-    write_peft(lora, folder, known_as(recipe), recipe.tune.rank_stabilised)
+    write_peft(lora, folder, known_as(recipe), recipe.tune.rank_stabilised, made_for(recipe, model).header())
     path = write_kohya(lora, folder / f"{name}.safetensors", metadata(recipe, model, step))
     card = {
         "name": name, "base": recipe.tune.base, "trigger": recipe.tune.trigger, "noun": recipe.tune.noun, "step": step,
@@ -50,11 +51,16 @@ def metadata(recipe: Recipe, model: TextModel, step: int) -> dict[str, str]:
         "ss_seed": str(recipe.train.seed), "ss_tag_frequency": json.dumps({recipe.name: {thing: 1}}),
         "modelspec.sai_model_spec": "1.0.1", "modelspec.architecture": f"{kind}/lora",
         "modelspec.implementation": "diffusers", "modelspec.title": recipe.name,
-        "modelspec.resolution": f"{width}x{height}", "modelspec.trigger_phrase": thing,
+        "modelspec.resolution": f"{width}x{height}", **made_for(recipe, model).header(),
         "modelspec.prediction_type": "v" if v else "epsilon",
         "modelspec.date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "modelspec.description": f"{thing}, learned by sfumato {__version__}",
     }  # fmt: skip
+
+
+def made_for(recipe: Recipe, model: TextModel) -> Origin:
+    """The base and its version, and what was taught."""
+    return Origin.of(model.identity, recipe.tune.base, f"{recipe.tune.trigger} {recipe.tune.noun}")
 
 
 def known_as(recipe: Recipe) -> str:

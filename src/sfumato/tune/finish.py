@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sfumato.errors import PromptWarning
 from sfumato.files import write_json
 from sfumato.sections import Tune
 from sfumato.text.model import TextModel
@@ -70,6 +72,8 @@ def tune(
     from sfumato.tune.report import write
 
     job = begin(recipe, overrides, out, steps=steps)
+    for line in job.warnings:
+        warnings.warn(line, PromptWarning, stacklevel=2)
     run(job, listener)
     if job.folder.events("end")[-1]["stopped"]:
         raise KeyboardInterrupt

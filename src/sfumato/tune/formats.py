@@ -195,8 +195,13 @@ def write_kohya(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torc
     return path
 
 
-def write_peft(lora: Lora, folder: Path, base: str, rank_stabilised: bool = False) -> Path:
-    """PEFT's folder of the U-Net, and of the text encoder in `text_encoder/` if it was changed."""
+def write_peft(
+    lora: Lora, folder: Path, base: str, rank_stabilised: bool = False, metadata: Mapping[str, str] | None = None
+) -> Path:
+    """PEFT's folder of the U-Net, and of the text encoder in `text_encoder/` if it was changed.
+
+    metadata: texts of the headers, which PEFT does not read.
+    """
     for part, weights, config in (("unet", WEIGHTS, CONFIG), ("text", TEXT_WEIGHTS, TEXT_CONFIG)):
         pieces = lora.part(part)
         if not pieces:
@@ -215,7 +220,7 @@ def write_peft(lora: Lora, folder: Path, base: str, rank_stabilised: bool = Fals
             "use_rslora": rank_stabilised, "use_dora": any(p.magnitude is not None for p in pieces.values()),
             "target_modules": _targets(pieces), "task_type": None,
         }  # fmt: skip
-        _save(folder / weights, tensors, {"format": "pt"})
+        _save(folder / weights, tensors, {"format": "pt", **(metadata or {})})
         write_json(folder / config, settings)
     return folder
 

@@ -127,6 +127,16 @@ def many_tokens(model: TextModel, noun: str) -> bool:
     return tokens(model, noun) > FEW * len(noun.split())
 
 
+def doubts(model: TextModel, noun: str) -> list[str]:
+    """One line if a base does not know the noun: by the list of its words, else by the tokens that it falls into."""
+    mend = "a noun that it knows holds the thing better"
+    if model.words is not None:
+        return [f"{line}: {mend}" for line in model.warnings([noun])]
+    if many_tokens(model, noun):
+        return [f"{model.name} may not know '{noun}', which falls into many tokens: {mend}"]
+    return []
+
+
 def tokens(model: TextModel, words: str) -> int:
     """Into how many tokens some words fall."""
     assert model.tokenizer is not None

@@ -40,7 +40,7 @@ def to_json(job: TuneJob, found: Finished) -> dict[str, Any]:
         "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": _seconds(job),
         "memory": job.estimate.memory,
         "choice": found.choice.to_json(), "verified": found.proofs, "verdict": words(found), "next": advice(job, found),
-        "photos": [v.to_json() for v in job.report.verdicts],
+        "photos": [v.to_json() for v in job.report.verdicts], "warnings": list(job.warnings),
     }  # fmt: skip
 
 

@@ -26,9 +26,10 @@ from sfumato.train.loop import Listener, Loop, Previews, accelerator_for, precis
 from sfumato.train.run import RunFolder
 from sfumato.tune.adapter import without
 from sfumato.tune.captions import described, describes
+from sfumato.tune.origin import same_base
 from sfumato.tune.parked import Parked
 from sfumato.tune.photos import PhotoReport, check
-from sfumato.tune.photoset import PhotoSet, prepare, tokens, trigger
+from sfumato.tune.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tune.prior import MOST, Prior
 from sfumato.tune.task import SHOWN, Personalise, asked_a_step
 from sfumato.zoo import load
@@ -49,7 +50,7 @@ AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds,
 class TuneJob:
     """A tuning about to start: what was decided, what the photos are like, and what it will take.
 
-    twice: activations are computed twice, to hold fewer.
+    twice: activations are computed twice, to hold fewer; warnings: about the noun, a line each.
     """
 
     recipe: Recipe
@@ -61,6 +62,7 @@ class TuneJob:
     accelerator: Accelerator
     estimate: plan.Estimate
     twice: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def preset_of(name: str, base: str) -> Recipe:
@@ -106,6 +108,7 @@ def begin(
     model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
     if not isinstance(model, TextModel):
         raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
+    same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
         raise UserError(f"the noun {s.noun!r} falls into {tokens(model, s.noun)} tokens: this base does not know it")
     side = recipe.data.image_size
@@ -117,6 +120,8 @@ def begin(
     s.trigger = name
     recipe.noise.prediction = model.recipe.noise.prediction
     thing = f"{name} {s.noun}"
+    warnings = tuple(doubts(model, s.noun))
+    model.words = model.words and model.words.also([thing])
     try:
         said = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
     except (KeyError, ValueError, IndexError) as error:
@@ -133,7 +138,7 @@ def begin(
     model.recipe.sample.sampler = recipe.sample.sampler
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
-    return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice)
+    return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
 
 
 def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:
@@ -175,6 +180,7 @@ def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
             "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),
             "photos": [v.to_json() for v in job.report.verdicts],
             "held_out": job.photos.held_out,
+            "base": job.model.identity and job.model.identity.to_json(),
         }
         job.folder.begin(job.recipe, facts)
         if job.recipe.tune.prior:

@@ -147,7 +147,9 @@ class Personalise:
             return grid(self.model.sample(len(texts), texts=texts), columns=4, captions=texts)
 
     def describe(self) -> dict[str, Any]:
-        return {"shape": list(self.model.shape), "vocabulary": self.model.vocabulary.to_json(), "thing": self.thing}
+        base = {"base": self.model.identity.to_json()} if self.model.identity else {}
+        told = self.model.vocabulary.to_json()
+        return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
 
     def _told(self, ids: Tensor) -> Tensor:
         """Tokens if the text encoder learns too, else its states, made once."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sfumato.errors import UserError
 from sfumato.text.model import TextModel
 from sfumato.tune.formats import TEXT_WEIGHTS
+from sfumato.tune.origin import check, origin
 
 WITHIN = 1e-3  # of the live model's predictions
 LEAST = 1e-5  # that a LoRA must change of its base's predictions
@@ -27,8 +28,10 @@ def verify(want: Tensor, bare: TextModel, folder: Path, file: Path, prompt: str)
     bare: the base without any LoRA, which is left as it was. The keys are "effect", "kohya", "peft" and "diffusers";
     diffusers leaves the magnitudes of DoRA out of files in kohya's keys, so it is asked for others alone.
     Raises UserError if a reading differs by more than 1e-3, or by a twentieth of what the LoRA changes, or it changes
-    nothing.
+    nothing, or it was made for another version of the base.
     """
+    for written in (folder, file):
+        check(bare, origin(written), str(written))
     plain = answer(bare, prompt)
     effect = _far(plain, want)
     if not effect > LEAST:

@@ -1,0 +1,105 @@
+"""The words that a base's captions held, and which words of a prompt are not among them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sfumato.errors import UserError
+from sfumato.pictures.tokenizer import RESERVED
+
+FILE = "words.json"  # beside model_index.json
+WORD = re.compile(r"[^\W\d_]+|\d")  # CLIP splits a text into runs of letters, single digits and signs
+ENDING = re.compile(r"['’](?:s|t|re|ve|m|ll|d)\b")  # split off by CLIP's rule too: not words
+PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
+SHORTEST = 2  # letters of a word whose plural is recognised
+ALIKE, LETTERS = 0.75, 3  # difflib's ratio of a word that may be meant, and its letters, at least
+NAMED = 8  # words of one warning
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A word of a prompt that no caption held; nearest: a known one in its place, if there is one."""
+
+    word: str
+    nearest: str | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a base knows. known: words in lower case; synonyms: other words, each with a known one of its meaning."""
+
+    known: frozenset[str]
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+
+    def unknown(self, text: str) -> list[Unknown]:
+        """The words of a text that are not known, each once, in order.
+
+        Plurals of known words are known, and so are the words kept for new things.
+        """
+        missing = [word for word in dict.fromkeys(split(text)) if not self.knows(word)]
+        return [Unknown(word, self.nearest(word)) for word in missing]
+
+    def knows(self, word: str) -> bool:
+        return word in RESERVED or any(each in self.known for each in singulars(word))
+
+    def nearest(self, word: str) -> str | None:
+        """A known word of the same meaning, else one that is spelled much alike, else None."""
+        for each in singulars(word):
+            if each in self.synonyms:
+                return self.synonyms[each]
+        close = difflib.get_close_matches(word, sorted(w for w in self.known if len(w) >= LETTERS), 1, ALIKE)
+        return close[0] if close else None
+
+    def also(self, texts: Iterable[str]) -> Words:
+        """These words and those of some texts, such as the name that a LoRA taught."""
+        return Words(self.known.union(*map(split, texts)), self.synonyms)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"words": sorted(self.known), "synonyms": dict(sorted(self.synonyms.items()))}
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> Words:
+        """Raises UserError if the values are no list of words."""
+        try:
+            known, synonyms = list(values["words"]), dict(values.get("synonyms") or {})
+            if not all(isinstance(word, str) for word in (*known, *synonyms, *synonyms.values())):
+                raise TypeError
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f'{where} does not list words: {{"words": [...], "synonyms": {{...}}}}') from error
+        return cls(frozenset(known), synonyms)
+
+
+def words_of(captions: Iterable[str], synonyms: Mapping[str, str] | None = None) -> Words:
+    """All words of some captions, with the other words that a source knows for them."""
+    return Words(frozenset().union(*map(split, dict.fromkeys(captions))), dict(synonyms or {}))
+
+
+def split(text: str) -> list[str]:
+    """The words of a text in lower case, as CLIP's tokenizer splits it: runs of letters, and digits one by one."""
+    return WORD.findall(ENDING.sub(" ", unicodedata.normalize("NFC", text).lower()))
+
+
+def singulars(word: str) -> list[str]:
+    """A word, and what it may be the plural of."""
+    found = [word]
+    for ending, instead in PLURALS:
+        if word.endswith(ending) and len(word) - len(ending) >= SHORTEST:
+            found.append(word.removesuffix(ending) + instead)
+    return found
+
+
+def warning(name: str, unknown: Sequence[Unknown]) -> str:
+    """One line about words that the base `name` does not know."""
+    each = list(dict.fromkeys(unknown))
+    words = ", ".join(f"'{u.word}'" for u in each[:NAMED]) + (f" and {len(each) - NAMED} more" if each[NAMED:] else "")
+    near = [u for u in each[:NAMED] if u.nearest]
+    if not near:
+        return f"{name} does not know {words}"
+    if len(each) == 1:
+        return f"{name} does not know {words}; its nearest word is '{near[0].nearest}'"
+    return f"{name} does not know {words}; nearest: " + ", ".join(f"'{u.nearest}' for '{u.word}'" for u in near)
