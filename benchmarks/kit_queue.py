@@ -107,15 +107,21 @@ class Kit:
                 start_new_session=True,  # Ctrl-C is for this process, which tells the others
             )  # fmt: skip
         child.state = "started"
-        threading.Thread(target=self.listen, args=(child,), daemon=True).start()
+        threading.Thread(target=self.watch, args=(child, child.process), daemon=True).start()
 
-    def listen(self, child: Child) -> None:
-        assert child.process is not None
-        assert child.process.stdout is not None
-        for line in child.process.stdout:
-            if line.startswith(MARK):
-                self.events.put((child, json.loads(line.removeprefix(MARK))))
-        child.process.wait()
+    def watch(self, child: Child, process: subprocess.Popen[str]) -> None:
+        """Pass on what a process says, and that it has ended, even if others that it started hold its output open."""
+
+        def listen() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(MARK):
+                    self.events.put((child, json.loads(line.removeprefix(MARK))))
+
+        reader = threading.Thread(target=listen, daemon=True)
+        reader.start()
+        process.wait()
+        reader.join(2.0)
         self.events.put((child, None))
 
     def hear(self, child: Child, told: dict[str, Any] | None) -> None:

@@ -44,21 +44,28 @@ sys.meta_path = [Lacking if finder is PathFinder else finder for finder in sys.m
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, a table of jobs on them, and a hook that hides packages but those in runs/site."""
+    """Recipes of a second or two, a table of them, and a hook that hides packages but those in runs/site."""
     root = tmp_path_factory.mktemp("kit")
-    pictures = write_pictures(root / "pictures")
-    data = {"data.source": str(pictures), "data.image_size": 16}
-    brief = {"train.batch": 16, "train.precision": "fp32", "train.warmup": 0, "train.images": 320}
-    text = {"text.autoencoder": "{work}/ground", "text.words": 800, "text.length": 16, "text.width": 32}
-    small = {"net.channels": [32], "net.attention": [True], "text.layers": 1}
+    data = {"source": str(write_pictures(root / "pictures")), "image_size": 16, "flip": False}
+    brief = {"batch": 16, "precision": "fp32", "warmup": 0, "images": 320}
+    ground = {
+        "task": "autoencoder", "data": data, "train": brief,
+        "net": {"kind": "latent", "channels": [8, 16], "latent": 4},
+    }  # fmt: skip
+    text = {
+        "task": "text", "data": {**data, "condition": "words"}, "train": brief, "sample": {"guidance": 2.0},
+        "net": {"kind": "latent", "channels": [32], "attention": [True]},
+        "noise": {"schedule": "scaled-linear-zero", "prediction": "v", "weighting": "uniform"},
+        "text": {"words": 800, "length": 16, "width": 32, "layers": 1},
+    }  # fmt: skip
+    for name, values in (("ground", ground), ("text", text)):
+        (root / f"{name}.yaml").write_text(yaml.safe_dump(values))
     table = {
         "broken": {"recipe": "cifar10", "set": {"data.source": str(root / "nowhere")}},
-        "ground": {
-            "recipe": "mini-autoencoder", "group": "mini", "share": 1, "export": False,
-            "set": {**data, **brief, "net.channels": [8, 16], "net.latent": 4},
-        },
+        "ground": {"recipe": str(root / "ground.yaml"), "group": "mini", "export": False},
         "mini": {
-            "recipe": "mini", "share": 3, "after": "ground", "set": {**data, **brief, **text, **small},
+            "recipe": str(root / "text.yaml"), "share": 3, "after": "ground",
+            "set": {"text.autoencoder": "{work}/ground"},
         },
     }  # fmt: skip
     (root / "table.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
