@@ -39,8 +39,8 @@ def parse() -> argparse.Namespace:
         "--kit", type=Path, nargs="+", default=[KIT], help=f"folders that pack made, or parts of them [{KIT}]"
     )
     p.add_argument("--table", type=Path, default=kit_table.TABLE, help="the queue [benchmarks/kit.yaml]")
-    p.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to every recipe")
-    p.add_argument("--threads", type=int, help="of torch in each training [on a CPU: 1]")
+    p.add_argument("--set", nargs="+", default=[], metavar="[JOB:]KEY=VALUE", help="changes to recipes")
+    p.add_argument("--threads", type=int, help="of torch in each training [1, on a GPU 4]")
     p.add_argument("--together", action=argparse.BooleanOptionalAction,
                    help="prepare all trainings at once, while one trains [on a GPU]")  # fmt: skip
     p.add_argument("--python", default="3.12", help="pack: the Python that the wheels are for [3.12]")
@@ -75,9 +75,9 @@ def train(args: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     cpu = best_device() == "cpu"
     together = args.together if args.together is not None else not cpu
-    threads = args.threads or (1 if cpu else None)
+    threads = args.threads or (1 if cpu else 4)
     words = ["--work", args.work, "--out", out, "--table", args.table, "--kit", *args.kit]
-    words += ["--within"] if args.within else []
+    words += [*(["--within"] if args.within else []), *(["--together"] if together else [])]
     words += ["--set", *args.set] if args.set else []
     kit = kit_queue.Kit(jobs, list(map(str, words)), args.work, args.minutes, args.within, together, threads)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -117,7 +117,19 @@ def job(args: argparse.Namespace) -> None:
     if best_device() == "cpu" and hasattr(os, "nice"):
         os.nice(19)
     chosen = next(job for job in kit_table.read(args.table) if job.name == args.name)
-    work_on(chosen, args.kit, args.work, args.out, args.within, args.set)
+    work_on(chosen, args.kit, args.work, args.out, args.within, args.together, own(args.set, args.name))
+
+
+def own(changes: list[str], name: str) -> list[str]:
+    """The changes for a job: those that name none, then those of `JOB:KEY=VALUE`."""
+    plain, named = [], []
+    for text in changes:
+        key, colon, change = text.partition(":")
+        if not colon or "=" in key:
+            plain.append(text)
+        elif key == name:
+            named.append(change)
+    return plain + named
 
 
 def status(args: argparse.Namespace) -> None:

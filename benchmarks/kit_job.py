@@ -6,14 +6,15 @@ needs the run it builds on, and before it uses the device for long. If that proc
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,8 +52,9 @@ class Orders:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        for line in sys.stdin:
-            self.lines.put(json.loads(line))
+        with open(os.dup(0), encoding="utf-8") as lines:  # noqa: PTH123 - not sys.stdin, whose lock a fork would copy
+            for line in lines:
+                self.lines.put(json.loads(line))
         os.kill(os.getpid(), signal.SIGTERM)
 
     def wait(self) -> dict[str, Any]:
@@ -60,13 +62,15 @@ class Orders:
         return self.lines.get()
 
 
-def work_on(job: Job, kits: Sequence[Path], work: Path, out: Path, within: bool, extra: Sequence[str]) -> None:
+def work_on(
+    job: Job, kits: Sequence[Path], work: Path, out: Path, within: bool, together: bool, extra: Sequence[str]
+) -> None:
     """Unpack, wait for what comes before, prepare, wait for the device, train, and write the weights."""
     orders = Orders()
     say(state="unpacking")
     supply(kits, work / "data", job.needs)
     overrides = [*job.overrides(best_device(), work, work / "data"), *extra]
-    with all_cores():
+    with all_cores() if together else contextlib.nullcontext():
         open_store(recipes.load(job.recipe, overrides).data)
     if job.after:
         say(state="built")
@@ -113,17 +117,33 @@ class Paced(Loop):
         return self.stop is None or (self.within and self.stop == "time")
 
     def warm_up(self) -> None:
-        """Steps that compile all there is to compile, are timed, and are undone."""
+        """Steps that compile all there is to compile, are timed, and are undone.
+
+        What cannot be compiled here is trained as it is.
+        """
         before = copy.deepcopy(self.net.state_dict())
-        for k in range(WARM + TIMED):
-            if k == WARM:
-                began = self.now()
-            self._step(Clock(self.settings))
+        try:
+            self.steps(WARM)
+        except Exception:
+            if not self._compiled:
+                raise
+            traceback.print_exc()
+            say(state="preparing", note="torch.compile failed")
+            self.settings.compile = False
+            self.wrapped = self.accelerator.prepare_model(self.net)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.steps(WARM)
+        began = self.now()
+        self.steps(TIMED)
         self.rate = TIMED * self.settings.batch / (self.now() - began)
         for net in (self.net, *self.ema.nets.values()):
             net.load_state_dict(before)
         self.optimizer.state.clear()
         self.images, self.watch = 0, Watch(self.device)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self._step(Clock(self.settings))
 
     def now(self) -> float:
         """The clock, once the device has done all it was given."""
@@ -164,14 +184,14 @@ class Paced(Loop):
 
 
 class all_cores:  # noqa: N801
-    """While the block runs, pictures are decoded and drawn by processes where there are many cores.
+    """While the block runs, pictures are decoded and drawn by a process a core.
 
     They are forked, so this comes before anything uses a GPU.
     """
 
     def __enter__(self) -> None:
         self.before: Any = build.ordered
-        if (os.cpu_count() or 1) > 4 and hasattr(os, "fork"):
+        if hasattr(os, "fork"):
             build.ordered = forked
 
     def __exit__(self, *_: object) -> None:

@@ -53,7 +53,7 @@ class Kit:
     """All jobs of one call. together: start all at once, so that one prepares while another trains."""
 
     def __init__(self, jobs: Sequence[Job], words: Sequence[str], work: Path, minutes: float, within: bool,
-                 together: bool, threads: int | None) -> None:  # fmt: skip
+                 together: bool, threads: int) -> None:  # fmt: skip
         self.children = [Child(job) for job in jobs]
         self.words, self.work, self.within, self.together = list(words), work, within, together
         self.began = time.monotonic()
@@ -61,8 +61,7 @@ class Kit:
         self.env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONUNBUFFERED": "1"}
         self.env.setdefault("SFUMATO_DATA", str((work / "data").resolve()))
         self.env.setdefault("TORCHINDUCTOR_CACHE_DIR", str((work / "inductor").resolve()))
-        if threads is not None:
-            self.env |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        self.env |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self.events: Queue[Event] = Queue()
         self.stopping = False
 
@@ -108,15 +107,21 @@ class Kit:
                 start_new_session=True,  # Ctrl-C is for this process, which tells the others
             )  # fmt: skip
         child.state = "started"
-        threading.Thread(target=self.listen, args=(child,), daemon=True).start()
+        threading.Thread(target=self.watch, args=(child, child.process), daemon=True).start()
 
-    def listen(self, child: Child) -> None:
-        assert child.process is not None
-        assert child.process.stdout is not None
-        for line in child.process.stdout:
-            if line.startswith(MARK):
-                self.events.put((child, json.loads(line.removeprefix(MARK))))
-        child.process.wait()
+    def watch(self, child: Child, process: subprocess.Popen[str]) -> None:
+        """Pass on what a process says, and that it has ended, even if others that it started hold its output open."""
+
+        def listen() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(MARK):
+                    self.events.put((child, json.loads(line.removeprefix(MARK))))
+
+        reader = threading.Thread(target=listen, daemon=True)
+        reader.start()
+        process.wait()
+        reader.join(2.0)
         self.events.put((child, None))
 
     def hear(self, child: Child, told: dict[str, Any] | None) -> None:
