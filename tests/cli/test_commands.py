@@ -29,7 +29,7 @@ SMALL = (
 
 KEYS = {
     *("model", "fd", "kid", "kid_error", "precision", "recall", "memorised", "memorisation", "features", "n"),
-    *("reference_n", "notes", "sample", "cost", "report"),
+    *("reference_n", "notes", "sample", "cost", "report", "warnings"),
 }
 """Of `judge --json`."""
 
