@@ -14,11 +14,12 @@ SHARED = {"errors", "files", "recipe", "device", "verb", "yaml12", "sections"}
 KNOWS = {
     "diffusion": set(),
     "pictures": SHARED,
+    "noises": set(),
     "nets": {"diffusion"},
     "show": SHARED,
     "named": SHARED | {"diffusion", "pictures", "nets"},
     "text": SHARED | {"diffusion", "pictures", "nets", "show", "model", "named"},
-    "train": SHARED | {"diffusion", "pictures", "nets", "show", "text", "model", "named", "zoo"},
+    "train": SHARED | {"diffusion", "noises", "pictures", "nets", "show", "text", "model", "named", "zoo"},
     "denoise": SHARED | {"diffusion", "pictures", "model"},
     "judge": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "denoise", "model", "named", "zoo"},
     "tune": SHARED | {"diffusion", "pictures", "nets", "show", "text", "train", "judge", "model", "named", "zoo"},

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ScheduleName = Literal["linear", "cosine", "scaled-linear", "scaled-linear-zero", "edm", "flow"]
-PredictionName = Literal["epsilon", "x0", "x0-unscaled", "v", "edm", "flow"]
+PredictionName = Literal["epsilon", "x0", "x0-unscaled", "residual", "v", "edm", "flow"]
 WeightingName = Literal["uniform", "min-snr-5", "root-snr", "edm"]
 SamplerName = Literal["ddpm", "ddim", "euler", "heun", "dpm++2m", "dpm++2m-sde"]
 FeatureName = Literal["mini", "inception", "dinov2", "clip"]
@@ -22,6 +22,12 @@ class Data(Section):
     """Which pictures, and how they are brought to one shape."""
 
     source: str = Field("", description="a folder, `cifar10`, `shapes`, `emoji`, or a Hub dataset id")
+    count: int | None = Field(
+        None,
+        ge=100,
+        description="of `emoji`: so many scenes, drawn when they are needed; left out: 60,000, drawn once and kept",
+    )
+    captions: int = Field(4, ge=1, description="sentences for each of `data.count` scenes")
     image_size: int | tuple[int, int] | None = Field(
         None, description="side in pixels or [height, width]; left out: the pictures' own size"
     )
@@ -62,6 +68,9 @@ class Net(Section):
         description="a model whose encoder is kept as it is while its decoder learns, so that what was learned on its "
         "latents stays true (task autoencoder)",
     )
+    patch: int | None = Field(
+        None, ge=16, description="side of the random pieces that an autoencoder learns from; left out: whole pictures"
+    )
     gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")
     preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")
     channels: list[int] | None = Field(None, description="channels of each level, top first")
@@ -85,7 +94,17 @@ class Noise(Section):
     std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (edm)")
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(80.0, gt=0)
-    sigma_data: float = Field(0.5, gt=0, description="standard deviation of the pictures in [-1, 1]")
+    sigma_data: float = Field(
+        0.5,
+        gt=0,
+        description="standard deviation of the pictures in [-1, 1]; prediction residual: the noise below which the "
+        "network is believed the less the less noise there is",
+    )
+    model: Literal["white", "photo"] = Field(
+        "white",
+        description="what the noise is (task denoise); photo: of cameras, JPEG, film and colour too, of any level, and "
+        "colours exchanged, in place of schedule, mean and std",
+    )
     clipped: float = Field(
         0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as files are (task denoise)"
     )
@@ -95,7 +114,11 @@ class Noise(Section):
 
     @model_validator(mode="after")
     def _finite(self) -> Noise:
-        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction in ("epsilon", "x0-unscaled"):
+        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction in (
+            "epsilon",
+            "x0-unscaled",
+            "residual",
+        ):
             raise ValueError(
                 f"prediction {self.prediction} says nothing of pure noise, where schedule {self.schedule} begins: "
                 "use prediction=v or flow, or schedule=linear"

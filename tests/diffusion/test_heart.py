@@ -85,6 +85,7 @@ def test_a_perfect_network_makes_a_perfect_denoiser(sigma: float, alpha: float, 
         "epsilon": n,
         "x0": x0,
         "x0-unscaled": x0,
+        "residual": target,
         "v": (alpha * n - sigma * x0) / (alpha**2 + sigma**2) ** 0.5,
         "flow": n - x0,
         "edm": target,
@@ -94,10 +95,21 @@ def test_a_perfect_network_makes_a_perfect_denoiser(sigma: float, alpha: float, 
     assert torch.allclose(seen, x0, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("prediction", [p for p in PREDICTIONS if p not in ("epsilon", "x0-unscaled")])
+@pytest.mark.parametrize("prediction", [p for p in PREDICTIONS if p not in ("epsilon", "x0-unscaled", "residual")])
 def test_pure_noise_has_finite_coefficients(prediction: str) -> None:
     c = PREDICTIONS[prediction](Level.of(1.0, 0.0), 0.5)
     assert all(torch.isfinite(value) for value in (c.inp, c.skip, c.out))
+
+
+@given(st.floats(1e-6, 1e-2), st.floats(0.3, 3), st.integers(0, 2**31))
+def test_a_residual_denoiser_keeps_what_has_no_noise(sigma: float, alpha: float, seed: int) -> None:
+    """Whatever the network says, D goes to x / alpha as sigma goes to 0; at strong noise it says all of the rest."""
+    said = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    denoiser = Preconditioned(lambda *_: said, "residual", 0.015)
+    x = torch.rand(1, 3, 4, 4, dtype=torch.float64)
+    change = (denoiser(x, Level.of(sigma * alpha, alpha)) - x / alpha).abs()
+    assert (change <= said.abs() * sigma / 0.015 + 1e-12).all()
+    assert torch.allclose(denoiser(x, Level.of(1.0)) - x, said, rtol=2e-4)
 
 
 @given(st.floats(0.01, 50))

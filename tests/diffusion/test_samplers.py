@@ -62,7 +62,7 @@ def test_every_prediction_takes_the_same_path(mixture: Mixture, name: str, sched
     levels = schedule.path(12)
     ends = {}
     for prediction, coefficients in PREDICTIONS.items():
-        if prediction in ("epsilon", "x0-unscaled") and isinstance(schedule, Flow):
+        if prediction in ("epsilon", "x0-unscaled", "residual") and isinstance(schedule, Flow):
             continue  # alpha = 0: they say nothing there
 
         def network(scaled: Tensor, c: Tensor, cond: Tensor | None, coefficients=coefficients) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from sfumato import recipe as recipes
+from sfumato.errors import UserError
+from sfumato.noises.dice import Dice
 from sfumato.pictures.store import open_store
-from sfumato.train.augment import greyed, mirrored, patches, turned
+from sfumato.train.augment import greyed, mirrored, patches, recoloured, turned
 from sfumato.train.denoise import Denoise
 from sfumato.train.task import generator_for
 
@@ -84,3 +88,47 @@ def test_grey_pictures_have_one_noise() -> None:
     for t in (grey, noise):
         assert torch.equal(t[0, 0], t[0, 1])
         assert torch.equal(t[2, 1], t[2, 2])
+
+
+PHOTO = {
+    "net": {"kind": "plain", "channels": [8, 8], "blocks": 1, "stem": 2, "gauge": True},
+    "noise": {"model": "photo", "prediction": "residual", "sigma_data": 0.015, "weighting": "root-snr", "clipped": 0.5},
+}
+
+
+def photo_task(folder: Path) -> Denoise:
+    recipe = recipes.build(
+        {"task": "denoise", "data": {"source": str(folder), "image_size": 16, "held_out": 0.2}, **PHOTO}
+    )
+    return Denoise(recipe, open_store(recipe.data), torch.device("cpu"), "fp32")
+
+
+def test_noises_of_photos_are_learned_too(tmp_path: Path) -> None:
+    task = photo_task(write_pictures(tmp_path))
+    one, two = (task.draw(320, 16, generator_for(0, 320)) for _ in range(2))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    whole = task.loss(task.net, one)
+    assert torch.allclose(whole[4:9], task.loss(task.net, {key: value[4:9] for key, value in one.items()}), atol=1e-4)
+    before = task.held_out(task.net)
+    optimizer = torch.optim.Adam(task.net.parameters(), 3e-3)
+    for k in range(160):
+        task.loss(task.net, task.draw(16 * k, 16, generator_for(0, k))).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = task.held_out(task.net)
+    assert after.figures["psnr"] > before.figures["psnr"] + 1
+    assert after.figures["gauge"] < 0.9 * before.figures["gauge"]
+
+
+def test_noises_of_photos_need_colours(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"noise\.model=photo needs pictures in colour"):
+        photo_task(write_pictures(tmp_path, grey=True))
+
+
+def test_other_colours_of_the_same_picture() -> None:
+    x = torch.rand(300, 3, 4, 4) * 2 - 1
+    made = recoloured(x, Dice(torch.Generator().manual_seed(0), "cpu"))
+    same = (made == x).flatten(1).all(1)
+    assert 0.4 < float(same.float().mean()) < 0.6
+    assert made.abs().max() <= 1
+    assert float(made[~same].std()) > 0.4

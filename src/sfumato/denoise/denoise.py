@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 LARGEST = 2**20  # pixels that a model without a known reach takes at once
 LEAST = 1e-4  # of the noise in [-1, 1] scale that a network is told
-CELL = 4  # a gauge takes sides that are multiples of it
+CELL = 8  # a gauge takes sides that are multiples of it
+PARTS = 8  # along each side of a large photo, of the parts that a gauge reads
+SATURATED = 0.002  # share of values at black or white from which noise counts as cut off
 LOW, HIGH = 1e-3, 2.0  # noise in [-1, 1] scale that a gauge is believed
 Told = Callable[[int, int], None]
 
@@ -49,15 +52,15 @@ def denoise(
     picture: see `arrays.take`; sigma: the noise's standard deviation where white is 1, a number in [0, 1], one a
     picture (N,), a map (H, W) or (N, H, W), or None to estimate it; strength: denoise as if the noise were strength *
     sigma; samples: 0 gives the expected picture, K a list of K pictures that it may have been, drawn with `seed`;
-    clipped: the noise was cut to the picture's range (left out: if the values are whole numbers, or none lies outside
-    [0, 1]); mirror: average with the mirrored picture's answer, see `mirrored`. Raises UserError.
+    clipped: the noise was cut to the picture's range (left out: if no value lies outside of it and some lie at its
+    ends); mirror: average with the mirrored picture's answer, see `mirrored`. Raises UserError.
     """
     taken = take(picture)
     y = taken.x.to(model.device)
     if samples < 0 or not 0 <= strength <= 1:
         raise UserError(f"samples={samples}, strength={strength:g}: samples is 0 or more, strength between 0 and 1")
     if clipped is None:
-        clipped = taken.whole or bool(y.abs().max() <= 1)
+        clipped = cut_off(y)
     grey = y.shape[1] == 1 and model.shape[0] == 3
     if not grey and y.shape[1] != model.shape[0]:
         raise UserError(f"{model.name} cleans pictures of {model.shape[0]} channels, not {y.shape[1]}")
@@ -97,9 +100,15 @@ def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:
     return Level.of(2 * (s.reshape(()) if s.shape == (1,) else s))
 
 
+def cut_off(y: Tensor) -> bool:
+    """Whether values in [-1, 1] scale end at black and white, and a share of SATURATED or more lies there."""
+    size = y.abs()
+    return bool(size.max() <= 1) and float((size == 1).float().mean()) >= SATURATED
+
+
 def estimated(model: Model, y: Tensor) -> Level:
     """One level a picture, as the model's gauge reads it, or `noise.estimate`."""
-    if reads_levels(model) and y.shape[1] == model.shape[0]:
+    if reads_levels(model) and y.shape[1] in (1, model.shape[0]):
         return gauged(model, y)
     found = [noises.estimate((x.permute(1, 2, 0).cpu().numpy() + 1) / 2).sigma for x in y]
     return Level.of(2 * torch.tensor(found, dtype=torch.float64))
@@ -187,21 +196,62 @@ def reads_levels(model: Model) -> bool:
 
 
 def level_read(model: Model, pixels: np.ndarray) -> float:
-    """Sigma, where white is 1, as such a model reads it from a picture (H, W, C)."""
-    return float(gauged(model, take(pixels).x.to(model.device)).sigma[0] / 2)
+    """Sigma, where white is 1, as such a model reads it from a picture (H, W, C); from parts of a large one."""
+    side = getattr(model.net.gauge, "side", 0)
+    if not side:
+        return float(gauged(model, take(pixels).x.to(model.device)).sigma[0] / 2)
+    read = [
+        _votes(model, take(pixels[rows, columns]).x.to(model.device)) for rows, columns in parts(pixels.shape, side)
+    ]
+    return float(_agreed(torch.stack(read))[0] / 2)
+
+
+def gauged(model: Model, y: Tensor) -> Level:
+    """The level of each picture as the model's own gauge reads it. Raises UserError if it has none."""
+    gauge: Any = getattr(model.net, "gauge", None)
+    if gauge is None:
+        raise UserError(f"{model.name} does not read the noise level from a picture: tell it")
+    y = y.expand(-1, model.shape[0], -1, -1) if y.shape[1] == 1 else y
+    side = getattr(gauge, "side", 0)
+    if side:  # reads places, which parts of a picture have too
+        return Level.of(_agreed(torch.stack([_votes(model, y[..., r, c]) for r, c in parts(y.shape[-2:], side)])))
+    with torch.no_grad():
+        return Level.of(gauge(_wrapped(y)).double().exp().clamp(LOW, HIGH).cpu())
+
+
+def parts(shape: Sequence[int], side: int) -> list[tuple[slice, slice]]:
+    """Squares of `side` spread evenly over a picture (H, W, ...), PARTS along each side at most; small ones whole."""
+    spans = []
+    for length in shape[:2]:
+        count = min(PARTS, math.ceil(length / side))
+        starts = np.linspace(0, max(0, length - side), count).astype(int).tolist()
+        spans.append([slice(start, min(length, start + side)) for start in starts])
+    return [(rows, columns) for rows in spans[0] for columns in spans[1]]
 
 
 @torch.no_grad()
-def gauged(model: Model, y: Tensor) -> Level:
-    """The level of each picture as the model's own gauge reads it. Raises UserError if it has none."""
-    gauge = getattr(model.net, "gauge", None)
-    if gauge is None:
-        raise UserError(f"{model.name} does not read the noise level from a picture: tell it")
+def _votes(model: Model, y: Tensor) -> Tensor:
+    """What the places of pictures say of their level, (N, 2), see `nets.gauge.PlaceGauge`."""
+    y = y.expand(-1, model.shape[0], -1, -1) if y.shape[1] == 1 else y
+    height, width = (side - side % CELL if side >= 2 * CELL else side for side in y.shape[-2:])
+    gauge: Any = model.net.gauge
+    read: Tensor = gauge.votes(_wrapped(y[..., :height, :width]))
+    return read.double()
+
+
+def _agreed(votes: Tensor) -> Tensor:
+    """The level of each picture by the votes of its parts, (parts, N, 2) -> (N,)."""
+    total = votes.sum(0)
+    return (total[:, 0] / total[:, 1]).exp().clamp(LOW, HIGH).cpu()
+
+
+def _wrapped(y: Tensor) -> Tensor:
+    """With sides that are multiples of CELL, 2 CELL at least, made longer by what is at the other end."""
     height, width = y.shape[-2:]
     down, right = (max(-side % CELL, 2 * CELL - side) for side in (height, width))
-    if down or right:
-        y = y[:, :, torch.arange(height + down) % height][..., torch.arange(width + right) % width]
-    return Level.of(gauge(y).double().exp().clamp(LOW, HIGH).cpu())
+    if not down and not right:
+        return y
+    return y[:, :, torch.arange(height + down) % height][..., torch.arange(width + right) % width]
 
 
 def knows_clipping(model: Model) -> bool:

@@ -143,7 +143,7 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
             raise UserError(f"{place} is a folder: move it away, or choose another --out")
     photo = read(source)
     check_fits(photo, target)
-    gauged = order.sigma is None and reads_levels(model) and photo.pixels.shape[2] == model.shape[0]
+    gauged = order.sigma is None and reads_levels(model) and photo.pixels.shape[2] in (1, model.shape[0])
     found = None if order.sigma is not None or gauged else noise_of(photo)
     parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
     try:
@@ -170,7 +170,13 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
         for written in asides.values():
             sync(written)
     level = float(np.mean(sigma)) if sigma is not None else 0.0
-    told_of = found.words() if found else f"noise of sigma {level:.3f}, as {model.name} reads it" if gauged else ""
+    told_of = (
+        found.words()
+        if found
+        else f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {model.name} reads it"
+        if gauged
+        else ""
+    )
     return Cleaned(source, places.all, level, told_of, photo.words())
 
 

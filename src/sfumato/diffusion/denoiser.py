@@ -56,6 +56,16 @@ def _x0_unscaled(level: Level, sigma_data: float) -> Coefficients:
     return Coefficients(1 / level.alpha, torch.zeros_like(level.alpha), torch.ones_like(level.alpha))
 
 
+def _residual(level: Level, sigma_data: float) -> Coefficients:
+    """F is the picture less the noisy one, minus the noise at its own size (Zhang et al. 2017, DnCNN), from x / alpha.
+
+    D goes to x / alpha as sigma goes to 0, whatever F says: below `sigma_data`, which is small here, F counts the less
+    the less noise there is. Undefined at alpha = 0.
+    """
+    r = level.ratio
+    return Coefficients(1 / level.alpha, 1 / level.alpha, r * (r * r + sigma_data**2).rsqrt())
+
+
 def _v(level: Level, sigma_data: float) -> Coefficients:
     """F is v = alpha n - sigma x0 of the level rescaled to variance 1 (Salimans and Ho 2022, appendix D)."""
     a, s = level.alpha, level.sigma
@@ -77,7 +87,8 @@ def _edm(level: Level, sigma_data: float) -> Coefficients:
 
 
 PREDICTIONS: dict[str, Prediction] = {
-    "epsilon": _epsilon, "x0": _x0, "x0-unscaled": _x0_unscaled, "v": _v, "flow": _flow, "edm": _edm,
+    "epsilon": _epsilon, "x0": _x0, "x0-unscaled": _x0_unscaled, "residual": _residual, "v": _v, "flow": _flow,
+    "edm": _edm,
 }  # fmt: skip
 
 Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -110,8 +121,8 @@ class Preconditioned:
 
 
 def _times(c: Tensor, x: Tensor) -> Tensor:
-    """c x; x itself if c is 1 everywhere, since photos are large."""
-    return x if (c == 1).all() else fit(c, x) * x
+    """c x; x itself if c is 1 everywhere, since photos are large; a level on a GPU is not looked at, not to wait."""
+    return x if c.device.type == "cpu" and (c == 1).all() else fit(c, x) * x
 
 
 class Clipped:

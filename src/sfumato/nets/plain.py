@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfumato.nets.gauge import NoiseGauge
+from sfumato.nets.gauge import PlaceGauge
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class PlainUNet(nn.Module):
         self.leave = nn.Conv2d(widths[0], inner, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-        self.gauge = NoiseGauge(config.colours) if config.gauge else None
+        self.gauge = PlaceGauge(config.colours) if config.gauge else None
 
     def forward(
         self, x: Tensor, c: Tensor, cond: Tensor | None = None, noisy: Tensor | None = None

@@ -55,8 +55,13 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Synonyms(Protocol):
-    """A source that also knows other words for those of its captions."""
+class Lexicon(Protocol):
+    """A source that lists the words of its captions, and other words for them."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The words that captions can hold, in lower case, without misspellings."""
+        ...
 
     @property
     def synonyms(self) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
-from sfumato.pictures.source import Progress, Synonyms
+from sfumato.pictures.source import Lexicon, Progress
 from sfumato.sections import Data
 
 
@@ -31,12 +31,13 @@ from sfumato.sections import Data
 class Pictures:
     """One side of the split.
 
-    `pixels` is uint8 (N, C, H, W) over a memory map that is never written back; `labels` int64 (N,) into
-    `label_names`, -1 where there is none; `captions` N texts, "" where there is none, or None if nothing has
-    one; `keys` N names for people.
+    `pixels` is uint8 (N, C, H, W) over a memory map that is never written back, or something that draws the rows which
+    are taken of it; `labels` int64 (N,) into `label_names`, -1 where there is none; `captions` N texts, "" where there
+    is none, or V N of them, those of picture k being number k, k + N, ..., or None if nothing has one; `keys` N names
+    for people.
     """
 
-    pixels: Tensor
+    pixels: Any
     labels: Tensor
     label_names: list[str]
     captions: list[str] | None
@@ -49,7 +50,7 @@ class Pictures:
         """What a vocabulary of this kind ("none", "class", "words") encodes, a text a picture."""
         if kind == "class":
             return [self.label_names[label] if label >= 0 else "" for label in self.labels.tolist()]
-        return (self.said if kind == "words" else None) or [""] * len(self)
+        return ((self.said if kind == "words" else None) or [""] * len(self))[: len(self)]
 
     @property
     def said(self) -> list[str] | None:
@@ -64,7 +65,8 @@ class Pictures:
 class Store:
     """Training and held-out pictures of one shape (C, H, W).
 
-    digest: the address of the content; synonyms: other words for those of the captions, if the source knows some.
+    digest: the address of the content; known, synonyms: the words of the captions and other words for them, if the
+    source lists them.
     """
 
     train: Pictures
@@ -72,6 +74,7 @@ class Store:
     digest: str
     report: Report
     shape: tuple[int, int, int]
+    known: frozenset[str] = frozenset()
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,8 +88,18 @@ def open_store(data: Data, progress: Progress | None = None) -> Store:
     Raises UserError if there are fewer than two different pictures, sizes that differ with no
     `data.image_size`, labels that do not exist, or no room.
     """
+    if data.count is not None:
+        return _drawn(data)
     with _quiet():
         return _open(data, progress)
+
+
+def _drawn(data: Data) -> Store:
+    from sfumato.pictures.emoji.drawn import drawn_store  # which gives what this module defines
+
+    if data.source != "emoji":
+        raise UserError(f"data.count is of the drawn source `emoji`, not of {data.source}")
+    return drawn_store(data)
 
 
 def survey(data: Data, progress: Progress | None = None) -> Report:
@@ -129,7 +142,7 @@ def _open(data: Data, progress: Progress | None) -> Store:
             raise UserError(f"{folder} was changed while it was built: run again")
     store.report.name = source.name
     store.report.include(source)
-    return replace(store, synonyms=source.synonyms) if isinstance(source, Synonyms) else store
+    return replace(store, known=source.known, synonyms=source.synonyms) if isinstance(source, Lexicon) else store
 
 
 def _address(fingerprint: str, data: Data) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,16 +15,21 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 LONGEST = 5_000  # characters of a prompt
+AT_ONCE = 100_000  # prompts: their tokens are large while they are made
 
 
 def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Prompts as tokens padded to the tokenizer's length, int64 (N, L); what does not fit is cut: see `cut`."""
     for prompt in prompts:
         _bearable(prompt)
-    length = tokenizer.model_max_length
-    found = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    ids: Tensor = found.input_ids
-    return ids.to(torch.int64)
+    length, backend = tokenizer.model_max_length, tokenizer.backend_tokenizer  # all cores, where there are many prompts
+    backend.enable_truncation(length)
+    backend.enable_padding(length=length, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    parts = [
+        np.array([each.ids for each in backend.encode_batch(list(prompts[first : first + AT_ONCE]))], np.int64)
+        for first in range(0, len(prompts), AT_ONCE)
+    ]
+    return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, length, dtype=torch.int64)
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:

@@ -9,23 +9,27 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.diffusion.denoiser import Preconditioned
-from sfumato.diffusion.level import Level
+from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
+from sfumato.errors import UserError
 from sfumato.model import Model
 from sfumato.named import net_of, schedule_of
+from sfumato.noises.dice import Dice
+from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe import Recipe
 from sfumato.show.grid import side_by_side, to_uint8
-from sfumato.train.augment import greyed, mirrored, patches, turned
+from sfumato.train.augment import greyed, mirrored, patches, recoloured, turned
 from sfumato.train.generate import HELD_OUT, normal
 from sfumato.train.task import Batch, HeldOut, bands
 
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
-PATCH = 64
+PATCH, PHOTO_PATCH = 64, 80  # pixels a side; a gauge sees further than a net
 GAUGE_WEIGHT = 0.1
+SPREAD = 0.2  # of ln sigma: noise that is not white is told roughly, since readings are rough
 
 
 class Denoise:
@@ -33,12 +37,15 @@ class Denoise:
 
     def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
-        self.patch = min(PATCH, *store.shape[1:]) if recipe.data.crop == "pieces" else 0
+        patch = PHOTO_PATCH if self.photo else PATCH
+        self.patch = min(patch, *store.shape[1:]) if recipe.data.crop == "pieces" else 0
         side = (self.patch, self.patch) if self.patch else store.shape[1:]
         self.shape = (store.shape[0], *side)
         self.told = 0 < recipe.noise.clipped < 1
         self.vocabulary = NOISE if self.told else Vocabulary.build("none")
         untold = Vocabulary.build("none")
+        if self.photo and store.shape[0] != 3:
+            raise UserError("noise.model=photo needs pictures in colour: leave data.grey out, or use noise.model=white")
         self.feed = Feed(store.train, untold, False, recipe.train.seed, device)
         torch.manual_seed(recipe.train.seed)
         self.net: nn.Module = net_of(recipe.net, self.shape, self.vocabulary)
@@ -47,9 +54,7 @@ class Denoise:
         count = min(HELD_OUT, len(store.held_out))
         x0, _ = Feed(store.held_out, untold, False, 0, device).draw(0, count, fixed)
         x0 = patches(x0, self.patch, fixed) if self.patch else x0
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-        clip = torch.arange(count) % 16 < 16 * recipe.noise.clipped
-        self.fixed: Batch = {"x0": x0, "u": u, "noise": normal(x0, fixed), "clip": clip.to(device)}
+        self.fixed: Batch = self._noisy(x0, fixed) if self.photo else self._white(x0, fixed)
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         """Pictures, mirrored, or cut to PATCH and turned if they are pieces of larger ones; `clip`: whose noise is
@@ -59,6 +64,8 @@ class Denoise:
         x0 = patches(x0, self.patch, generator) if self.patch else x0
         if self.recipe.data.flip:  # whole pictures are upright
             x0 = turned(x0, generator) if self.patch else mirrored(x0, generator)
+        if self.photo:
+            return self._noisy(x0, generator, vary=True)
         strata = torch.arange(batch, dtype=torch.float64)
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
@@ -66,12 +73,48 @@ class Denoise:
         x0, noise = greyed(x0, normal(x0, generator), grey.to(self.device))
         return {"x0": x0, "u": u, "noise": noise, "clip": clip.to(self.device)}
 
+    @property
+    def photo(self) -> bool:
+        return self.recipe.noise.model == "photo"
+
+    def _white(self, x0: Tensor, generator: torch.Generator) -> Batch:
+        """Held-out pictures with white noise of evenly spread levels."""
+        u = (torch.arange(len(x0), dtype=torch.float64) + 0.5) / len(x0)
+        clip = torch.arange(len(x0)) % 16 < 16 * self.recipe.noise.clipped
+        return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
+
+    def _noisy(self, x0: Tensor, generator: torch.Generator, vary: bool = False) -> Batch:
+        """Pictures with the noises of photos: `noisy`, the level that it has and the one that is told.
+
+        vary: exchange colours, and make some pictures grey. Of noise that is not white, `clip` is a coin, so that it
+        means nothing there.
+        """
+        dice, n = Dice(generator, self.device), len(x0)
+        grey = None
+        if vary:
+            x0 = recoloured(x0, dice)
+            grey = dice.coin(n, self.recipe.noise.grey).flatten()
+            x0, _ = greyed(x0, x0, grey)
+        made = photo_noise(x0, dice, self.recipe.noise.clipped, grey)
+        rough = made.sigma * (SPREAD * dice.gauss(n).flatten()).exp()
+        told = torch.where(made.white, made.sigma, rough)
+        clip = torch.where(made.white, made.clipped, dice.coin(n, 0.5).flatten())
+        return {"x0": x0, "noisy": made.x, "sigma": made.sigma, "told": told, "clip": clip}
+
+    def _level(self, part: Batch) -> Level:
+        return Level.of(part["told"]) if self.photo else self.schedule.draw(part["u"])
+
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         noise = self.recipe.noise
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
-        level = self.schedule.draw(part["u"])
+        level = self._level(part)
         x0 = part["x0"].to(dtype)
-        n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
+        if self.photo:
+            n = (part["noisy"].to(dtype) - x0) / fit(level.ratio, x0)
+            truth = part["sigma"].log()
+        else:
+            n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
+            truth = level.ratio.log()
         cond = (1 + part["clip"].long())[:, None] if self.told else None
         read: list[Tensor] = []
 
@@ -86,20 +129,29 @@ class Denoise:
             Preconditioned(network, noise.prediction, noise.sigma_data), noise.weighting, x0, n, level, cond
         )
         for gauged in read:
-            loss = loss + GAUGE_WEIGHT * (gauged - level.ratio.log().to(gauged)).square()
+            loss = loss + GAUGE_WEIGHT * (gauged - truth.to(gauged)).square()
         return loss
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
         rows = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
+            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["x0"]), 64)
         ]
         losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
-        ratio = self.schedule.draw(self.fixed["u"]).ratio
+        ratio = self._level(self.fixed).ratio.cpu()
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
-        return HeldOut(float(losses.mean()), bands(ratio, losses), {"psnr": float((10 * (4 / error).log10()).mean())})
+        figures = {"psnr": float((10 * (4 / error).log10()).mean())} | self._read(net)
+        return HeldOut(float(losses.mean()), bands(ratio, losses), figures)
+
+    def _read(self, net: nn.Module) -> dict[str, float]:
+        """How far off the gauge reads noises of photos: root mean square error of ln sigma."""
+        gauge: nn.Module | None = getattr(net, "gauge", None)
+        if not self.photo or gauge is None:
+            return {}
+        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(64)])
+        return {"gauge": float((read - self.fixed["sigma"].log()).square().mean().sqrt())}
 
     @torch.inference_mode()
     def preview(self, net: nn.Module) -> Image.Image:
@@ -117,8 +169,8 @@ class Denoise:
 
     def _shown(self, count: int) -> tuple[Tensor, Tensor]:
         """Held-out pictures with fixed noise, clipped if most of training is."""
-        x0, noise = self.fixed["x0"][:count], self.fixed["noise"][:count]
-        noisy = x0 + SIGMA * noise
+        x0 = self.fixed["x0"][:count]
+        noisy = x0 + SIGMA * normal(x0, torch.Generator().manual_seed(1))
         return x0, noisy.clamp(-1, 1) if self.recipe.noise.clipped >= 0.5 else noisy
 
     def _clean(self, net: nn.Module, noisy: Tensor) -> Tensor:

@@ -14,47 +14,65 @@ from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.nets.latent import layout
 from sfumato.pictures.cache import cache_folder
+from sfumato.pictures.emoji.drawn import Drawn
 from sfumato.pictures.store import Pictures, Store
 
-BATCH = 64
+BATCH, BATCH_GPU = 64, 512
 
 
 def encoded(store: Store, vae: nn.Module, precision: str, told: Callable[[int, int], None] | None = None) -> Store:
     """The same store with latents, float16 (N, C, h, w), in place of pixels; found again by pictures and weights.
 
+    On a GPU, which makes them faster than a disk reads them, they are made anew and kept there.
+
     A latent is the mean of what the autoencoder says, as it says it; `scale_of` gives what to multiply it with.
     """
+    if _device(vae).type == "cuda":
+        return _store(store, _encoded(store, vae, precision, told))
     address = hashlib.sha256(f"{store.digest} {precision}".encode())
     for key, tensor in sorted(vae.state_dict().items()):
         address.update(key.encode() + tensor.float().cpu().numpy().tobytes())
     path = cache_folder() / "latents" / f"{address.hexdigest()[:32]}.safetensors"
     if not path.is_file():
-        total = len(store.train) + len(store.held_out)
-        parts = {}
-        done = 0
-        for name, pictures in (("train", store.train), ("held_out", store.held_out)):
-            rows = []
-            for pixels in pictures.pixels.split(BATCH):
-                rows.append(_means(vae, pixels, precision))
-                done += len(pixels)
-                if told is not None:
-                    told(done, total)
-            parts[name] = torch.cat(rows)
         with aside(path) as temporary:
-            save_tensors(temporary, parts)
-    found = load_file(path)
-    _, channels, height, width = found["train"].shape
-    train, held_out = (_with(getattr(store, name), found[name]) for name in ("train", "held_out"))
+            save_tensors(temporary, _encoded(store, vae, precision, told))
+    return _store(store, load_file(path))
+
+
+def _encoded(
+    store: Store, vae: nn.Module, precision: str, told: Callable[[int, int], None] | None
+) -> dict[str, Tensor]:
+    total, done, parts = len(store.train) + len(store.held_out), 0, {}
+    device = _device(vae)
+    for name, pictures in (("train", store.train), ("held_out", store.held_out)):
+        rows = []
+        pixels_of = pictures.pixels.to(device) if isinstance(pictures.pixels, Drawn) else pictures.pixels
+        for pixels in pixels_of.split(BATCH_GPU if device.type == "cuda" else BATCH):
+            rows.append(_means(vae, pixels, precision))
+            done += len(pixels)
+            if told is not None:
+                told(done, total)
+        parts[name] = torch.cat(rows)
+    return parts
+
+
+def _store(store: Store, latents: dict[str, Tensor]) -> Store:
+    train, held_out = (_with(getattr(store, name), latents[name]) for name in ("train", "held_out"))
+    _, channels, height, width = latents["train"].shape
     return Store(train, held_out, store.digest, store.report, (channels, height, width))
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 @torch.inference_mode()
 def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
-    device = next(vae.parameters()).device
+    device = _device(vae)
     x = pixels.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=layout(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
-    return mean.to("cpu", torch.float16).contiguous()
+    return mean.to(torch.float16).contiguous()
 
 
 def _with(pictures: Pictures, latents: Tensor) -> Pictures:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import nn
 
 from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
@@ -89,7 +89,7 @@ class Loop:
         if self.settings.precision == "fp64":
             self.net.double()
         self.ema = PowerEMA(self.net, self.settings.ema)
-        self.optimizer = optimizer_for(self.net, self.settings, self._compiled, accelerator.mixed_precision)
+        self.optimizer = optimizer_for(self.net, self.settings, accelerator.mixed_precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=accelerator.mixed_precision == "fp16")
         net = torch.compile(self.net) if self._compiled else self.net
         self.wrapped: nn.Module = accelerator.prepare_model(net)
@@ -131,8 +131,7 @@ class Loop:
     def _step(self, clock: Clock) -> None:
         s = self.settings
         for group in self.optimizer.param_groups:
-            rate = learning_rate(s, self.images)
-            group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else group.__setitem__("lr", rate)
+            group["lr"] = learning_rate(s, self.images)
         generator = generator_for(s.seed, self.images)
         whole = self.task.draw(self.images, s.batch, generator)
         first = self.accelerator.process_index * s.accumulate

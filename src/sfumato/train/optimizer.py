@@ -17,12 +17,9 @@ ROUNDS = 5
 EDGES = ("enter", "leave", "conv_in", "conv_out")  # first and last layers, ours and of diffusers
 
 
-def optimizer_for(
-    net: nn.Module, settings: Settings, compiled: bool = False, precision: str | None = None
-) -> torch.optim.Optimizer:
+def optimizer_for(net: nn.Module, settings: Settings, precision: str | None = None) -> torch.optim.Optimizer:
     """As the recipe says; precision: of the run, "bf16" where the hardware multiplies that faster."""
-    rate: Any = torch.tensor(settings.lr) if compiled else settings.lr
-    common = {"lr": rate, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    common = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":
         return Muon(net, torch.bfloat16 if precision == "bf16" else None, **common)
     return torch.optim.AdamW(net.parameters(), fused=True, **common)
@@ -66,28 +63,32 @@ class Muon(torch.optim.AdamW):
         group = self.param_groups[0]
         bad = getattr(self, "found_inf", None)
         rate = group["lr"] if bad is None else torch.where(bad > 0, 0.0, group["lr"])  # on the device, without waiting
+        moments = self._moments(bad)
         for shape, alike in self.alike.items():
-            learned = [p for p in alike if p.grad is not None]
+            learned = [p for p in alike if p in moments]
             if not learned:
                 continue
-            updates = orthogonalised(torch.stack([self._momentum(p, bad).flatten(1) for p in learned]), self.dtype)
+            updates = orthogonalised(torch.stack([moments[p].flatten(1) for p in learned]), self.dtype)
             updates.mul_(rate * 0.2 * math.sqrt(max(shape)))
-            for p, update in zip(learned, updates, strict=True):
-                if group["weight_decay"]:
-                    p.mul_(1 - rate * group["weight_decay"])
-                p.sub_(update.reshape(p.shape))
+            if group["weight_decay"]:
+                torch._foreach_mul_(learned, 1 - rate * group["weight_decay"])
+            torch._foreach_sub_(learned, [u.reshape(p.shape) for p, u in zip(learned, updates, strict=True)])
         return super().step(closure)
 
-    def _momentum(self, p: Tensor, bad: Tensor | None) -> Tensor:
-        """Nesterov's: the gradient, led by the running mean of gradients."""
-        assert p.grad is not None
-        state = self.state[p]
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        momentum: Tensor = state["momentum"]
-        gradient = p.grad if bad is None else torch.where(bad > 0, momentum, p.grad)
-        momentum.lerp_(gradient, 1 - MOMENTUM)
-        return gradient.lerp(momentum, MOMENTUM)
+    def _moments(self, bad: Tensor | None) -> dict[Tensor, Tensor]:
+        """Nesterov's, of each weight that has a gradient: the gradient, led by the running mean of gradients."""
+        learned = [p for p in self.hidden if p.grad is not None]
+        if not learned:
+            return {}
+        for p in learned:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        means = [self.state[p]["momentum"] for p in learned]
+        gradients = [p.grad for p in learned if p.grad is not None]
+        if bad is not None:
+            gradients = [torch.where(bad > 0, m, g) for m, g in zip(means, gradients, strict=True)]
+        torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
+        return dict(zip(learned, torch._foreach_lerp(gradients, means, MOMENTUM), strict=True))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)

@@ -29,6 +29,7 @@ from sfumato.train.latents import autoencoder_named, encoded, scale_of
 from sfumato.train.task import Batch, HeldOut, bands
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
+LEARNED_FROM = 50_000  # captions that the tokenizer is learned from, at most
 CHANNELS, ATTENTION = (96, 192), (False, True)
 
 
@@ -43,17 +44,18 @@ class LearnText:
         self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         self.vae.register_to_config(scaling_factor=round(scale_of(self.store.train.pixels), 5))
-        self.tokenizer = learn_tokenizer(captions, recipe.text.words, recipe.text.length)
-        self.words = words_of(captions, store.synonyms)
+        self.tokenizer = learn_tokenizer(captions[:LEARNED_FROM], recipe.text.words, recipe.text.length)
+        self.words = words_of(store.known or captions, store.synonyms)
         schedule = schedule_of(recipe.noise)
         if not isinstance(schedule, Discrete):
             raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")
         self.schedule = schedule
         torch.manual_seed(recipe.train.seed)
         self.net: nn.Module = self._network()
-        self.order = Order(len(store.train), recipe.train.seed)
-        self.captions = tokens(self.tokenizer, captions)
-        self.null = tokens(self.tokenizer, [""])
+        self.order = Order(len(store.train), recipe.train.seed, device)
+        self.variants = len(captions) // len(store.train)
+        self.captions = tokens(self.tokenizer, captions).to(device)
+        self.null = tokens(self.tokenizer, [""]).to(device)
         self.fixed = self._fixed()
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
@@ -61,7 +63,11 @@ class LearnText:
         strata = torch.arange(batch, dtype=torch.float64)
         u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
-        cond = torch.where(told[:, None], self.captions[which], self.null).to(self.device)
+        caption = which
+        if self.variants > 1:
+            number = torch.randint(0, self.variants, (batch,), generator=generator)
+            caption = which + len(self.store.train) * number.to(self.device)
+        cond = torch.where(told[:, None].to(self.device), self.captions[caption], self.null)
         x0 = self._latents(self.store.train.pixels[which])
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, generator)}
 

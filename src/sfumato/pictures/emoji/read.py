@@ -1,12 +1,14 @@
 """What a picture of the world shows, read by comparing it with every drawing that it could be.
 
 The background is the named colour nearest to the median of the border. Every thing, size and place is then drawn on
-that background; the scene is the drawing with the least squared error, over small shifts.
+that background; the scene is the drawing with the least squared error, over small shifts. Of two or three things each
+is read by itself, in its part of the picture. Drawings are compared where they differ from the background alone.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +20,10 @@ from torch.nn import functional as F
 from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, paste
 from sfumato.pictures.emoji.things import alike, glyph, taught
 
-FINE = 2  # pixels that one compared value stands for, along a side
-SHIFTS = [(y, x) for y in (-2, -1, 0, 1, 2) for x in (-2, -1, 0, 1, 2)]
+COARSE = 32  # values that are compared along a side
+REACH = 3  # half steps of that grid that a picture is shifted: the jitter, which is two, and one more
+AT_ONCE = 100  # pictures
+PARTS = {1: [(0.0, 1.0)], 2: [(0.0, 0.5), (0.5, 1.0)], 3: [(0.0, 0.34), (0.34, 0.66), (0.66, 1.0)]}  # left to right
 NAMED = 60.0  # in RGB distance: a background further from every named colour has no name
 
 
@@ -43,32 +47,24 @@ def background(picture: np.ndarray) -> str:
 
 
 def read(pictures: Tensor, things: int, names: Sequence[str] | None = None) -> list[Scene]:
-    """The scene of each picture, told how many things it shows: 1, or 2 side by side.
+    """The scene of each picture, told how many things it shows: 1, or 2 or 3 side by side.
 
     pictures: uint8 (N, 3, S, S); names: the things it may be, those taught if left out. Of two things no place and only
-    the first's size is read.
+    the first's size is read; of three neither.
     """
     known = tuple(names or taught())
-    side = pictures.shape[-1]
-    papers = [background(p) for p in pictures.numpy()]
-    found: list[Scene | None] = [None] * len(pictures)
+    x = pictures.cpu()
+    papers = [background(p) for p in x.numpy()]
+    shown: dict[int, Scene] = {}
     for paper in dict.fromkeys(papers):
-        rows = [k for k, each in enumerate(papers) if each == paper]
-        colour = paper if paper != "?" else "grey"
-        x = pictures[rows]
-        if things == 1:
-            best = _nearest(x, *_drawings(known, side, colour))
-            scenes = [Scene((known[t],), paper, size, place) for t, size, place in best]
-        else:
-            half = side // 2
-            left = _nearest(x[..., :half], *_drawings(known, side, colour, "left"))
-            right = _nearest(x[..., half:], *_drawings(known, side, colour, "right"))
-            scenes = [
-                Scene((known[a], known[b]), paper, size) for (a, size, _), (b, _, _) in zip(left, right, strict=True)
-            ]
-        for k, scene in zip(rows, scenes, strict=True):
-            found[k] = scene
-    return [scene for scene in found if scene is not None]
+        rows = torch.tensor([k for k, each in enumerate(papers) if each == paper])
+        colour = torch.tensor(BACKGROUNDS[paper if paper != "?" else "grey"]).view(3, 1, 1) / 255
+        for some in rows.split(AT_ONCE):
+            shifted = _shifted(x[some]) - colour
+            parts = [_nearest(shifted, _drawings(known, x.shape[-1], things, k), colour) for k in range(things)]
+            for k, each in zip(some.tolist(), zip(*parts, strict=True), strict=True):
+                shown[k] = Scene(tuple(known[thing] for thing, _, _ in each), paper, *each[0][1:])
+    return [shown[k] for k in range(len(x))]
 
 
 def compare(wanted: Scene, seen: Scene) -> Right:
@@ -77,55 +73,85 @@ def compare(wanted: Scene, seen: Scene) -> Right:
     return Right(same, wanted.background == seen.background, wanted.size == seen.size, wanted.place == seen.place)
 
 
-Key = tuple[int, str, str]  # number of the thing, size, place
+@dataclass(frozen=True)
+class _Drawings:
+    """Every thing in one size at one place: colours times alpha (K, 3, h, w), alpha (K, 1, h, w), and where it lies.
 
-
-def _drawings(names: tuple[str, ...], side: int, paper: str, half: str = "") -> tuple[Tensor, list[Key]]:
-    """Every thing in every size and place on a background, float (K, 3, h, w), and which each is.
-
-    half: "left" or "right" of two things, on its half of the picture.
+    box: rows and columns of the coarse picture outside of which nothing is drawn; columns: those of its part.
     """
-    ink, through, keys = _stamps(names, side, half)
-    colour = torch.tensor(BACKGROUNDS[paper], dtype=torch.float32).view(1, 3, 1, 1) / 255
-    return torch.addcmul(ink, through, colour), keys
+
+    size: str
+    place: str
+    box: tuple[slice, slice]
+    columns: slice
+    ink: Tensor
+    alpha: Tensor
 
 
 @functools.lru_cache(maxsize=8)
-def _stamps(names: tuple[str, ...], side: int, half: str) -> tuple[Tensor, Tensor, list[Key]]:
-    """The same without a background: what is drawn, (K, 3, h, w), and how much shows through it, (K, 1, h, w)."""
-    sizes = [("", ""), ("small", "")] if half else [(s, p) for s in SIZES for p in PLACES if s != "large" or not p]
-    sizes = sizes[:1] if half == "right" else sizes
-    window = {"": slice(None), "left": slice(0, side // 2), "right": slice(side // 2, None)}[half]
-    keys: list[Key] = []
-    rows = []
-    for number, name in enumerate(names):
-        for size, place in sizes:
-            scene = Scene((name, name) if half else (name,), "white", size, place)
-            spot = scene.places((side, side))[1 if half == "right" else 0]
+def _drawings(names: tuple[str, ...], side: int, things: int, part: int) -> list[_Drawings]:
+    """Whatever can be in a part of a picture with so many things, by size and place. part: counted from the left."""
+    coarse = side // _fine(side)
+    columns = slice(*(round(coarse * share) for share in PARTS[things][part]))
+    found = []
+    for size, place in _framings(things, part):
+        scene = Scene((names[0],) * things, "white", size, place)
+        _, (y, x), longer = scene.places((side, side))[part]
+        box = _around(y, longer, side, slice(0, coarse)), _around(x, longer, side, columns)
+        stamps = torch.empty(len(names), 4, box[0].stop - box[0].start, box[1].stop - box[1].start)
+        for number, name in enumerate(names):
             canvas = np.zeros((side, side, 4), np.float32)
-            paste(canvas, glyph(name, spot[2]), *spot[1])
-            rows.append(_coarse(torch.from_numpy(canvas[:, window].transpose(2, 0, 1))[None])[0])
-            keys.append((number, size, place))
-    drawn = torch.stack(rows)
-    return drawn[:, :3].contiguous(), 1 - drawn[:, 3:], keys
+            paste(canvas, glyph(name, longer), y, x)
+            stamps[number] = _coarse(torch.from_numpy(canvas.transpose(2, 0, 1))[None])[0][:, box[0], box[1]]
+        found.append(_Drawings(size, place, box, columns, stamps[:, :3].contiguous(), stamps[:, 3:].contiguous()))
+    return found
 
 
-def _nearest(x: Tensor, drawn: Tensor, keys: list[Key]) -> list[Key]:
-    """Which drawing each picture is nearest to. x: uint8 (N, 3, h, w)."""
-    flat = drawn.flatten(1)
-    square = flat.square().sum(1)
-    least = torch.full((len(x),), torch.inf)
-    which = torch.zeros(len(x), dtype=torch.int64)
-    values = x.float() / 255
-    for dy, dx in SHIFTS:
-        wide = F.pad(values, (2, 2, 2, 2), mode="replicate")
-        p = _coarse(wide[..., 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]]).flatten(1)
-        error = p.square().sum(1, keepdim=True) - 2 * p @ flat.T + square
-        low, at = error.min(1)
-        which = torch.where(low < least, at, which)
-        least = torch.minimum(low, least)
-    return [keys[k] for k in which.tolist()]
+def _around(middle: float, longer: int, side: int, within: slice) -> slice:
+    """The coarse rows or columns that a thing may touch."""
+    first = math.floor((middle - longer / 2 - 0.5) / _fine(side))
+    end = math.ceil((middle + longer / 2 + 0.5) / _fine(side))
+    return slice(max(first, within.start), min(end, within.stop))
+
+
+def _framings(things: int, part: int) -> list[tuple[str, str]]:
+    """The sizes and places that a thing may have."""
+    if things == 1:
+        return [(size, place) for size in SIZES for place in PLACES if size != "large" or not place]
+    return [("", ""), ("small", "")] if things == 2 and part == 0 else [("", "")]
+
+
+def _nearest(shifted: Tensor, drawings: list[_Drawings], colour: Tensor) -> list[tuple[int, str, str]]:
+    """Which thing in which size and place each picture is nearest to, over all shifts of it.
+
+    shifted: float (T, N, 3, h, w), without the background. |p - d|^2 = |p|^2 - 2 p d + |d|^2, and d is 0 outside a box.
+    """
+    square = shifted[..., drawings[0].columns].square().sum((2, 3, 4))
+    errors = []
+    for each in drawings:
+        flat = (each.ink - each.alpha * colour).flatten(1)
+        p = shifted[..., each.box[0], each.box[1]].flatten(2)
+        error = torch.addmm(flat.square().sum(1), p.flatten(0, 1), flat.T, alpha=-2).unflatten(0, square.shape)
+        errors.append((error + square[..., None]).amin(0))
+    which = torch.stack(errors).transpose(0, 1).flatten(1).argmin(1)
+    count = errors[0].shape[1]
+    return [(k % count, drawings[k // count].size, drawings[k // count].place) for k in which.tolist()]
+
+
+def _shifted(pictures: Tensor) -> Tensor:
+    """Pictures, uint8 (N, 3, S, S), shifted by half steps of the coarse grid and made coarse: (T, N, 3, h, w)."""
+    side = pictures.shape[-1]
+    steps = sorted({round(k * _fine(side) / 2) for k in range(-REACH, REACH + 1)})
+    room = steps[-1]
+    wide = F.pad(pictures.float() / 255, (room, room, room, room), mode="replicate")
+    starts = [(room + dy, room + dx) for dy in steps for dx in steps]
+    return torch.stack([_coarse(wide[..., y : y + side, x : x + side]) for y, x in starts])
+
+
+def _fine(side: int) -> int:
+    """Pixels that one compared value stands for, along a side."""
+    return max(1, side // COARSE)
 
 
 def _coarse(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, FINE)
+    return F.avg_pool2d(x, _fine(x.shape[-1]))

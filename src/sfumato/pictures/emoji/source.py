@@ -13,7 +13,7 @@ from sfumato.pictures.emoji.things import font_digest
 from sfumato.pictures.source import Item, Progress, sides
 from sfumato.sections import Data
 
-VERSION = 1  # of the drawing; part of the fingerprint
+VERSION = 2  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 64, 60_000, 2_000
 
 

@@ -76,10 +76,15 @@ def font_digest() -> str:
 @functools.cache
 def glyph(name: str, side: int) -> np.ndarray:
     """A thing with its longer side at `side` pixels: float32 (h, w, 4), colours times alpha, in [0, 1]."""
+    return stamp(name, side).astype(np.float32) / 255
+
+
+def stamp(name: str, side: int) -> np.ndarray:
+    """The same as it is kept in files, uint8."""
     cut = _bitmap(name)
     scale = side / max(cut.size)
     size = max(1, round(cut.width * scale)), max(1, round(cut.height * scale))
-    return np.asarray(cut.resize(size, Image.Resampling.LANCZOS), np.float32) / 255
+    return np.asarray(cut.resize(size, Image.Resampling.LANCZOS))
 
 
 @functools.cache

@@ -1,0 +1,135 @@
+"""The newest average of a run as a few small files, and back: folders as in `src/sfumato/pretrained`.
+
+Of a job come NAME-1of2.safetensors and so on, in fp16, none above PART bytes; the header of the first says all else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from kit_table import Job, events, last
+
+PART = 15_500_000  # bytes of tensors in a file
+KEY = "sfumato-kit"  # of the header
+NAME = re.compile(r"(.+)-(\d+)of(\d+)\.safetensors")
+
+
+def export(job: Job, run: Path, out: Path) -> dict[str, Any]:
+    """Write the first average of the newest whole checkpoint, its configuration and figures.
+
+    Returns the names of the files and the figures. Raises UserError if there is no checkpoint.
+    """
+    from sfumato import recipe as recipes
+    from sfumato.errors import UserError
+    from sfumato.files import aside, save_tensors
+    from sfumato.train import checkpoint
+    from sfumato.train.ema import label
+
+    newest, troubles = checkpoint.newest(run / "checkpoints")
+    if newest is None:
+        raise UserError(f"{run} has no whole checkpoint ({troubles[0] if troubles else 'nothing saved yet'})")
+    config = json.loads((newest.path / "config.json").read_text(encoding="utf-8"))
+    shipped = recipes.load(job.recipe)
+    for key in job.local():  # folders of this machine
+        section, _, last = key.partition(".")
+        config["recipe"][section][last] = getattr(getattr(shipped, section), last)
+    config["recipe"]["name"] = job.name
+    weights = {k: t.half() for k, t in newest.tensors(label(config["recipe"]["train"]["ema"][0])).items()}
+    parts = _parts({key: 2 * tensor.numel() for key, tensor in weights.items()})
+    about = {"name": job.name, "recipe": job.recipe, "config": config, "figures": figures(run, newest.images)}
+    paths = [out / f"{job.name}-{k}of{len(parts)}.safetensors" for k in range(1, len(parts) + 1)]
+    for k, (path, keys) in enumerate(zip(paths, parts, strict=True)):
+        with aside(path) as temporary:
+            header = {KEY: json.dumps(about)} if k == 0 else {}
+            save_tensors(temporary, {key: weights[key] for key in keys}, header)
+    for old in out.glob(f"{job.name}-*of*.safetensors"):
+        if (match := NAME.fullmatch(old.name)) and match[1] == job.name and old not in paths:
+            old.unlink()
+    return {"files": [path.name for path in paths], "figures": about["figures"]}
+
+
+def _parts(sizes: dict[str, int]) -> list[list[str]]:
+    """Keys in their order, cut where a file would become larger than PART."""
+    parts: list[list[str]] = [[]]
+    held = 0
+    for key, size in sizes.items():
+        if parts[-1] and held + size > PART:
+            parts.append([])
+            held = 0
+        parts[-1].append(key)
+        held += size
+    return parts
+
+
+def figures(run: Path, images: int) -> dict[str, Any]:
+    """What a run came to: images seen, seconds of training over all its starts, held-out figures, device, versions."""
+    told = last(events(run))
+    environment = json.loads((run / "env.json").read_text(encoding="utf-8"))
+    return {"images": images, "seconds": told["trained"], "held_out": told.get("figures"), "environment": environment}
+
+
+def about(path: Path) -> dict[str, Any] | None:
+    """What the header of a file says, or None if it is not the first of an export."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        found = (file.metadata() or {}).get(KEY)
+    return json.loads(found) if found else None
+
+
+def ship(folder: Path, out: Path) -> list[Path]:
+    """Turn every export of a folder into a model of its own in `out`; a README.md that is there stays.
+
+    Raises UserError if a part is missing.
+    """
+    from safetensors.torch import load_file
+
+    from sfumato.errors import UserError
+
+    made = []
+    for path in sorted(folder.glob("*-1of*.safetensors")):
+        match, told = NAME.fullmatch(path.name), about(path)
+        if match is None or told is None:
+            continue
+        parts = [path.with_name(f"{match[1]}-{k}of{match[3]}.safetensors") for k in range(1, int(match[3]) + 1)]
+        if missing := [part for part in parts if not part.is_file()]:
+            raise UserError(f"{missing[0]} is missing: bring every part")
+        weights = {key: tensor for part in parts for key, tensor in load_file(part).items()}
+        task = told["config"]["recipe"]["task"]
+        made.append((_pipeline if task == "text" else _plain)(told, weights, out / told["name"]))
+    if not made:
+        raise UserError(f"{folder} holds nothing that kit.py run gave out (NAME-1of1.safetensors)")
+    return made
+
+
+def _plain(told: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
+    from sfumato.files import aside, save_tensors, write_json
+
+    with aside(folder / "model.safetensors") as temporary:
+        save_tensors(temporary, weights)
+    write_json(folder / "config.json", told["config"])
+    return folder
+
+
+def _pipeline(told: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
+    from sfumato import recipe as recipes
+    from sfumato.files import save_tensors
+    from sfumato.text.checkpoint import restored
+    from sfumato.text.folder import write
+
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "model.safetensors"
+        save_tensors(file, weights)
+        model = restored(told["config"], file, told["name"], "cpu", "fp32")
+    if told["recipe"] in recipes.shipped():
+        model.recipe.sample = recipes.load(told["recipe"]).sample  # as it is now
+    card = folder / "README.md"
+    text = card.read_bytes() if card.is_file() else None
+    write(model, folder)
+    if text is not None:
+        card.write_bytes(text)
+    return folder

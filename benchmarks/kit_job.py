@@ -1,0 +1,195 @@
+"""One training of the kit's queue, in a process of its own.
+
+It prints lines `@kit {"state": ...}` for the process that started it, and reads one JSON a line from it: before it
+needs the run it builds on, and before it uses the device for long. If that process is gone, it saves and stops.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import torch
+
+from kit_export import export
+from kit_pack import supply
+from kit_table import MARK, Job, finish
+from sfumato import recipe as recipes
+from sfumato.device import best_device
+from sfumato.pictures import build
+from sfumato.pictures.store import open_store
+from sfumato.train import start
+from sfumato.train.loop import Loop
+from sfumato.train.watch import Clock, Watch
+
+WINDOW = 20.0  # seconds over which speed is measured
+WARM, TIMED = 4, 8  # steps before a training: compilation, then speed
+LATE = 3.0  # seconds after which a training that is fitted into its time is stopped
+MOST = 12  # processes that decode or draw
+
+
+def say(**state: Any) -> None:
+    print(MARK + json.dumps(state), flush=True)
+
+
+class Orders:
+    """What the starting process says; when its end is closed this process stops as by SIGTERM."""
+
+    def __init__(self) -> None:
+        self.lines: Queue[dict[str, Any]] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self.lines.put(json.loads(line))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def wait(self) -> dict[str, Any]:
+        """The next one."""
+        return self.lines.get()
+
+
+def work_on(job: Job, kits: Sequence[Path], work: Path, out: Path, within: bool, extra: Sequence[str]) -> None:
+    """Unpack, wait for what comes before, prepare, wait for the device, train, and write the weights."""
+    orders = Orders()
+    say(state="unpacking")
+    supply(kits, work / "data", job.needs)
+    overrides = [*job.overrides(best_device(), work, work / "data"), *extra]
+    with all_cores():
+        open_store(recipes.load(job.recipe, overrides).data)
+    if job.after:
+        say(state="built")
+        orders.wait()
+    say(state="preparing")
+    prepared = start.prepare(job.recipe, overrides, work / job.name)
+    with prepared.folder.hold():
+        report = prepared.store.report.to_json()
+        facts = {"digest": prepared.store.digest, "shape": list(prepared.store.shape), "report": report}
+        prepared.folder.begin(prepared.recipe, facts)
+        done = Paced(prepared, orders, within).train()
+    say(state="trained")
+    result = export(job, work / job.name, out) if job.export else {}
+    if done:
+        finish(work, job.name)
+    say(state="finished" if done else "stopped", result=result)
+
+
+class Paced(Loop):
+    """The product's loop, which begins when it is told to and ends in time.
+
+    With `within`, `train.images` follows the speed, so that the learning rate ends its way down when time is up.
+    """
+
+    def __init__(self, job: start.Job, orders: Orders, within: bool) -> None:
+        previews = "none" if within else "later"
+        super().__init__(job.task, job.recipe, job.folder, job.accelerator, self.listen, previews)  # type: ignore[arg-type]
+        self.orders, self.within, self.rate = orders, within, job.estimate.images_per_second
+        self.end, self.cost = float("inf"), 0.0
+        self.marks: deque[tuple[float, int]] = deque()
+
+    def train(self) -> bool:
+        """Wait for `{"go": SECONDS}` and train so long; says whether the training came to its end."""
+        if self._compiled:
+            self.warm_up()
+        if self.within:
+            self.task.held_out(self.ema.first)
+            began = time.perf_counter()
+            self.task.held_out(self.ema.first)
+            self.cost = 1.5 * (time.perf_counter() - began) + 1.0  # of the last save
+        say(state="ready")
+        self.end = self.orders.wait()["go"] + time.monotonic() - self.cost
+        self.run()
+        return self.stop is None or (self.within and self.stop == "time")
+
+    def warm_up(self) -> None:
+        """Steps that compile all there is to compile, are timed, and are undone."""
+        before = copy.deepcopy(self.net.state_dict())
+        for k in range(WARM + TIMED):
+            if k == WARM:
+                began = self.now()
+            self._step(Clock(self.settings))
+        self.rate = TIMED * self.settings.batch / (self.now() - began)
+        for net in (self.net, *self.ema.nets.values()):
+            net.load_state_dict(before)
+        self.optimizer.state.clear()
+        self.images, self.watch = 0, Watch(self.device)
+
+    def now(self) -> float:
+        """The clock, once the device has done all it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def listen(self, event: dict[str, Any]) -> None:
+        now, kind = time.monotonic(), event["event"]
+        if kind == "start":
+            self.marks = deque([(now, event["images"])])
+            self.aim(event["images"], self.end - now)
+        elif kind == "report":
+            self.marks.append((now, event["images"]))
+            while len(self.marks) > 2 and now - self.marks[0][0] > WINDOW:
+                self.marks.popleft()
+            then, images = self.marks[0]
+            if now > then and event["images"] > images:
+                self.rate = (event["images"] - images) / (now - then)
+            self.aim(event["images"], self.end - now)
+            say(state="training", images=event["images"], of=self.settings.images, loss=event["loss"],
+                rate=round(self.rate, 1))  # fmt: skip
+        elif kind == "held_out":
+            say(state="training", images=event["images"], of=self.settings.images, held_out=event["loss"])
+
+    def aim(self, images: int, seconds: float) -> None:
+        """Set the length to what has been seen and can be seen in so many seconds."""
+        if self.within:
+            self.settings.images = max(images, 1, int(images + self.rate * seconds))
+
+    def _agree_to_stop(self) -> None:
+        if time.monotonic() > self.end + (LATE if self.within else 0.0):
+            self.asked = self.asked or "time"
+        super()._agree_to_stop()
+
+    def _ask_to_stop(self, number: int, frame: Any) -> None:
+        self.asked = signal.Signals(number).name  # a second one does not break the save
+
+
+class all_cores:  # noqa: N801
+    """While the block runs, pictures are decoded and drawn by processes where there are many cores.
+
+    They are forked, so this comes before anything uses a GPU.
+    """
+
+    def __enter__(self) -> None:
+        self.before: Any = build.ordered
+        if (os.cpu_count() or 1) > 4 and hasattr(os, "fork"):
+            build.ordered = forked
+
+    def __exit__(self, *_: object) -> None:
+        build.ordered = self.before
+
+
+_work: Any = None  # what the forked processes do
+
+
+def _each(items: Sequence[Any]) -> list[Any]:
+    return [_work(item) for item in items]
+
+
+def forked(work: Any, items: Sequence[Any], chunk: int) -> Iterator[Any]:
+    """As `sfumato.pictures.pool.ordered`."""
+    global _work
+    _work = work
+    pieces = [items[first : first + chunk] for first in range(0, len(items), chunk)]
+    with multiprocessing.get_context("fork").Pool(min(MOST, os.cpu_count() or 1)) as pool:
+        for part in pool.imap(_each, pieces):
+            yield from part

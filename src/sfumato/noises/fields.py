@@ -1,0 +1,113 @@
+"""Noise that is not white: blurred, sharpened, enlarged, stronger in colour, or grain as of film."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sfumato.noises.dice import Dice
+
+REACH = 7  # pixels a side that a blur sees: 2.8 of the widest one's standard deviations
+WIDEST = 2.5
+LUMA = (0.299, 0.587, 0.114)
+
+
+def blur(x: Tensor, width: Tensor) -> Tensor:
+    """Gaussian blur, (N, C, H, W); width: (N, C or 1, 1, 1), the standard deviation in pixels, from 0 to WIDEST."""
+    weights = _weights(width)
+    for axis in (2, 3):
+        pad = (0, 0, REACH, REACH) if axis == 2 else (REACH, REACH, 0, 0)
+        wide, side = F.pad(x, pad, mode="reflect"), x.shape[axis]
+        total = weights[0] * x
+        for k in range(1, REACH + 1):
+            two = wide.narrow(axis, REACH - k, side) + wide.narrow(axis, REACH + k, side)
+            total = torch.addcmul(total, weights[k].expand(len(x), *weights[k].shape[1:]), two)
+        x = total
+    return x
+
+
+def kept(width: Tensor) -> Tensor:
+    """The standard deviation of white noise of 1 after `blur`, of the shape of `width`."""
+    weights = _weights(width)
+    return weights[0].square() + 2 * torch.stack(weights[1:]).square().sum(0)
+
+
+def _weights(width: Tensor) -> list[Tensor]:
+    """The weights at 0 to REACH pixels from the middle, of the shape of `width` each."""
+    falls = [torch.exp(-0.5 * (k / width.clamp_min(1e-3)).square()) for k in range(REACH + 1)]
+    total = falls[0] + 2 * sum(falls[1:])
+    return [fall / total for fall in falls]
+
+
+def enlarged(x: Tensor, scale: Tensor) -> Tensor:
+    """Bilinear enlargement about the middle by scale (N, 1, 1, 1) >= 1, cut to the size it had."""
+    n, _, height, width = x.shape
+    theta = torch.zeros(n, 2, 3, device=x.device, dtype=x.dtype)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale.flatten().reciprocal()
+    grid = F.affine_grid(theta, [n, 1, height, width], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def coloured(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
+    """Noise of `sigma` (N, 1, 1, 1) that is stronger in colour than in brightness and spans 1 to 4 pixels there."""
+    n = len(x0)
+    width = dice.uniform(n, 0.4, 2.0)
+    luma = dice.uniform(n, 0.0, 0.5) * dice.normal(n, 1, *x0.shape[-2:])
+    pair = blur(dice.normal(n, 2, *x0.shape[-2:]), width) / kept(width)
+    noise = from_ycc(torch.cat([luma, pair], 1))
+    return sigma * noise / deviation(noise)
+
+
+def grain(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
+    """Grain of film, the same in all colours: of 0.4 to 1.1 pixels, strongest in the middle tones."""
+    n = len(x0)
+    width = dice.uniform(n, 0.4, 1.1)
+    noise = blur(dice.normal(n, 1, *x0.shape[-2:]), width) / kept(width)
+    tone = (luma_of(x0) + 1) / 2
+    return (sigma * noise * (0.3 + 2.8 * tone * (1 - tone))).expand_as(x0)
+
+
+def smeared(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
+    """White noise that was blurred or enlarged with its picture, of `sigma` afterwards."""
+    n = len(x0)
+    width = dice.uniform(n, 0.3, 1.2)
+    noise = dice.normal(*x0.shape)
+    noise = torch.where(dice.coin(n, 0.5), blur(noise, width), enlarged(noise, dice.uniform(n, 1.0, 2.5)))
+    return sigma * noise / deviation(noise)
+
+
+def processed(noise: Tensor, dice: Dice) -> Tensor:
+    """Noise (N, 3, H, W) after a camera's reduction and sharpening: smoothed, colour most, and edges lifted."""
+    n = len(noise)
+    planes = to_ycc(noise)
+    reduced = dice.coin(n, 0.5)
+    luma, colour = dice.uniform(n, 0.2, 1.0), dice.uniform(n, 0.3, WIDEST)
+    planes = torch.where(reduced, blur(planes, torch.cat([luma, colour, colour], 1)), planes)
+    lift = dice.coin(n, 0.35) * dice.uniform(n, 0.2, 1.5)
+    planes = planes + lift * (planes - blur(planes, dice.uniform(n, 0.6, 1.6)))
+    return from_ycc(planes)
+
+
+def deviation(noise: Tensor) -> Tensor:
+    """The root mean square of each picture's noise, (N, 1, 1, 1)."""
+    return noise.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+
+
+def luma_of(x: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, 1, H, W)."""
+    r, g, b = x.split(1, 1)
+    return LUMA[0] * r + LUMA[1] * g + LUMA[2] * b
+
+
+def to_ycc(x: Tensor) -> Tensor:
+    """Differences of colours as Y, Cb, Cr."""
+    y = luma_of(x)
+    return torch.cat([y, (x[:, 2:] - y) / 1.772, (x[:, :1] - y) / 1.402], 1)
+
+
+def from_ycc(x: Tensor) -> Tensor:
+    """The inverse of `to_ycc`."""
+    y, cb, cr = x.split(1, 1)
+    r, b = y + 1.402 * cr, y + 1.772 * cb
+    return torch.cat([r, (y - LUMA[0] * r - LUMA[2] * b) / LUMA[1], b], 1)

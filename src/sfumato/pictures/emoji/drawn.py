@@ -1,0 +1,119 @@
+"""Scenes without a picture file: as many as a recipe names, drawn where and when they are needed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.pictures.emoji.canvas import Canvas, Layout
+from sfumato.pictures.emoji.known import known
+from sfumato.pictures.emoji.phrases import sentence
+from sfumato.pictures.emoji.scene import nth
+from sfumato.pictures.emoji.source import SIDE, TEST, VERSION
+from sfumato.pictures.emoji.things import font_digest
+from sfumato.pictures.emoji.words import synonyms
+from sfumato.pictures.scan import Report
+from sfumato.pictures.source import sides
+from sfumato.pictures.store import Pictures, Store
+from sfumato.sections import Data
+
+CHUNK = 4_000  # scenes that a process lays out at a time
+MANY = 100_000  # scenes from which several processes are faster
+
+
+class Drawn:
+    """Pictures, uint8 (N, 3, S, S), that are drawn when rows of them are taken; nothing but the layout is kept."""
+
+    def __init__(self, side: int, layout: Layout, device: torch.device | str = "cpu") -> None:
+        self.side, self.layout, self.device = side, layout, torch.device(device)
+        self.shape = (len(layout), 3, side, side)
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return canvas(self.side, str(self.device)).draw(self.layout[rows])
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """As of a tensor, along the first dimension alone."""
+        assert dim == 0
+        return self[rows]
+
+    def numel(self) -> int:
+        """Numbers that are held in memory."""
+        return self.layout.boxes.numel() + self.layout.papers.numel()
+
+    def to(self, device: torch.device | str) -> Drawn:
+        return Drawn(self.side, self.layout.to(device), device)
+
+    def split(self, rows: int) -> Iterator[Tensor]:
+        return (self[first : first + rows] for first in range(0, len(self), rows))
+
+
+@functools.lru_cache(maxsize=2)
+def canvas(side: int, device: str) -> Canvas:
+    """One atlas for each size and device."""
+    return Canvas(side, device)
+
+
+def drawn_store(data: Data) -> Store:
+    """`data.count` scenes to learn from and TEST held out, each with `data.captions` captions: those of picture k of N
+    are number k, k + N, ... of the list.
+
+    Raises UserError: no font, or pictures that are not square.
+    """
+    height, width = sides(data) or (SIDE, SIDE)
+    assert data.count is not None
+    if height != width:
+        raise UserError(f"data.image_size: scenes are square, not {height} x {width}")
+    train = _pictures("train", data.count, height, data.captions)
+    held_out = _pictures("test", TEST, height, 1)
+    facts = f"emoji {VERSION} {height} {data.count} {data.captions} {font_digest()}"
+    report = Report("emoji", splits={"train": data.count, "test": TEST}, captions=data.count + TEST)
+    digest = hashlib.sha256(facts.encode()).hexdigest()
+    return Store(train, held_out, digest, report, (3, height, width), known(), synonyms())
+
+
+@functools.lru_cache(maxsize=4)
+def _pictures(split: str, count: int, side: int, captions: int) -> Pictures:
+    parts = list(_laid_out(split, count, side, captions))
+    layout = Layout(torch.cat([each.boxes for each, _ in parts]), torch.cat([each.papers for each, _ in parts]))
+    said = [caption for k in range(captions) for _, texts in parts for caption in texts[k]]
+    labels, keys = torch.full((count,), -1), [f"{split}/{k:06d}" for k in range(count)]
+    return Pictures(Drawn(side, layout), labels, [], said, keys)
+
+
+def _laid_out(split: str, count: int, side: int, captions: int) -> Iterator[tuple[Layout, list[list[str]]]]:
+    part = functools.partial(_part, split, side, captions)
+    rows = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+    if count < MANY or workers < 3:
+        yield from map(part, rows)
+        return
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(part, rows)
+
+
+def _part(split: str, side: int, captions: int, rows: range) -> tuple[Layout, list[list[str]]]:
+    """The layout of some scenes and their captions, as many lists of one a scene."""
+    known = [nth(split, index) for index in rows]
+    layout = canvas(side, "cpu").layout([(scene, jitter) for scene, _, jitter in known])
+    texts = [
+        [sentence(scene, _random(split, index, k)) for index, (scene, *_) in zip(rows, known, strict=True)]
+        for k in range(captions)
+    ]
+    return layout, texts
+
+
+def _random(split: str, index: int, number: int) -> random.Random:
+    digest = hashlib.blake2b(f"caption {split}/{index}/{number}".encode(), digest_size=8).digest()
+    return random.Random(int.from_bytes(digest, "little"))

@@ -1,0 +1,40 @@
+"""One slip of the finger: two letters swapped, one left out, doubled or hit beside."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Set
+
+NEAR = {
+    **{"q": "wa", "w": "qes", "e": "wrd", "r": "etf", "t": "ryg", "y": "tuh", "u": "yij", "i": "uok", "o": "ipl"},
+    **{"p": "ol", "a": "qsz", "s": "adw", "d": "sfe", "f": "dgr", "g": "fht", "h": "gjy", "j": "hku", "k": "jli"},
+    **{"l": "ko", "z": "xa", "x": "zcs", "c": "xvd", "v": "cbf", "b": "vng", "n": "bmh", "m": "nk"},
+}
+SHORTEST = 4
+
+
+def mistype(text: str, rng: random.Random, ordinary: Set[str], known: Set[str]) -> str:
+    """With one slip inside one word that is not ordinary; no slip makes another known word."""
+    words = text.split(" ")
+    at = [k for k, word in enumerate(words) if len(word) >= SHORTEST and word.isalpha() and word not in ordinary]
+    if not at:
+        return text
+    k = at[int(rng.random() * len(at))]
+    slipped = slip(words[k], rng)
+    if slipped in known:
+        return text
+    words[k] = slipped
+    return " ".join(words)
+
+
+def slip(word: str, rng: random.Random) -> str:
+    """A word of at least three letters with one slip after its first letter."""
+    kind, k = int(rng.random() * 4), 1 + int(rng.random() * (len(word) - 2))
+    if kind == 0:
+        return word[:k] + word[k + 1] + word[k] + word[k + 2 :]
+    if kind == 1:
+        return word[:k] + word[k + 1 :]
+    if kind == 2:
+        return word[:k] + word[k] + word[k:]
+    near = NEAR.get(word[k], word[k])
+    return word[:k] + near[int(rng.random() * len(near))] + word[k + 1 :]
