@@ -11,10 +11,14 @@ import pytest
 from tokenizers.decoders import ByteLevel
 from transformers import CLIPTokenizer
 
+from sfumato import recipe as recipes
 from sfumato.errors import PromptWarning, UserError
-from sfumato.pictures.source import Synonyms
+from sfumato.pictures import store
+from sfumato.pictures.folder import FolderSource
+from sfumato.pictures.source import Lexicon
 from sfumato.text import folder as pipelines
 from sfumato.text.words import FILE, Unknown, Words, split, warning, words_of
+from sfumato.train import start
 from sfumato.zoo import PRETRAINED, load
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
@@ -118,13 +122,20 @@ def test_what_does_not_fit_is_in_the_same_list(run: Path, sfumato: Sfumato) -> N
     assert "asks for nothing" in empty.json()["warnings"][0]
 
 
-def test_a_source_may_offer_synonyms() -> None:
-    class Source:
-        def __init__(self) -> None:
-            self.synonyms = {"car": "automobile"}
+def test_a_source_may_list_its_words_itself(
+    pictures: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Listed(FolderSource):
+        known, synonyms = frozenset({"square", "red"}), {"crimson": "red"}
 
-    assert isinstance(Source(), Synonyms)
-    assert not isinstance(object(), Synonyms)
+    source = Listed(pictures, recipes.load(run / "recipe.yaml").data)
+    assert isinstance(source, Lexicon)
+    monkeypatch.setattr(store, "open_source", lambda *_: source)
+    recipe = recipes.load(run / "recipe.yaml", ["train.images=16"])
+    start.run(start.prepare(recipe, out=tmp_path / "run"))
+    assert load(tmp_path / "run").warnings(["a crimson square"]) == [
+        "run does not know 'a', 'crimson'; nearest: 'red' for 'crimson'"
+    ]
 
 
 def test_a_judged_model_names_words_of_other_data(run: Path, sfumato: Sfumato, tmp_path: Path) -> None:
