@@ -122,7 +122,7 @@ def judge_emoji(
                 done = first * step.steps + (step.index + 1) * len(step.x)
                 progress(f"drawing: {kind}", min(n * step.steps, done), n * step.steps)
 
-        samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, **changes)
+        samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, warn=False, **changes)
         seconds += time.perf_counter() - began
         kinds[kind] = judged(scenes, samples)
     if bounds is None:
