@@ -32,7 +32,7 @@ from sfumato.train.loop import Loop
 from sfumato.train.watch import Clock, Watch
 
 WINDOW = 20.0  # seconds over which speed is measured
-WARM, TIMED = 4, 8  # steps before a training: compilation, then speed
+WARM, TIMED = 4, 30  # steps before a training: compilation, then speed
 LATE = 3.0  # seconds after which a training that is fitted into its time is stopped
 
 
@@ -97,7 +97,7 @@ class Paced(Loop):
 
     def train(self) -> bool:
         """Wait for `{"go": SECONDS}` and train so long; says whether the training came to its end."""
-        if self._compiled:
+        if self.device.type == "cuda":
             self.warm_up()
         if self.within:
             self.task.held_out(self.ema.first)
@@ -110,13 +110,14 @@ class Paced(Loop):
         return self.stop is None or (self.within and self.stop == "time")
 
     def warm_up(self) -> None:
-        """Steps that compile all there is to compile, are timed, and are undone.
+        """What there is to compile and to record, and a few steps that are timed and undone.
 
         What cannot be compiled here is trained as it is.
         """
         before = copy.deepcopy(self.net.state_dict())
         try:
-            self.steps(WARM)
+            self.record()
+            self.steps(0 if self.recorded else WARM)
         except Exception:
             if not self._compiled:
                 raise
@@ -125,13 +126,16 @@ class Paced(Loop):
             self.settings.compile = False
             self.wrapped = self.accelerator.prepare_model(self.net)
             self.optimizer.zero_grad(set_to_none=True)
-            self.steps(WARM)
+            self.record()
+            self.steps(0 if self.recorded else WARM)
         began = self.now()
         self.steps(TIMED)
         self.rate = TIMED * self.settings.batch / (self.now() - began)
         for net in (self.net, *self.ema.nets.values()):
             net.load_state_dict(before)
-        self.optimizer.state.clear()
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
         self.images, self.watch = 0, Watch(self.device)
 
     def steps(self, count: int) -> None:

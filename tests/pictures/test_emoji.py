@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sfumato.errors import UserError
 from sfumato.pictures.emoji import source, things
-from sfumato.pictures.emoji.plural import plural
+from sfumato.pictures.emoji.english import plural
 from sfumato.pictures.emoji.read import Right, compare, read
 from sfumato.pictures.emoji.scene import ASKED, BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
 from sfumato.pictures.lookup import open_source

@@ -26,7 +26,7 @@ class Level:
     def of(cls, sigma: float | Tensor, alpha: float | Tensor = 1.0) -> Level:
         """The level of noise `sigma` on a picture scaled by `alpha`."""
         s = torch.as_tensor(sigma, dtype=torch.float64)
-        a = torch.as_tensor(alpha, dtype=torch.float64, device=s.device)
+        a = alpha.to(s) if isinstance(alpha, Tensor) else torch.full((), alpha, dtype=torch.float64, device=s.device)
         alpha_, sigma_ = torch.broadcast_tensors(a, s)
         return cls(alpha_, sigma_)
 

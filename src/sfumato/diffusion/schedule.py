@@ -6,6 +6,7 @@ from the noisiest to no noise at which a sampler calls the denoiser. Any sampler
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,8 +54,18 @@ class Discrete:
     def draw(self, u: Tensor) -> Level:
         u = self.shift * u / (1 + (self.shift - 1) * u)
         index = (u * self.timesteps).long().clamp_max(self.timesteps - 1)
-        bar = self.alpha_bar[index]
+        bar = self._at_home(u.device)[index]
         return Level(bar.sqrt(), (1 - bar).sqrt())
+
+    @functools.cached_property
+    def _homes(self) -> dict[torch.device, Tensor]:
+        return {self.alpha_bar.device: self.alpha_bar}
+
+    def _at_home(self, device: torch.device) -> Tensor:
+        """`alpha_bar` on a device, brought there once."""
+        if device not in self._homes:
+            self._homes[device] = self.alpha_bar.to(device)
+        return self._homes[device]
 
     def visited(self, steps: int) -> Tensor:
         """The `steps` integer timesteps of a path, descending (at most T of them)."""

@@ -189,4 +189,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors:
                 f"the checkpoint's optimiser knows {name}, which this network has not: choose another --out"
             )
         p = parameters[name]
-        optimizer.state[p][key] = value.clone() if key == "step" else torch.empty_like(p).copy_(value)
+        state = optimizer.state[p]
+        if key not in state:
+            state[key] = torch.empty_like(value, device=p.device) if key == "step" else torch.empty_like(p)
+        state[key].copy_(value)

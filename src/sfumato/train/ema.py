@@ -40,9 +40,20 @@ class PowerEMA:
     @torch.no_grad()
     def update(self, seen: int, batch: int) -> None:
         """Move towards the network, which has seen `seen` images, the last `batch` of them since the last update."""
-        for width, targets in self._targets.items():
-            keep = (1 - batch / seen) ** (exponent(width) + 1)
-            torch._foreach_lerp_(targets, self._source, 1 - keep)
+        for targets, share in zip(self._targets.values(), self.shares(seen, batch), strict=True):
+            torch._foreach_lerp_(targets, self._source, share)
+
+    def shares(self, seen: int, batch: int) -> list[float]:
+        """How far each average moves towards the network in `update`, of the whole way."""
+        return [1 - (1 - batch / seen) ** (exponent(width) + 1) for width in self.nets]
+
+    @torch.no_grad()
+    def approach(self, shares: Tensor) -> None:
+        """Move by shares (averages,) that lie on the device, so that a recorded step can do it."""
+        for targets, share in zip(self._targets.values(), shares.unbind(), strict=True):
+            ways = torch._foreach_sub(self._source, targets)
+            torch._foreach_mul_(ways, share)
+            torch._foreach_add_(targets, ways)
 
 
 def _tensors(net: nn.Module) -> list[Tensor]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 
 from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
@@ -24,8 +24,9 @@ from sfumato.sections import Train as Settings
 from sfumato.train import checkpoint as checkpoints
 from sfumato.train.ema import PowerEMA, label
 from sfumato.train.optimizer import optimizer_for
+from sfumato.train.recorded import Numbers, Recorded
 from sfumato.train.run import RunFolder
-from sfumato.train.task import Task, generator_for
+from sfumato.train.task import Batch, Task, generator_for
 from sfumato.train.watch import Clock, Watch
 
 Event = dict[str, Any]
@@ -93,6 +94,7 @@ class Loop:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=accelerator.mixed_precision == "fp16")
         net = torch.compile(self.net) if self._compiled else self.net
         self.wrapped: nn.Module = accelerator.prepare_model(net)
+        self.recorded: Recorded | None = None
         self.watch = Watch(self.device)
 
     @property
@@ -106,6 +108,7 @@ class Loop:
         Raises UserError if the loss stays non-finite or the disk is full.
         """
         self._resume()
+        self.record()
         with _signals(self._ask_to_stop):
             clock = Clock(self.settings)
             if self.previews == "at once" and not self.images:
@@ -128,15 +131,57 @@ class Loop:
                 self._preview(clock)
         self._say(event="end", images=self.images, seconds=round(clock.seconds, 3), stopped=self.stop)
 
+    def record(self) -> None:
+        """On one GPU, compile a step and record it, to be replayed from here on; nothing is learned by it."""
+        s = self.settings
+        if self.device.type != "cuda" or s.accumulate > 1 or self.accelerator.num_processes > 1:
+            return
+        if self.scaler.is_enabled() or s.precision == "fp64" or self.recorded is not None:
+            return
+        example = self.task.draw(self.images, s.batch, generator_for(s.seed, self.images))
+        for group in self.optimizer.param_groups:
+            group["capturable"] = True
+        try:
+            self.recorded = Recorded(self._recordable, example, len(s.ema), self._state)
+        except RuntimeError as error:
+            self._say(event="note", text=f"steps are not recorded: {' '.join(str(error).split())[:200]}")
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _recordable(self, batch: Batch, numbers: Numbers) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = numbers.rate
+        loss = self.task.loss(self.wrapped, batch).mean()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.clip, foreach=True)
+        self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.ema.approach(numbers.shares)
+        return loss.detach(), norm
+
+    def _state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        nets = [self.net, *self.ema.nets.values()]
+        learned = [tensor for net in nets for tensor in net.state_dict().values()]
+        return learned + [value for state in self.optimizer.state.values() for value in state.values()]
+
     def _step(self, clock: Clock) -> None:
         s = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(s, self.images)
         generator = generator_for(s.seed, self.images)
         whole = self.task.draw(self.images, s.batch, generator)
         first = self.accelerator.process_index * s.accumulate
         torch.manual_seed(generator.initial_seed() + first)  # dropout
         inside = time.perf_counter()
+        if self.recorded is not None:
+            shares = self.ema.shares(self.images + s.batch, s.batch)
+            total, norm = self.recorded(whole, learning_rate(s, self.images), shares)
+            clock.inside += time.perf_counter() - inside
+            self.images += s.batch
+            self.watch.see(total, norm, scaled=False)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(s, self.images)
         total = torch.zeros((), device=self.device)
         for k in range(s.accumulate):
             at = (first + k) * self.piece

@@ -19,7 +19,7 @@ EDGES = ("enter", "leave", "conv_in", "conv_out")  # first and last layers, ours
 
 def optimizer_for(net: nn.Module, settings: Settings, precision: str | None = None) -> torch.optim.Optimizer:
     """As the recipe says; precision: of the run, "bf16" where the hardware multiplies that faster."""
-    common = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    common: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":
         return Muon(net, torch.bfloat16 if precision == "bf16" else None, **common)
     return torch.optim.AdamW(net.parameters(), fused=True, **common)

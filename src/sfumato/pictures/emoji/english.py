@@ -70,6 +70,11 @@ def article(words: str) -> str:
     return "an " if vowel(words) else "a "
 
 
+def article_of(name: str) -> str:
+    """What stands before the name of one thing: "a ", "an ", or nothing before a plural or what is not counted."""
+    return article(name) if number(name) == "one" else ""
+
+
 @functools.cache
 def number(name: str) -> str:
     """ "one", "many" (already a plural), "mass" (no "a" before it) or "proper" (no article at all)."""

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfumato.pictures.emoji.plural import article, plural
+from sfumato.pictures.emoji.english import article_of as article
+from sfumato.pictures.emoji.english import plural
 from sfumato.pictures.emoji.things import glyph, taught
 
 BACKGROUNDS = {
