@@ -78,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
     together = args.together if args.together is not None else not cpu
     threads = args.threads or (1 if cpu else 4)
     words = ["--work", args.work, "--out", out, "--table", args.table, "--kit", *args.kit]
-    words += ["--nice", args.nice, *(["--within"] if args.within else []), *(["--together"] if together else [])]
+    words += ["--nice", args.nice, *(["--within"] if args.within else [])]
     words += ["--set", *args.set] if args.set else []
     kit = kit_queue.Kit(jobs, list(map(str, words)), args.work, args.minutes, args.within, together, threads)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -118,7 +118,7 @@ def job(args: argparse.Namespace) -> None:
     if best_device() == "cpu" and hasattr(os, "nice"):
         os.nice(args.nice)
     chosen = next(job for job in kit_table.read(args.table) if job.name == args.name)
-    work_on(chosen, args.kit, args.work, args.out, args.within, args.together, own(args.set, args.name))
+    work_on(chosen, args.kit, args.work, args.out, args.within, own(args.set, args.name))
 
 
 def own(changes: list[str], name: str) -> list[str]:

@@ -6,17 +6,15 @@ needs the run it builds on, and before it uses the device for long. If that proc
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
-import multiprocessing
 import os
 import signal
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -28,7 +26,6 @@ from kit_pack import supply
 from kit_table import MARK, Job, finish
 from sfumato import recipe as recipes
 from sfumato.device import best_device
-from sfumato.pictures import build
 from sfumato.pictures.store import open_store
 from sfumato.train import start
 from sfumato.train.loop import Loop
@@ -37,7 +34,6 @@ from sfumato.train.watch import Clock, Watch
 WINDOW = 20.0  # seconds over which speed is measured
 WARM, TIMED = 4, 8  # steps before a training: compilation, then speed
 LATE = 3.0  # seconds after which a training that is fitted into its time is stopped
-MOST = 12  # processes that decode or draw
 
 
 def say(**state: Any) -> None:
@@ -62,16 +58,13 @@ class Orders:
         return self.lines.get()
 
 
-def work_on(
-    job: Job, kits: Sequence[Path], work: Path, out: Path, within: bool, together: bool, extra: Sequence[str]
-) -> None:
+def work_on(job: Job, kits: Sequence[Path], work: Path, out: Path, within: bool, extra: Sequence[str]) -> None:
     """Unpack, wait for what comes before, prepare, wait for the device, train, and write the weights."""
     orders = Orders()
     say(state="unpacking")
     supply(kits, work / "data", job.needs)
     overrides = [*job.overrides(best_device(), work, work / "data"), *extra]
-    with all_cores() if together else contextlib.nullcontext():
-        open_store(recipes.load(job.recipe, overrides).data)
+    open_store(recipes.load(job.recipe, overrides).data)
     if job.after:
         say(state="built")
         orders.wait()
@@ -182,35 +175,3 @@ class Paced(Loop):
 
     def _ask_to_stop(self, number: int, frame: Any) -> None:
         self.asked = signal.Signals(number).name  # a second one does not break the save
-
-
-class all_cores:  # noqa: N801
-    """While the block runs, pictures are decoded and drawn by a process a core.
-
-    They are forked, so this comes before anything uses a GPU.
-    """
-
-    def __enter__(self) -> None:
-        self.before: Any = build.ordered
-        if hasattr(os, "fork"):
-            build.ordered = forked
-
-    def __exit__(self, *_: object) -> None:
-        build.ordered = self.before
-
-
-_work: Any = None  # what the forked processes do
-
-
-def _each(items: Sequence[Any]) -> list[Any]:
-    return [_work(item) for item in items]
-
-
-def forked(work: Any, items: Sequence[Any], chunk: int) -> Iterator[Any]:
-    """As `sfumato.pictures.pool.ordered`."""
-    global _work
-    _work = work
-    pieces = [items[first : first + chunk] for first in range(0, len(items), chunk)]
-    with multiprocessing.get_context("fork").Pool(min(MOST, os.cpu_count() or 1)) as pool:
-        for part in pool.imap(_each, pieces):
-            yield from part

@@ -91,6 +91,7 @@ class Model:
         negative: str | None = None,
         init: Tensor | None = None,
         strength: float = 0.7,
+        warn: bool = True,
         **changes: Any,
     ) -> Tensor:
         """Draw n pictures, uint8 (n, C, H, W).
@@ -98,8 +99,9 @@ class Model:
         texts: labels or captions, picture k is told texts[k % len]; negative: what guidance leads away from, in place
         of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
         changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of the recipe's;
-        callback(first, step) sees every step of the batch that starts with picture `first`.
-        Picture k depends on seed + k alone, not on n or the batch. Each of `warnings` is a PromptWarning.
+        callback(first, step) sees every step of the batch that starts with picture `first`; warn: each of `warnings` is
+        given as a PromptWarning.
+        Picture k depends on seed + k alone, not on n or the batch.
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
@@ -108,7 +110,7 @@ class Model:
         s = self.settings(**changes)
         cond = self.tell(texts, n)
         null = self.null if negative is None else self.tell([negative], 1)
-        for line in self.warnings(texts, negative):
+        for line in self.warnings(texts, negative) if warn else ():
             warnings.warn(line, PromptWarning, stacklevel=3)  # 2 is inference_mode
         levels = self._path(s)
         start: Tensor | float = 0.0

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 ScheduleName = Literal["linear", "cosine", "scaled-linear", "scaled-linear-zero", "edm", "flow"]
 PredictionName = Literal["epsilon", "x0", "x0-unscaled", "residual", "v", "edm", "flow"]
-WeightingName = Literal["uniform", "min-snr-5", "root-snr", "edm"]
+WeightingName = Literal["uniform", "min-snr-5", "root-snr", "psnr", "edm"]
 SamplerName = Literal["ddpm", "ddim", "euler", "heun", "dpm++2m", "dpm++2m-sde"]
 FeatureName = Literal["mini", "inception", "dinov2", "clip"]
 PresetName = Literal["tiny", "small", "medium", "large", "huge"]

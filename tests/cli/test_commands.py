@@ -29,7 +29,7 @@ SMALL = (
 
 KEYS = {
     *("model", "fd", "kid", "kid_error", "precision", "recall", "memorised", "memorisation", "features", "n"),
-    *("reference_n", "notes", "sample", "cost", "report"),
+    *("reference_n", "notes", "sample", "cost", "report", "warnings"),
 }
 """Of `judge --json`."""
 
@@ -384,7 +384,7 @@ class TestSample:
         answer = sfumato("sample", run, "-n", 5, "--seed", 3, "--json")
         assert answer.status == 0, answer.err
         value = answer.json()
-        assert value.keys() == {"model", "n", "seed", "seconds", "ms_per_picture", "files"}
+        assert value.keys() == {"model", "n", "seed", "seconds", "ms_per_picture", "files", "warnings"}
         assert (value["model"], value["n"], value["seed"]) == ("ants", 5, 3)
         assert value["files"] == ["samples-ants/grid.png"]
         assert answer.err.splitlines() == value["files"]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sfumato.denoise.arrays import take
-from sfumato.denoise.denoise import best, denoise, knows_clipping, mirrored
+from sfumato.denoise.denoise import best, cut_off, denoise, gauged, knows_clipping, level_read, mirrored, parts
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.model import Model
@@ -205,3 +205,55 @@ def test_a_mirrored_picture_gets_the_mirrored_answer(kind: str) -> None:
 
 def test_mirroring_is_asked_for() -> None:
     assert (denoise(MODEL, BYTES[0], 0.1, mirror=True) != denoise(MODEL, BYTES[0], 0.1)).any()
+
+
+def gauging() -> Model:
+    """A plain network that reads the level, of the prediction that leaves pictures alone."""
+    noise = {"clipped": 0.5, "prediction": "residual", "sigma_data": 0.015}
+    recipe = build({"task": "denoise", "net": NET | {"gauge": True}, "noise": noise})
+    torch.manual_seed(0)
+    return Model(shaken(net_of(recipe.net, (3, 8, 8), NOISE)), recipe, NOISE, (3, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (17, 33), (160, 160), (200, 170)])
+def test_a_level_is_read_from_pictures_of_any_size(size: tuple[int, int]) -> None:
+    model, picture = gauging(), RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
+    read = level_read(model, picture)
+    assert 0 < read <= 1
+    assert read == pytest.approx(float(gauged(model, take(picture).x).sigma[0]) / 2, rel=1e-5)
+    assert (denoise(model, picture) == denoise(model, picture, read)).all()
+
+
+def test_grey_pictures_are_read_as_colours_that_agree() -> None:
+    model, picture = gauging(), RNG.integers(0, 256, (32, 40, 1), dtype=np.uint8)
+    assert level_read(model, picture) == pytest.approx(level_read(model, picture.repeat(3, 2)), rel=1e-5)
+    assert denoise(model, picture).shape == picture.shape
+
+
+def test_a_large_photo_is_read_in_parts_from_all_over() -> None:
+    spots = parts((4000, 6001, 3), 160)
+    assert len(spots) == 64
+    assert {(r.stop - r.start, c.stop - c.start) for r, c in spots} == {(160, 160)}
+    assert (spots[0][0].start, spots[-1][0].stop, spots[-1][1].stop) == (0, 4000, 6001)
+    assert parts((100, 70), 160) == [(slice(0, 100), slice(0, 70))]
+
+
+def test_whose_noise_was_cut_off() -> None:
+    """It follows what is saturated, not that values are whole numbers."""
+    y = torch.linspace(-0.9, 0.9, 1000).view(1, 1, 10, 100).clone()
+    assert not cut_off(y)
+    y[..., :1] = 1.0
+    assert cut_off(y)
+    y[0, 0, 0, 0] = 1.1
+    assert not cut_off(y)
+
+
+@pytest.mark.parametrize("picture", [FLOATS[:1, :, :16, :24], torch.ones(1, 3, 16, 16)])
+def test_a_picture_said_to_have_no_noise_stays(picture: torch.Tensor) -> None:
+    """Whatever the weights: these were never trained."""
+    x, model = picture * 2 - 1, gauging()
+    with torch.no_grad():
+        changes = [float((model.denoiser(x, Level.of(sigma)) - x).abs().max()) for sigma in (1e-3, 1e-5, 1e-7)]
+    assert changes[0] > 1e-3
+    assert changes[1] < 0.02 * changes[0]
+    assert changes[2] < 0.02 * changes[1] + 1e-6

@@ -122,6 +122,15 @@ def test_edm_coefficients_are_those_of_the_paper(sigma: float) -> None:
     assert float(weight) == pytest.approx(1.0)  # lambda times c_out^2
 
 
+def test_levels_count_alike_by_what_photos_allow() -> None:
+    """The error that photos allow, so weighted, is the same at every level."""
+    r = torch.tensor([0.25, 1, 5, 15, 50, 100], dtype=torch.float64) * 2 / 255
+    level = Level.of(r)
+    c = PREDICTIONS["residual"](level, 0.016)
+    error = r**2 / (1 + r / 0.016) / c.out**2
+    assert torch.allclose(WEIGHTINGS["psnr"](level, c, 0.016) * error, torch.tensor(0.016, dtype=torch.float64))
+
+
 @given(st.floats(0.01, 50))
 def test_min_snr_weighs_v_as_its_paper_says(sigma: float) -> None:
     size = (1 + sigma**2) ** 0.5

@@ -14,7 +14,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.emoji import source, things
 from sfumato.pictures.emoji.plural import plural
 from sfumato.pictures.emoji.read import Right, compare, read
-from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
+from sfumato.pictures.emoji.scene import ASKED, BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
 from sfumato.pictures.lookup import open_source
 from sfumato.sections import Data
 
@@ -177,15 +177,25 @@ def test_a_missing_font_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_font
-@pytest.mark.parametrize("kind", ["single", "held out", "pairs"])
-def test_what_is_drawn_is_read_through_blur_and_noise(kind: str) -> None:
-    scenes = [asked(kind, k) for k in range(24)]
-    true = torch.stack([torch.from_numpy(s.draw((64, 64), (0.8, -0.8)).transpose(2, 0, 1).copy()) for s in scenes])
-    blurred = F.avg_pool2d(true.float(), 3, 1, 1, count_include_pad=False)
-    noise = 8 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
-    worse = (0.5 * blurred + 0.5 * true + noise).clamp(0, 255).to(torch.uint8)  # about 28 dB
-    right = [compare(a, b) for a, b in zip(scenes, read(worse, len(scenes[0].things)), strict=True)]
-    assert all(each.things and each.background and each.size and each.place for each in right)
+@pytest.mark.parametrize(
+    ("kind", "side", "jitter"),
+    [
+        ("single", 64, (0.99, -0.99)), ("single", 128, (-0.99, 0.99)), ("held out", 64, (0.4, 0.0)),
+        ("pairs", 64, (0.99, 0.99)), ("pairs", 128, (-0.5, 0.99)), ("many", 64, (-0.99, -0.99)),
+        ("many", 128, (0.99, 0.99)), ("many", 96, (0.99, 0.99)), ("single", 48, (0.99, -0.99)),
+    ],
+)  # fmt: skip
+def test_what_is_drawn_is_read_through_blur_and_noise(kind: str, side: int, jitter: tuple[float, float]) -> None:
+    scenes = [asked(kind, k) for k in range(12)]
+    drawn = [torch.from_numpy(s.draw((side, side), jitter).transpose(2, 0, 1).copy()) for s in scenes]
+    for number in {len(scene.things) for scene in scenes}:
+        some = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
+        true = torch.stack([drawn[k] for k in some])
+        blurred = F.avg_pool2d(true.float(), 3, 1, 1, count_include_pad=False)
+        noise = 8 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
+        worse = (0.5 * blurred + 0.5 * true + noise).clamp(0, 255).to(torch.uint8)  # about 28 dB
+        right = [compare(scenes[k], b) for k, b in zip(some, read(worse, number), strict=True)]
+        assert all(each.things and each.background and each.size and each.place for each in right)
 
 
 @needs_font
@@ -203,10 +213,12 @@ def test_what_looks_alike_counts() -> None:
 
 def test_what_is_asked_for_is_of_its_kind() -> None:
     for k in range(200):
-        single, out, pair = (asked(kind, k) for kind in ("single", "held out", "pairs"))
+        single, out, pair, many = (asked(kind, k) for kind in ASKED)
         assert len(single.things) == 1
         assert not single.held_out
         assert out.held_out
         assert pair.held_out
         assert len(set(pair.things)) == 2
         assert not any(Scene((thing,), pair.background).held_out for thing in pair.things)
+        assert (len(many.things), len(set(many.things))) == ((2, 1), (3, 1), (3, 3))[k % 3]
+        assert not many.held_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -122,7 +123,24 @@ def test_shares_are_over_sentences_and_leave_out_what_was_not_read(free: ModuleT
         {"kind": "order", "sentence": row(False, False), "template": row(True, True)},
         {"kind": "unknown", "sentence": [], "template": []},
     ]
-    n, (sentence, template), (difference, wide) = free.over(rows)
-    assert (n, sentence.value, template.value, difference) == (2, 0.25, 1.0, -0.75)
-    assert wide == pytest.approx(1.96 * 0.25)
+    found = free.over(rows)
+    assert (found.n, found.sentence.value, found.template.value, found.difference.value) == (2, 0.25, 1.0, -0.75)
     assert free.over(rows[2:]) is None
+
+
+def test_the_interval_of_a_difference_is_newcombes(free: ModuleType) -> None:
+    def row(right: bool) -> list[dict[str, object]]:
+        return [{"right": {"things": right}, "things": []}]
+
+    counts = {(True, True): 36, (True, False): 12, (False, True): 2, (False, False): 0}
+    rows = [{"kind": "order", "sentence": row(a), "template": row(b)} for (a, b), n in counts.items() for _ in range(n)]
+    found = free.over(rows, ["things"]).difference
+    a, b = free.wilson(48, 50), free.wilson(38, 50)
+    phi = (36 * 0 - 12 * 2) / math.sqrt(48 * 2 * 38 * 12)
+    assert found.value == pytest.approx(0.2)
+    for end, x, y in (
+        (found.low - 0.2, a.value - a.low, b.high - b.value),
+        (found.high - 0.2, a.high - a.value, b.value - b.low),
+    ):
+        assert end**2 == pytest.approx(x**2 + y**2 - 2 * phi * x * y)
+    assert found.low < 0.2 < found.high

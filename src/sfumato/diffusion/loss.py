@@ -34,8 +34,18 @@ def _root_snr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
     return level.ratio.reciprocal() * c.out.square()
 
 
+def _psnr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
+    """(1 + sigma_data / r) / r on the error of x0, r = sigma / alpha: levels by relative error, as PSNR counts.
+
+    The least error that photos allow is about r^2 / (1 + r / 0.016): FFDNet (Zhang et al. 2018) has 33.87, 31.21 and
+    27.96 dB on CBSD68 at noise of 15, 25 and 50 of 255, where this is 33.8, 31.4 and 28.2. One over it is this weight,
+    with a sigma_data of 0.016 and but for a factor.
+    """
+    return (1 + sigma_data / level.ratio) / level.ratio * c.out.square()
+
+
 WEIGHTINGS: dict[str, Weighting] = {
-    "uniform": _uniform, "min-snr-5": _min_snr_5, "root-snr": _root_snr, "edm": _edm,
+    "uniform": _uniform, "min-snr-5": _min_snr_5, "root-snr": _root_snr, "psnr": _psnr, "edm": _edm,
 }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def judge(
         if progress is not None:
             progress("sampling", min(total, first * step.steps + (step.index + 1) * len(step.x)), total)
 
-    samples = model.sample(count, texts=texts, seed=seed, callback=see, **changes)
+    samples = model.sample(count, texts=texts, seed=seed, callback=see, warn=False, **changes)
     seconds = time.perf_counter() - began
     verdict = judge_generated(
         samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sfumato.files import write_json
 from sfumato.judge.denoise import DenoiseVerdict
-from sfumato.judge.emoji import EmojiVerdict
+from sfumato.judge.emoji import PARTS, EmojiVerdict
 from sfumato.judge.features import distance_name
 from sfumato.judge.model import Judged
 from sfumato.model import Model
@@ -87,7 +87,13 @@ def write_emoji(model: Model, verdict: EmojiVerdict, folder: Path) -> Path:
     sections = []
     for name, kind in verdict.kinds.items():
         rows.append(
-            [name, len(kind.scenes), *(f"{s.value:.1%} ({s.low:.0%}-{s.high:.0%})" for s in kind.shares.values())]
+            [
+                name,
+                len(kind.scenes),
+                *(f"{s.value:.1%} ({s.low:.0%}-{s.high:.0%})" for s in (*kind.shares.values(), verdict.crisp(name))),
+                f"{kind.median_psnr:.1f}",
+                f"{verdict.bounds[name]:.1f}",
+            ]
         )
         right = [compare(a, b).things for a, b in zip(kind.scenes, kind.seen, strict=True)]
         texts = [
@@ -101,10 +107,13 @@ def write_emoji(model: Model, verdict: EmojiVerdict, folder: Path) -> Path:
             failed = grid(kind.samples[wrong], columns=6, captions=[texts[k] for k in wrong])
             pictures.append(Picture(failed, f"{name}, wrong", "The first that are wrong.", True))
         sections.append(Section(name.capitalize(), pictures=pictures))
-    table = Table(["prompts", "n", "things", "background", "size", "place"], rows)
+    head = ["prompts", "n", *PARTS, "crisp", "dB to the drawing, median", "crisp above, dB"]
+    table = Table(head, rows)
     made = Page(
         f"{model.name}: does it draw what it is told?",
-        "Every picture is compared with every drawing that it could be.",
+        "Every picture is compared with every drawing that it could be, which tells whether it is right; and with the "
+        "drawing of its own prompt, which tells how near it is. One is crisp if it is nearer than 3 dB below what 95 % "
+        "of true drawings keep through the model's autoencoder.",
         verdict.words(),
         "unclear",
         [Section("Figures", tables=[table]), *sections],

@@ -27,7 +27,7 @@ class Dice:
 
     def uniform(self, n: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """(n, 1, 1, 1), each in [low, high)."""
-        return low + (high - low) * torch.rand((n, 1, 1, 1), generator=self.own, device=self.device)
+        return torch.empty((n, 1, 1, 1), device=self.device).uniform_(low, high, generator=self.own)
 
     def log_uniform(self, n: int, low: float, high: float) -> Tensor:
         """(n, 1, 1, 1) whose logarithm is uniform."""

@@ -20,10 +20,10 @@ UNIT = 2 / 255  # one step of 8 bits in [-1, 1]
 FLOOR = 0.25 * UNIT  # below this a picture counts as clean
 TOP, TAIL, LEAST = 60 * UNIT, 100 * UNIT, 0.25 * UNIT
 SHARES = {"white": 0.46, "camera": 0.26, "coloured": 0.06, "grain": 0.05, "smeared": 0.07, "none": 0.10}
-CLEAN, RARE = 0.04, 0.03  # of the white ones: no noise at all; the tail of strong noise
+CLEAN, RARE = 0.08, 0.03  # of the white ones: no noise at all; the tail of strong noise
 BYTES, FILES = 0.8, 0.4  # of the others: rounded to 8 bits; saved as JPEG
-QUALITY, LOW = (30.0, 98.0), (5.0, 95.0)  # of JPEG after noise, and alone
-FINISHED = 0.7  # share of noise that a camera's reduction and sharpening went over
+QUALITY, LOW = (50.0, 98.0), (5.0, 95.0)  # of JPEG after noise, and alone
+FINISHED = 0.8  # share of noise that a camera's reduction and sharpening went over
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,13 @@ class Words:
         return word in RESERVED or any(each in self.known for each in singulars(word))
 
     def nearest(self, word: str) -> str | None:
-        """A known word of the same meaning, else one that is spelled much alike, else None."""
+        """A known word of the same meaning, else its plural or one that is spelled much alike, else None."""
         for each in singulars(word):
             if each in self.synonyms:
                 return self.synonyms[each]
-        close = difflib.get_close_matches(word, sorted(w for w in self.known if len(w) >= LETTERS), 1, ALIKE)
+        known = sorted(each for each in self.known if len(each) >= LETTERS)
+        plural = [each for each in known if word in singulars(each)]
+        close = plural or difflib.get_close_matches(word, known, 1, ALIKE)
         return close[0] if close else None
 
     def also(self, texts: Iterable[str]) -> Words:

@@ -56,12 +56,12 @@ def recoloured(x: Tensor, dice: Dice, share: float = 0.5) -> Tensor:
     """`share` of the pictures (N, 3, H, W) with colours exchanged, contrast and balance changed, or as a negative."""
     n = len(x)
     orders = torch.tensor(ORDERS, device=x.device)
-    which = (len(ORDERS) * dice.uniform(n)).long().flatten()
+    which = (len(ORDERS) * dice.uniform(n)).long().clamp_max(len(ORDERS) - 1).flatten()
     other = x.gather(1, orders[which].view(-1, 3, 1, 1).expand_as(x))
     other = torch.where(dice.coin(n, 0.15), -other, other)
-    gain = dice.uniform(n, 0.5, 1.1) * (1 + 0.15 * (2 * torch.cat([dice.uniform(n) for _ in range(3)], 1) - 1))
+    gain = dice.uniform(n, 0.5, 1.1) * (1 + 0.15 * torch.cat([dice.uniform(n, -1, 1) for _ in range(3)], 1))
     room = (1 - gain).clamp_min(0.05)
-    other = gain * other + room * (2 * torch.cat([dice.uniform(n) for _ in range(3)], 1) - 1)
+    other = gain * other + room * torch.cat([dice.uniform(n, -1, 1) for _ in range(3)], 1)
     return torch.where(dice.coin(n, share), other.clamp(-1, 1), x)
 
 

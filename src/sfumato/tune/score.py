@@ -174,7 +174,7 @@ class Judge:
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
         """Pictures, uint8: one of each prompt, and again with other seeds."""
         n = len(prompts) * self.seeds
-        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps)
+        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps, warn=False)
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self.eyes.features(self.model.enter(pictures))

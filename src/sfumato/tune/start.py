@@ -240,7 +240,7 @@ def _class(job: TuneJob, tell: Callable[[int, int], None]) -> Tensor:
     with job.task.parked.here(), without(model.net):
         for first in range(0, r.tune.class_pictures, AT_ONCE):
             count = min(AT_ONCE, r.tune.class_pictures - first)
-            drawn = model.sample(count, texts=[f"a {r.tune.noun}"], seed=r.train.seed + APART + first)
+            drawn = model.sample(count, texts=[f"a {r.tune.noun}"], seed=r.train.seed + APART + first, warn=False)
             found.append(model.enter(drawn).cpu())
             tell(first + count, r.tune.class_pictures)
     return torch.cat(found)

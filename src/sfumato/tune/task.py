@@ -144,7 +144,7 @@ class Personalise:
     def preview(self, net: nn.Module) -> Image.Image:
         texts = [each.format(thing=self.thing) for each in SHOWN]
         with self.parked.here(), net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
-            return grid(self.model.sample(len(texts), texts=texts), columns=4, captions=texts)
+            return grid(self.model.sample(len(texts), texts=texts, warn=False), columns=4, captions=texts)
 
     def describe(self) -> dict[str, Any]:
         base = {"base": self.model.identity.to_json()} if self.model.identity else {}

@@ -203,7 +203,7 @@ def _random(split: str, index: int) -> list[float]:
     return [int.from_bytes(raw[i : i + 8], "little") / 2**64 for i in range(0, 88, 8)]
 
 
-ASKED = ("single", "held out", "pairs")
+ASKED = ("single", "held out", "pairs", "many")
 
 
 def asked(kind: str, index: int) -> Scene:
