@@ -41,6 +41,7 @@ def parse() -> argparse.Namespace:
     p.add_argument("--table", type=Path, default=kit_table.TABLE, help="the queue [benchmarks/kit.yaml]")
     p.add_argument("--set", nargs="+", default=[], metavar="[JOB:]KEY=VALUE", help="changes to recipes")
     p.add_argument("--threads", type=int, help="of torch in each training [1, on a GPU 4]")
+    p.add_argument("--nice", type=int, default=19, help="priority of trainings on a CPU: 19 lowest, 0 as others [19]")
     p.add_argument("--together", action=argparse.BooleanOptionalAction,
                    help="prepare all trainings at once, while one trains [on a GPU]")  # fmt: skip
     p.add_argument("--python", default="3.12", help="pack: the Python that the wheels are for [3.12]")
@@ -77,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
     together = args.together if args.together is not None else not cpu
     threads = args.threads or (1 if cpu else 4)
     words = ["--work", args.work, "--out", out, "--table", args.table, "--kit", *args.kit]
-    words += ["--within"] if args.within else []
+    words += ["--nice", args.nice, *(["--within"] if args.within else [])]
     words += ["--set", *args.set] if args.set else []
     kit = kit_queue.Kit(jobs, list(map(str, words)), args.work, args.minutes, args.within, together, threads)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,7 +116,7 @@ def job(args: argparse.Namespace) -> None:
     from sfumato.device import best_device
 
     if best_device() == "cpu" and hasattr(os, "nice"):
-        os.nice(19)
+        os.nice(args.nice)
     chosen = next(job for job in kit_table.read(args.table) if job.name == args.name)
     work_on(chosen, args.kit, args.work, args.out, args.within, own(args.set, args.name))
 

@@ -61,6 +61,7 @@ class Kit:
         self.env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONUNBUFFERED": "1"}
         self.env.setdefault("SFUMATO_DATA", str((work / "data").resolve()))
         self.env.setdefault("TORCHINDUCTOR_CACHE_DIR", str((work / "inductor").resolve()))
+        self.env.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "8")  # of each job, and there are several
         self.env |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self.events: Queue[Event] = Queue()
         self.stopping = False
