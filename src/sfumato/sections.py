@@ -68,7 +68,7 @@ class Net(Section):
         description="a model whose encoder is kept as it is while its decoder learns, so that what was learned on its "
         "latents stays true (task autoencoder)",
     )
-    patch: int | None = Field(
+    piece: int | None = Field(
         None, ge=16, description="side of the random pieces that an autoencoder learns from; left out: whole pictures"
     )
     gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")

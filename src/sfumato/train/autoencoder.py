@@ -47,7 +47,7 @@ class LearnAutoencoder:
             self.vae.quant_conv.requires_grad_(False)
         else:
             self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
-        self.patch = net.patch or max(store.shape[1:])
+        self.patch = net.piece or max(store.shape[1:])
         self.net: nn.Module = Autoencoder(self.vae)
         held = Feed(store.held_out, untold, False, 0, device)
         self.fixed, _ = held.draw(0, min(HELD_OUT, len(held)), torch.Generator().manual_seed(0))

@@ -6,6 +6,7 @@ import functools
 import re
 
 IRREGULAR = {
+    **{"goose": "geese", "foot": "feet"},
     **{"mouse": "mice", "tooth": "teeth", "ox": "oxen", "die": "dice", "chessman": "chessmen", "snowman": "snowmen"},
     **{"man": "men", "snowperson": "snowpeople", "bacterium": "bacteria", "fungus": "fungi"},
     **{"larva": "larvae", "monarch": "monarchs"},
