@@ -14,6 +14,7 @@ from typing import Any
 from kit_table import Job, events, last
 
 PART = 15_500_000  # bytes of tensors in a file
+DECODER = "mini-decoder"
 KEY = "sfumato-kit"  # of the header
 NAME = re.compile(r"(.+)-(\d+)of(\d+)\.safetensors")
 
@@ -101,9 +102,27 @@ def ship(folder: Path, out: Path) -> list[Path]:
         weights = {key: tensor for part in parts for key, tensor in load_file(part).items()}
         task = told["config"]["recipe"]["task"]
         made.append((_pipeline if task == "text" else _plain)(told, weights, out / told["name"]))
+    if out / DECODER in made and out / "mini" in made:
+        _joined(out / DECODER, out / "mini")
     if not made:
         raise UserError(f"{folder} holds nothing that kit.py run gave out (NAME-1of1.safetensors)")
     return made
+
+
+def _joined(decoder: Path, pipeline: Path) -> None:
+    """Give a pipeline the decoder that was learned on its latents. Raises UserError if its encoder is another."""
+    from safetensors.torch import load_file, save_file
+
+    from sfumato.errors import UserError
+    from sfumato.files import aside
+
+    path = pipeline / "vae" / "diffusion_pytorch_model.safetensors"
+    own, given = load_file(path), load_file(decoder / "model.safetensors")
+    joined = {key: given[f"vae.{key}"].to(value.dtype).contiguous() for key, value in own.items()}
+    if any(key.startswith("encoder.") and not joined[key].equal(value) for key, value in own.items()):
+        raise UserError(f"{decoder} was learned on other latents than those of {pipeline}")
+    with aside(path) as temporary:
+        save_file(joined, temporary, {"format": "pt"})
 
 
 def _plain(told: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:

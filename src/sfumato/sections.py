@@ -183,6 +183,9 @@ class Train(Section):
     """How long and how; progress counts in images seen."""
 
     images: int = Field(1_000_000, ge=1, description="length of the training, in images seen")
+    begin: str = Field(
+        "", description="a model or run whose weights, and for texts whose tokenizer, the training begins with"
+    )
     batch: int = Field(64, ge=1, description="global batch: the same result however it is split")
     accumulate: int = Field(1, ge=1, description="pieces a process cuts its share of the batch into")
     optimizer: Literal["adamw", "muon"] = Field(

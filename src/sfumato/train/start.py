@@ -20,6 +20,7 @@ from sfumato.pictures.store import Store, open_store
 from sfumato.recipe import Recipe
 from sfumato.sections import Data
 from sfumato.train import plan
+from sfumato.train.begin import model_named, take_over
 from sfumato.train.loop import Listener, Loop, accelerator_for, precision_of
 from sfumato.train.run import RunFolder
 from sfumato.train.task import Task
@@ -85,6 +86,8 @@ def prepare(
     net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     task = task_of(recipe, store, accelerator)
+    if (model := model_named(recipe.train.begin)) is not None:
+        take_over(task.net, model)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
     if photos and not any(text.startswith("train.images=") for text in overrides):
         recipe.train.images = plan.length(len(store.train), took.images_per_second, device)

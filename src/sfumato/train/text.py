@@ -24,6 +24,7 @@ from sfumato.text.checkpoint import describe
 from sfumato.text.model import TextModel
 from sfumato.text.prompts import tokens
 from sfumato.text.words import words_of
+from sfumato.train.begin import model_named
 from sfumato.train.generate import normal
 from sfumato.train.latents import autoencoder_named, encoded, scale_of
 from sfumato.train.task import Batch, HeldOut, bands
@@ -43,8 +44,14 @@ class LearnText:
         self.recipe, self.device, self.precision = recipe, device, precision
         self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
-        self.vae.register_to_config(scaling_factor=round(scale_of(self.store.train.pixels), 5))
-        self.tokenizer = learn_tokenizer(captions[:LEARNED_FROM], recipe.text.words, recipe.text.length)
+        base: Any = model_named(recipe.train.begin)
+        if base is not None and not isinstance(base, TextModel):
+            raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model")
+        scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
+        self.vae.register_to_config(scaling_factor=round(scale, 5))
+        self.tokenizer: Any = None if base is None else base.tokenizer
+        if self.tokenizer is None:
+            self.tokenizer = learn_tokenizer(captions[:LEARNED_FROM], recipe.text.words, recipe.text.length)
         self.words = words_of(store.known or captions, store.synonyms)
         schedule = schedule_of(recipe.noise)
         if not isinstance(schedule, Discrete):
