@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import sfumato
@@ -67,6 +68,7 @@ def main() -> None:
     if not isinstance(model, TextModel):
         raise UserError(f"{args.model} is not a text-to-image model")
     cells = Cells("text-exact", args)
+    pages(model)
     told = {"model": model.name, "n": args.n, "seed": args.seed, "drawing": VERSION}
     measure = cells.measure(f"{model.name}-control", told, lambda: itself(model, args.n))["figures"]
     ground = cells.measure(f"{model.name}-autoencoder", told, lambda: fidelity(model, args.n))["figures"]
@@ -80,8 +82,8 @@ def main() -> None:
             return judged(model, guidance, n, args, cells, measure["bounds"])
 
         found[guidance] = cells.measure(f"{model.name}-{guidance:g}", settings, figures)["figures"]
+    curve(model, found)
     report(model, measure, ground, found)
-    pages(model, found)
 
 
 def shares(kinds: dict[str, Kind], bounds: dict[str, float]) -> Figures:
@@ -145,30 +147,37 @@ def judged(
     }
 
 
-def pages(model: TextModel, found: dict[float, Figures]) -> None:
+def pages(model: TextModel) -> None:
     """The pictures of docs/text-to-image.md."""
     scenes = [asked("single", k) for k in range(24)]
     texts = [scene.caption() for scene in scenes]
     drawn, film = model.film(len(texts), texts=texts, seed=0)
     save_grid(drawn, PAGES / f"{model.name}-grid.png", texts, columns=6)
-    strip([frame[:8] for frame in film.frames], PAGES / f"{model.name}-film.png", captions=film.captions)
+    path = PAGES / f"{model.name}-film.png"
+    strip([frame[:4] for frame in film.frames], path, captions=film.captions)
+    Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=80)
+    path.unlink()  # of noise, a PNG is large
     blends = model.sample(len(BLENDS), texts=BLENDS, seed=0)
     save_grid(blends, PAGES / f"{model.name}-blends.png", list(BLENDS), columns=6)
-    pairs = [asked("pairs", k) for k in range(60)]
-    seen = judged_kind(pairs, model.sample(len(pairs), texts=[s.caption() for s in pairs], seed=0))
-    wrong = [k for k, (a, b) in enumerate(zip(pairs, seen.seen, strict=True)) if not compare(a, b).things][:12]
+    scenes = [asked(kind, k) for kind in ("pairs", "many") for k in range(120)]
+    kind = judged_kind(scenes, model.sample(len(scenes), texts=[s.caption() for s in scenes], seed=0))
+    wrong = [k for k, (a, b) in enumerate(zip(scenes, kind.seen, strict=True)) if not compare(a, b).things][:12]
+    print(f"wrong: {[(scenes[k].caption(), kind.seen[k].caption()) for k in wrong]}", flush=True)
+    failures = PAGES / f"{model.name}-failures.png"
+    failures.unlink(missing_ok=True)
     if wrong:
-        save_grid(seen.samples[wrong], PAGES / f"{model.name}-failures.png", [pairs[k].caption() for k in wrong], 6)
-    parts = (("single", "things"), ("held out", "things"), ("pairs", "things"), ("single", "background"))
-    series = {
-        f"{kind}: {part}": [(g, f[kind][part]["value"]) for g, f in sorted(found.items())] for kind, part in parts
-    }
-    bands = {
-        f"{kind}: {part}": [(g, f[kind][part]["low"], f[kind][part]["high"]) for g, f in sorted(found.items())]
-        for kind, part in parts
-    }
+        save_grid(kind.samples[wrong], failures, [scenes[k].caption() for k in wrong], 6)
+
+
+def curve(model: TextModel, found: dict[float, Figures]) -> None:
+    """What is right and what is crisp by guidance, a picture of docs/text-to-image.md."""
+    rows = [(kind, "things") for kind in ("single", "held out", "pairs", "many")] + [("single", "crisp")]
+    names = {(kind, part): f"{kind}: {'all right' if part == 'things' else part}" for kind, part in rows}
+    found_shares = {key: [(g, f[key[0]][key[1]]) for g, f in sorted(found.items())] for key in rows}
+    series = {names[key]: [(g, share["value"]) for g, share in row] for key, row in found_shares.items()}
+    bands = {names[key]: [(g, share["low"], share["high"]) for g, share in row] for key, row in found_shares.items()}
     with aside(PAGES / f"{model.name}-guidance.png") as temporary:
-        temporary.write_bytes(lines(series, "guidance", "share right", bands=bands))
+        temporary.write_bytes(lines(series, "guidance", "share of prompts", bands=bands))
 
 
 def report(model: TextModel, measure: Figures, ground: Figures, found: dict[float, Figures]) -> None:
