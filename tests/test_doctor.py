@@ -95,6 +95,9 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None
     assert device.best_precision("cpu") == "bf16"
     assert device.best_precision("mps") == "fp32"
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert device.best_precision("cpu") == "bf16"
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
     assert device.best_precision("cpu") == "fp32"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert device.best_precision("cuda:1") == "fp16"  # emulated bf16 is slow
@@ -102,6 +105,7 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_without_torchs_private_question_the_system_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     monkeypatch.setattr(device, "cpu_flags", lambda: {"avx512f", "amx_tile", "amx_bf16"})
     assert device.best_precision("cpu") == "bf16"
     monkeypatch.setattr(device, "cpu_flags", lambda: {"avx512f", "amx_tile"})

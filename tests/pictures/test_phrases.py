@@ -282,10 +282,10 @@ def test_the_rates() -> None:
     plain = [text in (scene.caption(), scene.caption(False)) for scene, text in zip(SCENES, SENTENCES, strict=True)]
     assert sum(plain) / len(plain) == pytest.approx(phrases.PLAIN, abs=0.02)
     misspelt = [not set(split(text)) <= known() for text in SENTENCES]
-    assert sum(misspelt) / len(misspelt) == pytest.approx(0.04, abs=0.01)
+    assert sum(misspelt) / len(misspelt) == pytest.approx(0.10, abs=0.015)
     fillers = {filler for part in ("before", "after") for filler in forms()["fillers"][part]}
     filled = [any(filler in text.lower().split() for filler in fillers) for text in SENTENCES]
-    assert 0.02 < sum(filled) / len(filled) < 0.06
+    assert 0.06 < sum(filled) / len(filled) < 0.10
 
 
 def test_the_length() -> None:

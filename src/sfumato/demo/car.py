@@ -38,11 +38,11 @@ def job(folder: Path) -> TuneJob:
 
 def section(job: TuneJob, found: Finished, seconds: float) -> Section:
     """Photos, base and LoRA; seconds: that all of the tuning took."""
-    shown = np.stack([np.asarray(toycar.draw(view, 64)) for view in toycar.VIEWS[: len(PROMPTS)]])
     before, after = (
         load(name).sample(len(PROMPTS), texts=[p.format(thing) for p in PROMPTS], seed=3)
         for name, thing in (("mini", NOUN), (job.folder.path, job.task.thing))
     )
+    shown = np.stack([np.asarray(toycar.draw(view, before.shape[-1])) for view in toycar.VIEWS[: len(PROMPTS)]])
     columns = {
         "photos": torch.from_numpy(shown.transpose(0, 3, 1, 2).copy()), "base": before, "with the LoRA": after,
     }  # fmt: skip

@@ -19,7 +19,7 @@ TAGS, BACKGROUND_FIRST, OPENED, TYPED = 0.14, 0.24, 0.5, 0.05  # of the others
 UNTOLD_BACKGROUND, UNTOLD_PLACE, UNTOLD_SIZE = 0.15, 0.1, 0.1
 OTHER_WORD = 0.5
 MIDDLE, MEDIUM = 0.06, 0.02  # of those with the default place or size: it is said
-FILLED, TYPO = 0.055, 0.054  # of the others, so that it is 4 % of all
+FILLED, TYPO = 0.11, 0.135  # of the others, so that it is 8 % and 10 % of all
 KINDS = ("a",) * 30 + ("",) * 11 + ("the",) * 4 + ("one",) * 3 + ("a single",)
 SIDES = ("left", "on the left ", "on the right ", "to the left ")
 FIRST_PLACES = ("on the", "at the", "in the", "near the")
@@ -58,7 +58,7 @@ def sentence(scene: Scene, rng: random.Random) -> str:
         text = _background_first(scene, rng, filled)
     else:
         text, ask = _thing_first(scene, rng, told, filled)
-    if filled and rng.random() < 0.4:
+    while filled and rng.random() < 0.5:
         text = f"{text}, {one_of(forms()['fillers']['after'], rng)}"
     if rng.random() < TYPO:
         text = typos.mistype(text, rng, ordinary(), known())

@@ -1,4 +1,4 @@
-"""One slip of the finger: two letters swapped, one left out, doubled or hit beside."""
+"""One misspelling: two letters swapped, one left out, doubled, hit beside or put in, or another vowel."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ NEAR = {
     **{"l": "ko", "z": "xa", "x": "zcs", "c": "xvd", "v": "cbf", "b": "vng", "n": "bmh", "m": "nk"},
 }
 SHORTEST = 4
+VOWELS, LETTERS = "aeiou", "aehilnrstu"  # what people put in
 
 
 def mistype(text: str, rng: random.Random, ordinary: Set[str], known: Set[str]) -> str:
@@ -29,12 +30,19 @@ def mistype(text: str, rng: random.Random, ordinary: Set[str], known: Set[str]) 
 
 def slip(word: str, rng: random.Random) -> str:
     """A word of at least three letters with one slip after its first letter."""
-    kind, k = int(rng.random() * 4), 1 + int(rng.random() * (len(word) - 2))
+    kind, k = int(rng.random() * 6), 1 + int(rng.random() * (len(word) - 2))
     if kind == 0:
         return word[:k] + word[k + 1] + word[k] + word[k + 2 :]
     if kind == 1:
         return word[:k] + word[k + 1 :]
     if kind == 2:
         return word[:k] + word[k] + word[k:]
-    near = NEAR.get(word[k], word[k])
+    if kind == 3:
+        return word[:k] + LETTERS[int(rng.random() * len(LETTERS))] + word[k:]
+    vowels = [place for place in range(1, len(word)) if word[place] in VOWELS]
+    if kind == 4 and vowels:
+        k = vowels[int(rng.random() * len(vowels))]
+        near = VOWELS.replace(word[k], "")
+    else:
+        near = NEAR.get(word[k], word[k])
     return word[:k] + near[int(rng.random() * len(near))] + word[k + 1 :]
