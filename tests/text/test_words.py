@@ -16,8 +16,9 @@ from sfumato.errors import PromptWarning, UserError
 from sfumato.pictures import store
 from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.source import Lexicon
+from sfumato.pictures.split import split
 from sfumato.text import folder as pipelines
-from sfumato.text.words import FILE, Unknown, Words, split, warning, words_of
+from sfumato.text.words import FILE, Unknown, Words, warning, words_of
 from sfumato.train import start
 from sfumato.zoo import PRETRAINED, load
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sfumato.errors import UserError
+from sfumato.pictures.split import split
 from sfumato.pictures.tokenizer import RESERVED
 
 FILE = "words.json"  # beside model_index.json
-WORD = re.compile(r"[^\W\d_]+|\d")  # CLIP splits a text into runs of letters, single digits and signs
-ENDING = re.compile(r"['’](?:s|t|re|ve|m|ll|d)\b")  # split off by CLIP's rule too: not words
 PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
 SHORTEST = 2  # letters of a word whose plural is recognised
 ALIKE, LETTERS = 0.75, 3  # difflib's ratio of a word that may be meant, and its letters, at least
@@ -79,11 +76,6 @@ class Words:
 def words_of(captions: Iterable[str], synonyms: Mapping[str, str] | None = None) -> Words:
     """All words of some captions, with the other words that a source knows for them."""
     return Words(frozenset().union(*map(split, dict.fromkeys(captions))), dict(synonyms or {}))
-
-
-def split(text: str) -> list[str]:
-    """The words of a text in lower case, as CLIP's tokenizer splits it: runs of letters, and digits one by one."""
-    return WORD.findall(ENDING.sub(" ", unicodedata.normalize("NFC", text).lower()))
 
 
 def singulars(word: str) -> list[str]:
