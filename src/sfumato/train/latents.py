@@ -79,6 +79,19 @@ def _with(pictures: Pictures, latents: Tensor) -> Pictures:
     return Pictures(latents, pictures.labels, pictures.label_names, pictures.captions, pictures.keys)
 
 
+def check_sides(source: str, shape: tuple[int, int, int], vae: Any, piece: int | None = None) -> None:
+    """Raises UserError if an autoencoder does not take pictures of shape (C, H, W), or pieces of `piece` pixels a side.
+
+    vae: of diffusers; source: of the pictures, for the message.
+    """
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if shape[0] != vae.config.in_channels:
+        raise UserError(f"{source} has grey pictures, and autoencoders are for colour: set data.grey=false")
+    for key, side in (("data.image_size", shape[1]), ("data.image_size", shape[2]), ("net.piece", piece or factor)):
+        if side % factor:
+            raise UserError(f"{key}: this autoencoder takes sides that are multiples of {factor}, not {side}")
+
+
 def scale_of(latents: Tensor) -> float:
     """What makes latents of variance 1: the inverse of their standard deviation, all channels together."""
     return 1 / float(latents.float().std())
