@@ -149,8 +149,8 @@ def row(job: Job, work: Path) -> tuple[object, ...]:
 
     run = work / job.name
     rows = events(run)
-    if not rows:
-        return job.name, "not begun", *[None] * 6
+    if not any(event["event"] == "start" for event in rows):  # a note may come before
+        return job.name, "not begun" if not rows else "begun", *[None] * 6
     told = kit_table.last(rows)
     saved = sorted((run / "checkpoints").glob("[0-9]*/config.json"))
     of = json.loads(saved[-1].read_text("utf-8"))["recipe"]["train"]["images"] if saved else told["of"]

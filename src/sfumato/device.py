@@ -18,8 +18,9 @@ def best_device() -> str:
 
 
 def best_precision(device: str) -> Precision:
-    """bf16 where the hardware multiplies it natively (on a CPU: AMX tiles or AVX512-BF16, with which a training step takes
-    0.5 to 0.6 of the time), fp16 on older GPUs, else fp32.
+    """bf16 where the hardware multiplies it natively, fp16 on older GPUs, else fp32.
+
+    On a CPU that is with AMX tiles or AVX512-BF16, with which a training step takes 0.5 to 0.6 of the time.
     """
     import torch
 

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from sfumato.errors import UserError
+from sfumato.judge import emoji
 from sfumato.judge.crisp import autoencoded, crisp_bound, drawing_psnr, true_drawings
 from sfumato.judge.emoji import EmojiVerdict, Share, control, judge_emoji, judged
 from sfumato.pictures.emoji.scene import ASKED, Scene, asked
@@ -129,3 +130,13 @@ def test_intervals_are_wilsons() -> None:
 def test_a_model_without_words_is_refused() -> None:
     with pytest.raises(UserError, match="does not draw square pictures from captions"):
         judge_emoji(model_of(), n=4)
+
+
+def test_without_the_font_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise UserError("apt install fonts-noto-color-emoji")
+
+    monkeypatch.setattr(emoji, "font", none)
+    model: Any = SimpleNamespace(vocabulary=SimpleNamespace(kind="words"), shape=(3, 64, 64), name="mini")
+    with pytest.raises(UserError, match="apt install"):  # and not for want of `model.sample`
+        judge_emoji(model, n=2)

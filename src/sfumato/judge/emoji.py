@@ -15,6 +15,7 @@ from sfumato.judge.crisp import Through, crisp_bound, drawing_psnr, true_drawing
 from sfumato.model import Model
 from sfumato.pictures.emoji.read import Right, compare, read
 from sfumato.pictures.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.emoji.things import font
 
 Progress = Callable[[str, int, int], None]
 PARTS = ("things", "background", "size", "place")
@@ -106,12 +107,15 @@ def judge_emoji(
     progress: Progress | None = None,
     **changes: Any,
 ) -> EmojiVerdict:
-    """Ask for n scenes of each kind and read what is drawn. changes: of the `sample` section. Raises UserError.
+    """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
+
+    Raises UserError, also where the font that true drawings need is not installed.
 
     bounds: the model's `crisp_bounds`, measured if left out.
     """
     if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
         raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
+    font()  # before anything is sampled
     kinds, seconds = {}, 0.0
     for kind in ASKED:
         scenes = [asked(kind, k) for k in range(n)]
