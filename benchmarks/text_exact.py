@@ -156,7 +156,7 @@ def pages(model: TextModel, found: dict[float, Figures]) -> None:
     save_grid(blends, PAGES / f"{model.name}-blends.png", list(BLENDS), columns=6)
     pairs = [asked("pairs", k) for k in range(60)]
     seen = judged_kind(pairs, model.sample(len(pairs), texts=[s.caption() for s in pairs], seed=0))
-    wrong = [k for k, (a, b) in enumerate(zip(pairs, seen.seen, strict=True)) if not compare(a, b).things][:12]
+    wrong = [k for k, (a, b) in enumerate(zip(pairs, seen.shown, strict=True)) if not compare(a, b).things][:12]
     if wrong:
         save_grid(seen.samples[wrong], PAGES / f"{model.name}-failures.png", [pairs[k].caption() for k in wrong], 6)
     parts = (("single", "things"), ("held out", "things"), ("pairs", "things"), ("single", "background"))

@@ -30,19 +30,19 @@ pytestmark = pytest.mark.skipif(not FONT, reason="needs the font Noto Color Emoj
 
 
 def test_rows_are_the_scenes_themselves() -> None:
-    store = open_store(Data(source="emoji", image_size=64, count=120, captions=2))
+    store = open_store(Data(source="emoji", image_size=32, count=120, captions=2))
     rows = torch.tensor([3, 119, 40])
     shown = store.train.pixels[rows]
     for k, picture in zip(rows.tolist(), shown, strict=True):
         scene, _, jitter = nth("train", k)
-        assert np.array_equal(picture.numpy().transpose(1, 2, 0), scene.draw((64, 64), jitter))
+        assert np.array_equal(picture.numpy().transpose(1, 2, 0), scene.draw((32, 32), jitter))
     assert torch.equal(store.train.pixels.index_select(0, rows), shown)
-    assert store.shape == (3, 64, 64)
+    assert store.shape == (3, 32, 32)
     assert torch.equal(torch.cat(list(store.train.pixels.split(50)))[rows], shown)
 
 
 def test_each_scene_has_several_captions_and_the_same_ones_again() -> None:
-    data = Data(source="emoji", image_size=64, count=150, captions=3)
+    data = Data(source="emoji", image_size=32, count=150, captions=3)
     first, again = open_store(data).train, open_store(data).train
     assert first.captions is not None
     assert first.captions == again.captions
@@ -53,9 +53,9 @@ def test_each_scene_has_several_captions_and_the_same_ones_again() -> None:
 
 
 def test_a_feed_draws_them() -> None:
-    store = open_store(Data(source="emoji", image_size=64, count=100))
+    store = open_store(Data(source="emoji", image_size=32, count=100))
     x, _ = Feed(store.train, Vocabulary.build("none"), True, 0).draw(90, 16, torch.Generator().manual_seed(1))
-    assert x.shape == (16, 3, 64, 64)
+    assert x.shape == (16, 3, 32, 32)
     assert x.min() >= -1
     assert x.max() <= 1
 
