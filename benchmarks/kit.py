@@ -152,15 +152,24 @@ def row(job: Job, work: Path) -> tuple[object, ...]:
 
     run = work / job.name
     rows = events(run)
-    if not rows:
-        return job.name, "not begun", *[None] * 6
-    told = kit_table.last(rows)
+    if not any(event["event"] == "start" for event in rows):  # a note may come before
+        return job.name, "not begun" if not rows else "begun", *[None] * 6
+    latest = kit_table.last(rows)
     saved = sorted((run / "checkpoints").glob("[0-9]*/config.json"))
-    of = json.loads(saved[-1].read_text("utf-8"))["recipe"]["train"]["images"] if saved else told["of"]
-    rate, images = told.get("images_per_second"), told["images"]
+    of = json.loads(saved[-1].read_text("utf-8"))["recipe"]["train"]["images"] if saved else latest["of"]
+    rate, images = latest.get("images_per_second"), latest["images"]
     state = "finished" if finished(work, job.name) else "saved" if rows[-1]["event"] in ("end", "save") else "begun"
     left = clock((of - images) / rate) if rate and state != "finished" else None
-    return job.name, state, f"{images:,}", f"{of:,}", rate, left, told.get("held_out"), round(told["trained"] / 60, 1)
+    return (
+        job.name,
+        state,
+        f"{images:,}",
+        f"{of:,}",
+        rate,
+        left,
+        latest.get("held_out"),
+        round(latest["trained"] / 60, 1),
+    )
 
 
 def ship(args: argparse.Namespace) -> None:

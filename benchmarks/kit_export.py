@@ -68,9 +68,14 @@ def _parts(sizes: dict[str, int]) -> list[list[str]]:
 
 def figures(run: Path, images: int) -> dict[str, Any]:
     """What a run came to: images seen, seconds of training over all its starts, held-out figures, device, versions."""
-    told = last(events(run))
+    latest = last(events(run))
     environment = json.loads((run / "env.json").read_text(encoding="utf-8"))
-    return {"images": images, "seconds": told["trained"], "held_out": told.get("figures"), "environment": environment}
+    return {
+        "images": images,
+        "seconds": latest["trained"],
+        "held_out": latest.get("figures"),
+        "environment": environment,
+    }
 
 
 def about(path: Path) -> dict[str, Any] | None:
@@ -93,15 +98,15 @@ def ship(folder: Path, out: Path) -> list[Path]:
 
     made = []
     for path in sorted(folder.glob("*-1of*.safetensors")):
-        match, told = NAME.fullmatch(path.name), about(path)
-        if match is None or told is None:
+        match, header = NAME.fullmatch(path.name), about(path)
+        if match is None or header is None:
             continue
         parts = [path.with_name(f"{match[1]}-{k}of{match[3]}.safetensors") for k in range(1, int(match[3]) + 1)]
         if missing := [part for part in parts if not part.is_file()]:
             raise UserError(f"{missing[0]} is missing: bring every part")
         weights = {key: tensor for part in parts for key, tensor in load_file(part).items()}
-        task = told["config"]["recipe"]["task"]
-        made.append((_pipeline if task == "text" else _plain)(told, weights, out / told["name"]))
+        task = header["config"]["recipe"]["task"]
+        made.append((_pipeline if task == "text" else _plain)(header, weights, out / header["name"]))
     if out / DECODER in made and out / "mini" in made:
         _joined(out / DECODER, out / "mini")
     if not made:
@@ -125,16 +130,16 @@ def _joined(decoder: Path, pipeline: Path) -> None:
         save_file(joined, temporary, {"format": "pt"})
 
 
-def _plain(told: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
+def _plain(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
     from sfumato.files import aside, save_tensors, write_json
 
     with aside(folder / "model.safetensors") as temporary:
         save_tensors(temporary, weights)
-    write_json(folder / "config.json", told["config"])
+    write_json(folder / "config.json", header["config"])
     return folder
 
 
-def _pipeline(told: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
+def _pipeline(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
     from sfumato import recipe as recipes
     from sfumato.files import save_tensors
     from sfumato.text.checkpoint import restored
@@ -143,9 +148,9 @@ def _pipeline(told: dict[str, Any], weights: dict[str, Any], folder: Path) -> Pa
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.safetensors"
         save_tensors(file, weights)
-        model = restored(told["config"], file, told["name"], "cpu", "fp32")
-    if told["recipe"] in recipes.shipped():
-        model.recipe.sample = recipes.load(told["recipe"]).sample  # as it is now
+        model = restored(header["config"], file, header["name"], "cpu", "fp32")
+    if header["recipe"] in recipes.shipped():
+        model.recipe.sample = recipes.load(header["recipe"]).sample  # as it is now
     card = folder / "README.md"
     text = card.read_bytes() if card.is_file() else None
     write(model, folder)

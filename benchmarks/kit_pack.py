@@ -22,7 +22,6 @@ WHEELS = ("diffusers", "pydantic", "pydantic-core", "annotated-types", "typing-i
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64")
 FONT, PHOTO = "NotoColorEmoji.ttf", "photo.safetensors"
 PIECE, TEST = 25_000, 2_000  # pictures of CIFAR-10 in a piece, and of its test set
-NEEDED = {"cifar10": "cifar10-train-0.safetensors", "photo": PHOTO, "font": FONT}
 
 
 def pack(out: Path, python: str) -> None:

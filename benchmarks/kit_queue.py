@@ -17,7 +17,7 @@ from typing import Any
 from kit_table import MARK, Job, finished
 
 SPARE = 0.1, 6.0  # of the minutes, for the last export: a share, and seconds at most
-GRACE = 25.0  # seconds past the minutes after which everything is told to save and stop
+GRACE = 25.0  # seconds past the minutes after which every training has to save and stop
 PATIENCE = 40.0  # seconds that this may take
 EACH = 10.0  # seconds between two lines on a training
 LAST = ("finished", "stopped", "failed")
@@ -30,7 +30,7 @@ class Child:
 
     job: Job
     state: str = "waiting"
-    told: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     printed: float = 0.0
     result: dict[str, Any] = field(default_factory=dict)  # files given out, figures
@@ -76,11 +76,11 @@ class Kit:
             self.start()
             self.grant()
             try:
-                child, told = self.events.get(timeout=0.5)
+                child, report = self.events.get(timeout=0.5)
             except Empty:
                 pass
             else:
-                self.hear(child, told)
+                self.hear(child, report)
             if time.monotonic() > self.end + GRACE and not self.stopping:
                 self.stop()
 
@@ -125,19 +125,19 @@ class Kit:
         reader.join(2.0)
         self.events.put((child, None))
 
-    def hear(self, child: Child, told: dict[str, Any] | None) -> None:
-        if told is None:
+    def hear(self, child: Child, report: dict[str, Any] | None) -> None:
+        if report is None:
             if child.state not in LAST:
                 self.note(child, "stopped" if self.stopping else "failed", self.reason(child))
             return
-        child.told |= told
-        if told["state"] != "training":
-            child.result |= told.get("result", {})
-            self.note(child, told["state"], ", ".join(told.get("result", {}).get("files", [])))
+        child.report |= report
+        if report["state"] != "training":
+            child.result |= report.get("result", {})
+            self.note(child, report["state"], ", ".join(report.get("result", {}).get("files", [])))
         else:
             child.state = "training"
-            if time.monotonic() - child.printed > EACH or "held_out" in told:
-                self.note(child, "training", progress(child.told))
+            if time.monotonic() - child.printed > EACH or "held_out" in report:
+                self.note(child, "training", progress(child.report))
 
     def note(self, child: Child, state: str, words: str = "") -> None:
         child.state, child.printed = state, time.monotonic()
@@ -213,13 +213,16 @@ class Kit:
         threading.Thread(target=kill, daemon=True).start()
 
 
-def progress(told: dict[str, Any]) -> str:
+def progress(report: dict[str, Any]) -> str:
     """One line on a training."""
-    words = [f"{told['images']:,} of {told['of']:,}"]
-    words += [f"loss {told['loss']:.4f}"] if told.get("loss") is not None else []
-    words += [f"held out {told['held_out']:.5f}"] if told.get("held_out") is not None else []
-    if told.get("rate"):
-        words += [f"{told['rate']:,.0f} images/s", f"{clock((told['of'] - told['images']) / told['rate'])} left"]
+    words = [f"{report['images']:,} of {report['of']:,}"]
+    words += [f"loss {report['loss']:.4f}"] if report.get("loss") is not None else []
+    words += [f"held out {report['held_out']:.5f}"] if report.get("held_out") is not None else []
+    if report.get("rate"):
+        words += [
+            f"{report['rate']:,.0f} images/s",
+            f"{clock((report['of'] - report['images']) / report['rate'])} left",
+        ]
     return ", ".join(words)
 
 

@@ -110,16 +110,16 @@ def events(run: Path) -> list[dict[str, Any]]:
 
 def last(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The latest value of every key of a log, `held_out` and `trained`: seconds of training over all its starts."""
-    told: dict[str, Any] = {}
+    latest: dict[str, Any] = {}
     before = seconds = 0.0
     for row in rows:
         if row["event"] == "start":
             before, seconds = before + seconds, 0.0
         elif row["event"] == "held_out":
-            told |= {"held_out": row["loss"], "figures": {k: v for k, v in row.items() if k not in DROPPED}}
+            latest |= {"held_out": row["loss"], "figures": {k: v for k, v in row.items() if k not in DROPPED}}
         seconds = row.get("seconds", seconds) if row["event"] in ("report", "end") else seconds
-        told |= {key: value for key, value in row.items() if row["event"] in ("start", "report", "end")}
-    return {**told, "trained": round(before + seconds, 1)}
+        latest |= {key: value for key, value in row.items() if row["event"] in ("start", "report", "end")}
+    return {**latest, "trained": round(before + seconds, 1)}
 
 
 def finished(work: Path, name: str) -> bool:

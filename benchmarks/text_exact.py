@@ -162,8 +162,8 @@ def pages(model: TextModel) -> None:
     save_grid(blends, PAGES / f"{model.name}-blends.png", list(BLENDS), columns=6)
     scenes = [asked(kind, k) for kind in ("pairs", "many") for k in range(120)]
     kind = judged_kind(scenes, model.sample(len(scenes), texts=[s.caption() for s in scenes], seed=0))
-    wrong = [k for k, (a, b) in enumerate(zip(scenes, kind.seen, strict=True)) if not compare(a, b).things][:12]
-    print(f"wrong: {[(scenes[k].caption(), kind.seen[k].caption()) for k in wrong]}", flush=True)
+    wrong = [k for k, (a, b) in enumerate(zip(scenes, kind.shown, strict=True)) if not compare(a, b).things][:12]
+    print(f"wrong: {[(scenes[k].caption(), kind.shown[k].caption()) for k in wrong]}", flush=True)
     failures = PAGES / f"{model.name}-failures.png"
     failures.unlink(missing_ok=True)
     if wrong:

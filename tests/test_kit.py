@@ -196,6 +196,15 @@ def test_steps_before_the_clock_leave_nothing_behind(root: Path) -> None:
     assert kinds["plain"] == kinds["warmed"]
 
 
+def test_the_status_of_a_run_that_has_only_a_note(root: Path) -> None:
+    log = root / "noted" / "ground" / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text(json.dumps({"event": "note", "text": "steps are not recorded"}) + "\n")
+    done = run(root, "status", "--only", "ground", work="noted")
+    assert done.returncode == 0, done.stderr
+    assert "begun" in done.stdout
+
+
 def test_the_shipped_table_is_of_recipes_that_are_there() -> None:
     sys.path.insert(0, str(KIT.parent))
     import kit_table

@@ -53,6 +53,10 @@ class Data(Section):
             raise ValueError("a side is between 8 and 1024 pixels")
         return value
 
+    def of(self, source: str) -> Data:
+        """The same of another source; `count` is of `emoji` alone."""
+        return self.model_copy(update={"source": source, "count": self.count if source == "emoji" else None})
+
 
 class Net(Section):
     """The network. A preset, or the kind, sets what is left out."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from sfumato.errors import UserError
-from sfumato.judge.crisp import autoencoded, crisp_bound, drawing_psnr, true_drawings
+from sfumato.judge import emoji
+from sfumato.judge.crisp import crisp_bound, drawing_psnr, true_drawings
 from sfumato.judge.emoji import EmojiVerdict, Share, control, judge_emoji, judged
 from sfumato.pictures.emoji.scene import ASKED, Scene, asked
 
@@ -30,18 +30,6 @@ def soft(pictures: torch.Tensor, share: float = 0.3, width: int = 3) -> torch.Te
     return (share * mean + (1 - share) * pictures.float()).round().to(torch.uint8)
 
 
-class Same:
-    """An autoencoder of diffusers that gives back what it gets."""
-
-    dtype, device = torch.float32, "cpu"
-
-    def encode(self, x: torch.Tensor) -> Any:
-        return SimpleNamespace(latent_dist=SimpleNamespace(mean=x))
-
-    def decode(self, x: torch.Tensor) -> Any:
-        return SimpleNamespace(sample=x)
-
-
 @needs_font
 def test_true_drawings_are_all_right_and_others_are_not() -> None:
     scenes = [asked("single", k) for k in range(12)]
@@ -55,7 +43,7 @@ def test_scenes_of_two_and_three_things_are_judged_together() -> None:
     assert {len(scene.things) for scene in scenes} == {2, 3}
     kind = judged(scenes, drawn(scenes))
     assert kind.shares["things"].value == 1
-    assert kind.seen == scenes
+    assert kind.shown == scenes
     other = [Scene((*scene.things[:-1], "snail"), scene.background) for scene in scenes]
     assert judged(other, drawn(scenes)).shares["things"].value == 0
 
@@ -103,7 +91,7 @@ def test_crisp_begins_three_db_below_what_an_autoencoder_keeps(side: int) -> Non
 
 @needs_font
 def test_the_measure_itself_is_measured_through_an_autoencoder() -> None:
-    found = control(partial(autoencoded, Same()), 64, 6)
+    found = control(lambda x: x, 64, 6)
     assert set(found) == set(ASKED)
     assert {kind.shares["things"].value for kind in found.values()} == {1.0}
     assert {kind.median_psnr for kind in found.values()} == {100.0}
@@ -129,3 +117,13 @@ def test_intervals_are_wilsons() -> None:
 def test_a_model_without_words_is_refused() -> None:
     with pytest.raises(UserError, match="does not draw square pictures from captions"):
         judge_emoji(model_of(), n=4)
+
+
+def test_without_the_font_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise UserError("apt install fonts-noto-color-emoji")
+
+    monkeypatch.setattr(emoji, "font", none)
+    model: Any = SimpleNamespace(vocabulary=SimpleNamespace(kind="words"), shape=(3, 64, 64), name="mini")
+    with pytest.raises(UserError, match="apt install"):  # and not for want of `model.sample`
+        judge_emoji(model, n=2)

@@ -58,3 +58,13 @@ def test_a_gauge_is_finite_on_pictures_without_noise(value: float) -> None:
         read = shaken(gauge, seed)(torch.full((1, 3, 16, 24), value))
         assert read.isfinite().all()
         assert (read >= FLOOR).all()
+
+
+def test_a_gauge_of_earlier_versions_is_loaded() -> None:
+    earlier, now = (PlainUNet(PlainConfig((8, 8), 1, 2, gauge=True)) for _ in range(2))
+    earlier.gauge = NoiseGauge()
+    shaken(earlier)
+    now.load_state_dict(earlier.state_dict())
+    x, c = torch.randn(2, 3, 8, 8), torch.zeros(2)
+    assert torch.equal(now(x, c, None, x)[1], earlier(x, c, None, x)[1])
+    now.load_state_dict(now.state_dict())

@@ -11,10 +11,11 @@ import pytest
 
 from sfumato.pictures.emoji import english, phrases, typos, words
 from sfumato.pictures.emoji.forms import forms
-from sfumato.pictures.emoji.known import known, known_words, split
+from sfumato.pictures.emoji.known import known
 from sfumato.pictures.emoji.phrases import sentence
 from sfumato.pictures.emoji.scene import PLACES, SIZES, Scene, nth
 from sfumato.pictures.emoji.things import subjects, taught, things
+from sfumato.pictures.split import split
 
 SCENES = [nth("train", index)[0] for index in range(12_000)]
 SENTENCES = [sentence(scene, random.Random(index)) for index, scene in enumerate(SCENES)]
@@ -294,13 +295,12 @@ def test_the_length() -> None:
 
 
 def test_known_words_are_those_of_the_sentences() -> None:
-    listed = known_words()
-    assert listed == sorted(set(listed))
+    listed = known()
     assert all(word == word.lower() for word in listed)
-    assert {"car", "draw", "photo", "mice", "please", "3", "backdrop", "violet", "trio"} <= set(listed)
-    assert not {"pineapple", "hibiscus", "noun", "statement"} & set(listed)
+    assert {"car", "draw", "photo", "mice", "please", "3", "backdrop", "violet", "trio"} <= listed
+    assert not {"pineapple", "hibiscus", "noun", "statement"} & listed
     without_slips = {word for scene in SCENES[:50] for text in many(scene, 40) for word in split(text)}
-    assert without_slips <= set(listed)
+    assert without_slips <= listed
 
 
 def test_what_is_kept_out_of_training_can_be_put_into_words() -> None:

@@ -15,6 +15,7 @@ from sfumato import recipe as recipes
 from sfumato.errors import UserError
 from sfumato.text import folder as pipelines
 from sfumato.text.model import TextModel
+from sfumato.text.prompts import tokens
 from sfumato.train import start
 from sfumato.train.latents import autoencoder_named
 from sfumato.train.run import RunFolder
@@ -156,6 +157,76 @@ def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_pa
     assert losses[-1] < truth[-1]
     with pytest.raises(UserError, match=r"net\.encoder"):
         start.prepare(recipe.model_copy(update={"net": recipe.net.model_copy(update={"encoder": "nowhere/at-all"})}))
+
+
+def test_a_run_goes_on_when_what_it_began_with_is_gone(model: TextModel, run: Path, tmp_path: Path) -> None:
+    pipe = pipelines.write(model, tmp_path / "pipe")
+    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
+    recipe.train.images, recipe.text.autoencoder, recipe.train.begin = 16, str(pipe), str(pipe)
+    begun = start.prepare(recipe, out=tmp_path / "run")
+    start.run(begun)
+    pipe.rename(tmp_path / "elsewhere")
+    job = start.prepare(tmp_path / "run", ["train.images=32"])
+    assert torch.equal(job.task.captions, begun.task.captions)  # type: ignore[attr-defined]
+    assert torch.equal(job.task.store.train.pixels, begun.task.store.train.pixels)  # type: ignore[attr-defined]
+    start.run(job)
+    assert RunFolder(tmp_path / "run").events("start")[-1]["images"] == 16
+    with pytest.raises(UserError, match="pipe"):
+        start.prepare(recipe, out=tmp_path / "another")
+
+
+def test_a_model_is_no_beginning_on_other_latents(run: Path, tmp_path: Path) -> None:
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
+    ground.train.images, ground.train.seed = 16, 1
+    start.run(start.prepare(ground, out=tmp_path / "ground"))
+    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
+    recipe.text.autoencoder, recipe.train.begin = str(tmp_path / "ground"), str(run)
+    with pytest.raises(UserError, match=rf"other latents .* set text\.autoencoder={run}"):
+        start.prepare(recipe, out=tmp_path / "run")
+
+
+def test_an_autoencoder_begins_with_another(run: Path, tmp_path: Path) -> None:
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
+    ground.train.begin, ground.train.seed = str(run), 1
+    begun = start.prepare(ground, out=tmp_path / "ground").task.net.state_dict()
+    for key, value in autoencoder_named(str(run), "").state_dict().items():
+        assert torch.equal(begun[f"vae.{key}"], value), key
+
+
+def test_pictures_that_an_autoencoder_does_not_take_are_one_line(run: Path, tmp_path: Path) -> None:
+    ground = run.parent / "ground" / "recipe.yaml"
+    for change, words in (
+        ("net.piece=18", r"net\.piece: .* multiples of 4, not 18"),
+        ("data.image_size=30", r"data\.image_size: .* multiples of 4, not 30"),
+        ("data.grey=true", r"data\.grey=false"),
+    ):
+        with pytest.raises(UserError, match=words):
+            start.prepare(recipes.load(ground, [change]), out=tmp_path / "run")
+    with pytest.raises(UserError, match=r"data\.grey=false"):
+        start.prepare(recipes.load(run / "recipe.yaml", ["data.grey=true"]), out=tmp_path / "run")
+
+
+def test_prompts_leave_the_tokenizer_as_it_was(model: TextModel, tmp_path: Path) -> None:
+    tokenizer = model.tokenizer
+    assert tokenizer is not None
+    backend = tokenizer.backend_tokenizer
+    words = "a red square, number 12, " * 8
+    backend.no_truncation()
+    backend.no_padding()
+    whole = tokenizer(words).input_ids
+    ids = tokens(tokenizer, [words, "a"])
+    assert ids.shape == (2, tokenizer.model_max_length)
+    assert ids[0].tolist() == [*whole[: ids.shape[1] - 1], tokenizer.eos_token_id]
+    assert backend.truncation is None
+    assert backend.padding is None
+    assert backend.encode(words).ids == whole
+    backend.enable_truncation(5)
+    backend.enable_padding(length=7, pad_id=3, pad_token="b")
+    before = backend.truncation, backend.padding
+    assert torch.equal(tokens(tokenizer, [words, "a"]), ids)
+    assert (backend.truncation, backend.padding) == before
+    backend.no_truncation()
+    backend.no_padding()
 
 
 @pytest.mark.parametrize("task", ["autoencoder", "text"])

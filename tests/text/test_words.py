@@ -16,8 +16,9 @@ from sfumato.errors import PromptWarning, UserError
 from sfumato.pictures import store
 from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.source import Lexicon
+from sfumato.pictures.split import split
 from sfumato.text import folder as pipelines
-from sfumato.text.words import FILE, Unknown, Words, split, warning, words_of
+from sfumato.text.words import FILE, Unknown, Words, warning, words_of
 from sfumato.train import start
 from sfumato.zoo import PRETRAINED, load
 
@@ -57,12 +58,20 @@ def test_the_nearest_word_is_a_synonym_then_one_spelled_alike() -> None:
 
 
 def test_a_warning_is_one_line() -> None:
-    assert warning("mini", [Unknown("samurai")]) == "mini does not know 'samurai'"
-    assert warning("mini", [Unknown("car", "bus")] * 2) == "mini does not know 'car'; its nearest word is 'bus'"
-    two = [Unknown("samurai"), Unknown("car", "bus")]
-    assert warning("mini", two) == "mini does not know 'samurai', 'car'; nearest: 'bus' for 'car'"
-    many = [Unknown(f"word{k}") for k in range(20)]
-    assert warning("mini", many).endswith("'word7' and 12 more")
+    assert warning("mini", KNOWN, ["a red box"]) is None
+    assert warning("mini", KNOWN, ["samurai", "a samurai"]) == "mini does not know 'samurai'"
+    assert warning("mini", KNOWN, ["car", "car"]) == "mini does not know 'car'; its nearest word is 'automobile'"
+    two = "mini does not know 'samurai', 'car'; nearest: 'automobile' for 'car'"
+    assert warning("mini", KNOWN, ["a samurai", "car"]) == two
+
+
+def test_of_many_unknown_words_a_few_are_named_and_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+    monkeypatch.setattr(Words, "nearest", lambda _, word: looked_up.append(word))
+    line = warning("mini", KNOWN, [f"a word {chr(97 + k) * 5}" for k in range(20)])
+    assert line is not None
+    assert line.endswith("'ggggg' and 13 more")
+    assert len(looked_up) == 8
 
 
 def test_a_base_without_a_list_says_nothing() -> None:

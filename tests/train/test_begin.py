@@ -27,3 +27,19 @@ def test_another_network_is_one_line(tmp_path: Path) -> None:
         start.prepare("shapes", [*SMALL, "net.channels=[16,48]", f"train.begin={first.path}"], tmp_path / "second")
     with pytest.raises(UserError, match=r"train\.begin"):
         start.prepare("shapes", [*SMALL, f"train.begin={tmp_path / 'none'}"], tmp_path / "third")
+
+
+def test_a_run_goes_on_when_what_it_began_with_is_gone(tmp_path: Path) -> None:
+    first = start.train("shapes", [*SMALL, "train.images=16"], tmp_path / "first")
+    start.train("shapes", [*SMALL, "train.images=16", f"train.begin={first.path}"], tmp_path / "second")
+    first.path.rename(tmp_path / "elsewhere")
+    again = start.train(tmp_path / "second", ["train.images=32"])
+    assert [event["images"] for event in again.events("start")] == [0, 16]
+
+
+def test_a_checkpoint_of_another_network_is_one_line(tmp_path: Path) -> None:
+    first = start.train("shapes", [*SMALL, "train.images=16"], tmp_path / "first")
+    job = start.prepare(first.path, ["train.images=32"])
+    job.task.net.enter = torch.nn.Conv2d(3, 24, 3)  # as another version of sfumato may build it
+    with pytest.raises(UserError, match="another network"):
+        start.run(job)

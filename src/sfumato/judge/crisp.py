@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,13 +73,3 @@ def crisp_bound(through: Through, kind: str, side: int, n: int = DRAWINGS) -> fl
     scenes, true = true_drawings(kind, n, side)
     psnr = drawing_psnr(through(true), scenes).clamp(max=UNSEEN)
     return float(psnr.quantile(TAIL)) - SPARE
-
-
-@torch.inference_mode()
-def autoencoded(vae: Any, pictures: Tensor) -> Tensor:
-    """Pictures, uint8 (N, 3, S, S), sent through an autoencoder of diffusers; with functools.partial, a Through."""
-    parts = []
-    for part in pictures.split(32):
-        x = part.to(vae.device, vae.dtype) / 127.5 - 1
-        parts.append(vae.decode(vae.encode(x).latent_dist.mean).sample.float().cpu())
-    return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -127,7 +127,7 @@ def judge_denoised(
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
     model = name if isinstance(name, Model) else load(name)
     recipe = model.recipe
-    store = open_store(recipe.data if data is None else recipe.data.model_copy(update={"source": data}))
+    store = open_store(recipe.data if data is None else recipe.data.of(data))
     read: list[float] = []
 
     def cleaned(y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The exact verdict on a model of the emoji world: does it draw what it is told, and how near to the drawing?"""
+"""The exact verdict on a model of the emoji world: does it draw what its prompts say, and how near to the drawing?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sfumato.judge.crisp import Through, crisp_bound, drawing_psnr, true_drawing
 from sfumato.model import Model
 from sfumato.pictures.emoji.read import Right, compare, read
 from sfumato.pictures.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.emoji.things import font
 
 Progress = Callable[[str, int, int], None]
 PARTS = ("things", "background", "size", "place")
@@ -38,10 +39,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Kind:
-    """What was asked for, what came, the shares that are right, by part, and each picture's PSNR to its drawing, dB."""
+    """Scenes of N prompts and those that the samples show, with the shares that are right, by part.
+
+    samples: uint8 (N, 3, S, S); psnr: of each to the drawing of its prompt, float64 (N,), in dB.
+    """
 
     scenes: list[Scene]
-    seen: list[Scene]
+    shown: list[Scene]
     samples: Tensor
     shares: dict[str, Share]
     psnr: Tensor
@@ -106,12 +110,15 @@ def judge_emoji(
     progress: Progress | None = None,
     **changes: Any,
 ) -> EmojiVerdict:
-    """Ask for n scenes of each kind and read what is drawn. changes: of the `sample` section. Raises UserError.
+    """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
+
+    Raises UserError, also where the font that true drawings need is not installed.
 
     bounds: the model's `crisp_bounds`, measured if left out.
     """
     if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
         raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
+    font()  # before anything is sampled
     kinds, seconds = {}, 0.0
     for kind in ASKED:
         scenes = [asked(kind, k) for k in range(n)]
@@ -138,11 +145,11 @@ def crisp_bounds(through: Through, side: int) -> dict[str, float]:
 
 def judged(scenes: list[Scene], samples: Tensor) -> Kind:
     """Pictures, uint8 (N, 3, S, S), read and compared with what they should show."""
-    seen: dict[int, Scene] = {}
+    shown: dict[int, Scene] = {}
     for number in sorted({len(scene.things) for scene in scenes}):
         rows = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
-        seen.update(zip(rows, read(samples[rows], number), strict=True))
-    in_order = [seen[k] for k in range(len(scenes))]
+        shown.update(zip(rows, read(samples[rows], number), strict=True))
+    in_order = [shown[k] for k in range(len(scenes))]
     right: list[Right] = [compare(a, b) for a, b in zip(scenes, in_order, strict=True)]
     shares = {part: Share.of(sum(getattr(each, part) for each in right), len(right)) for part in PARTS}
     return Kind(scenes, in_order, samples, shares, drawing_psnr(samples, scenes))

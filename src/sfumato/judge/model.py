@@ -64,7 +64,7 @@ def judge(
     """
     model = name if isinstance(name, Model) else load(name)
     recipe = model.recipe
-    store = open_store(recipe.data if data is None else recipe.data.model_copy(update={"source": data}))
+    store = open_store(recipe.data if data is None else recipe.data.of(data))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
     chosen = model.settings(**changes)

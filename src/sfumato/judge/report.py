@@ -95,10 +95,10 @@ def write_emoji(model: Model, verdict: EmojiVerdict, folder: Path) -> Path:
                 f"{verdict.bounds[name]:.1f}",
             ]
         )
-        right = [compare(a, b).things for a, b in zip(kind.scenes, kind.seen, strict=True)]
+        right = [compare(a, b).things for a, b in zip(kind.scenes, kind.shown, strict=True)]
         texts = [
-            scene.caption() + ("" if good else f" / read: {' and '.join(seen.things)}")
-            for scene, seen, good in zip(kind.scenes, kind.seen, right, strict=True)
+            scene.caption() + ("" if good else f" / read: {' and '.join(shown.things)}")
+            for scene, shown, good in zip(kind.scenes, kind.shown, right, strict=True)
         ]
         first = Picture(grid(kind.samples[:24], columns=6, captions=texts[:24]), name, "The first, in order.", True)
         wrong = [k for k, good in enumerate(right) if not good][:12]

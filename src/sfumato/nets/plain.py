@@ -8,12 +8,13 @@ may be a map.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfumato.nets.gauge import PlaceGauge
+from sfumato.nets.gauge import NoiseGauge, PlaceGauge
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class PlainUNet(nn.Module):
         self.leave = nn.Conv2d(widths[0], inner, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-        self.gauge = PlaceGauge(config.colours) if config.gauge else None
+        self.gauge: nn.Module | None = PlaceGauge(config.colours) if config.gauge else None
+        self.register_load_state_dict_pre_hook(_earlier_gauge)
 
     def forward(
         self, x: Tensor, c: Tensor, cond: Tensor | None = None, noisy: Tensor | None = None
@@ -120,3 +122,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         changed: Tensor = self.second(F.relu(self.first(x), inplace=True))
         return changed.add_(x)  # large tensors are dear to allocate
+
+
+def _earlier_gauge(net: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Give a network the kind of gauge whose weights are to be loaded: earlier versions had another here."""
+    assert isinstance(net, PlainUNet)
+    if net.gauge is not None and f"{prefix}gauge.middle.weight" in state:
+        net.gauge = NoiseGauge(net.config.colours).to(net.leave.weight)

@@ -26,6 +26,8 @@ from sfumato.pictures.scan import Report, report
 from sfumato.pictures.source import Lexicon, Progress
 from sfumato.sections import Data
 
+NOT_OF_PIXELS = {"source", "condition", "flip", "captions"}
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -98,7 +100,7 @@ def _drawn(data: Data) -> Store:
     from sfumato.pictures.emoji.drawn import drawn_store  # which gives what this module defines
 
     if data.source != "emoji":
-        raise UserError(f"data.count is of the drawn source `emoji`, not of {data.source}")
+        raise UserError(f"data.count is of the drawn source `emoji`, not of {data.source}: set data.count=null")
     return drawn_store(data)
 
 
@@ -146,7 +148,7 @@ def _open(data: Data, progress: Progress | None) -> Store:
 
 
 def _address(fingerprint: str, data: Data) -> str:
-    fields = data.model_dump(mode="json", exclude={"source", "condition", "flip"}, exclude_defaults=True)
+    fields = data.model_dump(mode="json", exclude=NOT_OF_PIXELS, exclude_defaults=True)
     if data.labels is not None:
         fields["labels"] = sorted(set(data.labels))
     content = {"format": FORMAT, "pictures": fingerprint, "data": fields}

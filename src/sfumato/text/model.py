@@ -123,8 +123,8 @@ class TextModel(Model):
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
         """What does not fit, a line a prompt, and one line on the words that no caption of the training held."""
         every = [*(texts or ()), *([negative] if negative else ())]
-        unknown = [each for text in dict.fromkeys(every) for each in self.unknown_words(text)]
-        return [*self.cut(every), *([warning(self.name, unknown)] if unknown else ())]
+        unknown = None if self.words is None else warning(self.name, self.words, every)
+        return [*self.cut(every), *([unknown] if unknown else ())]
 
     def unknown_words(self, prompt: str) -> list[Unknown]:
         """Words of a prompt that the base's captions did not hold, each with the nearest one that they did.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import CLIPTokenizer
 
 LONGEST = 5_000  # characters of a prompt
@@ -22,14 +24,34 @@ def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Prompts as tokens padded to the tokenizer's length, int64 (N, L); what does not fit is cut: see `cut`."""
     for prompt in prompts:
         _bearable(prompt)
-    length, backend = tokenizer.model_max_length, tokenizer.backend_tokenizer  # all cores, where there are many prompts
+    length = tokenizer.model_max_length
+    with _cut_and_padded(tokenizer) as backend:  # which uses all cores
+        parts = [
+            np.array([each.ids for each in backend.encode_batch(list(prompts[first : first + AT_ONCE]))], np.int64)
+            for first in range(0, len(prompts), AT_ONCE)
+        ]
+    return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, length, dtype=torch.int64)
+
+
+@contextlib.contextmanager
+def _cut_and_padded(tokenizer: CLIPTokenizer) -> Iterator[Tokenizer]:
+    """Its backend, which cuts and pads while the block runs and is left as it was: exports write what it is set to."""
+    backend: Tokenizer = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    length = tokenizer.model_max_length
     backend.enable_truncation(length)
     backend.enable_padding(length=length, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
-    parts = [
-        np.array([each.ids for each in backend.encode_batch(list(prompts[first : first + AT_ONCE]))], np.int64)
-        for first in range(0, len(prompts), AT_ONCE)
-    ]
-    return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, length, dtype=torch.int64)
+    try:
+        yield backend
+    finally:
+        if truncation is None:
+            backend.no_truncation()
+        else:
+            backend.enable_truncation(**truncation)
+        if padding is None:
+            backend.no_padding()
+        else:
+            backend.enable_padding(**padding)
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:

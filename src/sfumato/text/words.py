@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sfumato.errors import UserError
+from sfumato.pictures.split import split
 from sfumato.pictures.tokenizer import RESERVED
 
 FILE = "words.json"  # beside model_index.json
-WORD = re.compile(r"[^\W\d_]+|\d")  # CLIP splits a text into runs of letters, single digits and signs
-ENDING = re.compile(r"['’](?:s|t|re|ve|m|ll|d)\b")  # split off by CLIP's rule too: not words
 PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
 SHORTEST = 2  # letters of a word whose plural is recognised
 ALIKE, LETTERS = 0.75, 3  # difflib's ratio of a word that may be meant, and its letters, at least
@@ -41,8 +38,12 @@ class Words:
 
         Plurals of known words are known, and so are the words kept for new things.
         """
-        missing = [word for word in dict.fromkeys(split(text)) if not self.knows(word)]
-        return [Unknown(word, self.nearest(word)) for word in missing]
+        return [Unknown(word, self.nearest(word)) for word in self.missing([text])]
+
+    def missing(self, texts: Iterable[str]) -> list[str]:
+        """The words of some texts that are not known, each once, in order."""
+        every = dict.fromkeys(word for text in texts for word in split(text))
+        return [word for word in every if not self.knows(word)]
 
     def knows(self, word: str) -> bool:
         return word in RESERVED or any(each in self.known for each in singulars(word))
@@ -81,11 +82,6 @@ def words_of(captions: Iterable[str], synonyms: Mapping[str, str] | None = None)
     return Words(frozenset().union(*map(split, dict.fromkeys(captions))), dict(synonyms or {}))
 
 
-def split(text: str) -> list[str]:
-    """The words of a text in lower case, as CLIP's tokenizer splits it: runs of letters, and digits one by one."""
-    return WORD.findall(ENDING.sub(" ", unicodedata.normalize("NFC", text).lower()))
-
-
 def singulars(word: str) -> list[str]:
     """A word, and what it may be the plural of."""
     found = [word]
@@ -95,13 +91,15 @@ def singulars(word: str) -> list[str]:
     return found
 
 
-def warning(name: str, unknown: Sequence[Unknown]) -> str:
-    """One line about words that the base `name` does not know."""
-    each = list(dict.fromkeys(unknown))
-    words = ", ".join(f"'{u.word}'" for u in each[:NAMED]) + (f" and {len(each) - NAMED} more" if each[NAMED:] else "")
-    near = [u for u in each[:NAMED] if u.nearest]
-    if not near:
-        return f"{name} does not know {words}"
-    if len(each) == 1:
-        return f"{name} does not know {words}; its nearest word is '{near[0].nearest}'"
-    return f"{name} does not know {words}; nearest: " + ", ".join(f"'{u.nearest}' for '{u.word}'" for u in near)
+def warning(name: str, known: Words, texts: Iterable[str]) -> str | None:
+    """One line about the words of some texts that the base `name` does not know; None if it knows all."""
+    missing = known.missing(texts)
+    if not missing:
+        return None
+    each = [Unknown(word, known.nearest(word)) for word in missing[:NAMED]]  # dear for many
+    more = f" and {len(missing) - NAMED} more" if missing[NAMED:] else ""
+    line = f"{name} does not know {', '.join(repr(u.word) for u in each)}{more}"
+    near = [u for u in each if u.nearest]
+    if near and len(missing) == 1:
+        return f"{line}; its nearest word is '{near[0].nearest}'"
+    return f"{line}; nearest: " + ", ".join(f"'{u.nearest}' for '{u.word}'" for u in near) if near else line

@@ -18,7 +18,7 @@ from sfumato.show.grid import side_by_side, to_uint8
 from sfumato.text.checkpoint import plain
 from sfumato.train.augment import patches, recoloured
 from sfumato.train.generate import normal
-from sfumato.train.latents import autoencoder_named
+from sfumato.train.latents import autoencoder_named, check_sides
 from sfumato.train.task import Batch, HeldOut
 
 KL = 1e-4
@@ -47,6 +47,7 @@ class LearnAutoencoder:
             self.vae.quant_conv.requires_grad_(False)
         else:
             self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
+        check_sides(recipe.data.source, store.shape, self.vae, net.piece)
         self.patch = net.piece or max(store.shape[1:])
         self.net: nn.Module = Autoencoder(self.vae)
         held = Feed(store.held_out, untold, False, 0, device)

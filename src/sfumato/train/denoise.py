@@ -29,7 +29,7 @@ from sfumato.train.task import Batch, HeldOut, bands
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
 PATCH, PHOTO_PATCH = 64, 80  # pixels a side; a gauge sees further than a net
 GAUGE_WEIGHT = 0.1
-SPREAD = 0.2  # of ln sigma: noise that is not white is told roughly, since readings are rough
+SPREAD = 0.2  # of ln sigma: the network gets a rough level of noise that is not white, as readings are rough
 
 
 class Denoise:
@@ -84,7 +84,7 @@ class Denoise:
         return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
 
     def _noisy(self, x0: Tensor, generator: torch.Generator, vary: bool = False) -> Batch:
-        """Pictures with the noises of photos: `noisy`, the level that it has and the one that is told.
+        """Pictures with the noises of photos: `noisy`, its `sigma`, and the `level` that the network is given.
 
         vary: exchange colours, and make some pictures grey. Of noise that is not white, `clip` is a coin, so that it
         means nothing there.
@@ -97,12 +97,12 @@ class Denoise:
             x0, _ = greyed(x0, x0, grey)
         made = photo_noise(x0, dice, self.recipe.noise.clipped, grey)
         rough = made.sigma * (SPREAD * dice.gauss(n).flatten()).exp()
-        told = torch.where(made.white, made.sigma, rough)
+        level = torch.where(made.white, made.sigma, rough)
         clip = torch.where(made.white, made.clipped, dice.coin(n, 0.5).flatten())
-        return {"x0": x0, "noisy": made.x, "sigma": made.sigma, "told": told, "clip": clip}
+        return {"x0": x0, "noisy": made.x, "sigma": made.sigma, "level": level, "clip": clip}
 
     def _level(self, part: Batch) -> Level:
-        return Level.of(part["told"]) if self.photo else self.schedule.draw(part["u"])
+        return Level.of(part["level"]) if self.photo else self.schedule.draw(part["u"])
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         noise = self.recipe.noise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from sfumato.pictures.store import Pictures, Store
 BATCH, BATCH_GPU = 64, 512
 
 
-def encoded(store: Store, vae: nn.Module, precision: str, told: Callable[[int, int], None] | None = None) -> Store:
+def encoded(store: Store, vae: nn.Module, precision: str) -> Store:
     """The same store with latents, float16 (N, C, h, w), in place of pixels; found again by pictures and weights.
 
     On a GPU, which makes them faster than a disk reads them, they are made anew and kept there.
@@ -28,30 +27,22 @@ def encoded(store: Store, vae: nn.Module, precision: str, told: Callable[[int, i
     A latent is the mean of what the autoencoder says, as it says it; `scale_of` gives what to multiply it with.
     """
     if _device(vae).type == "cuda":
-        return _store(store, _encoded(store, vae, precision, told))
+        return _store(store, _encoded(store, vae, precision))
     address = hashlib.sha256(f"{store.digest} {precision}".encode())
     for key, tensor in sorted(vae.state_dict().items()):
         address.update(key.encode() + tensor.float().cpu().numpy().tobytes())
     path = cache_folder() / "latents" / f"{address.hexdigest()[:32]}.safetensors"
     if not path.is_file():
         with aside(path) as temporary:
-            save_tensors(temporary, _encoded(store, vae, precision, told))
+            save_tensors(temporary, _encoded(store, vae, precision))
     return _store(store, load_file(path))
 
 
-def _encoded(
-    store: Store, vae: nn.Module, precision: str, told: Callable[[int, int], None] | None
-) -> dict[str, Tensor]:
-    total, done, parts = len(store.train) + len(store.held_out), 0, {}
-    device = _device(vae)
+def _encoded(store: Store, vae: nn.Module, precision: str) -> dict[str, Tensor]:
+    device, parts = _device(vae), {}
     for name, pictures in (("train", store.train), ("held_out", store.held_out)):
-        rows = []
-        pixels_of = pictures.pixels.to(device) if isinstance(pictures.pixels, Drawn) else pictures.pixels
-        for pixels in pixels_of.split(BATCH_GPU if device.type == "cuda" else BATCH):
-            rows.append(_means(vae, pixels, precision))
-            done += len(pixels)
-            if told is not None:
-                told(done, total)
+        pixels = pictures.pixels.to(device) if isinstance(pictures.pixels, Drawn) else pictures.pixels
+        rows = [_means(vae, part, precision) for part in pixels.split(BATCH_GPU if device.type == "cuda" else BATCH)]
         parts[name] = torch.cat(rows)
     return parts
 
@@ -77,6 +68,19 @@ def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
 
 def _with(pictures: Pictures, latents: Tensor) -> Pictures:
     return Pictures(latents, pictures.labels, pictures.label_names, pictures.captions, pictures.keys)
+
+
+def check_sides(source: str, shape: tuple[int, int, int], vae: Any, piece: int | None = None) -> None:
+    """Raises UserError if an autoencoder does not take pictures of shape (C, H, W), or pieces of `piece` pixels a side.
+
+    vae: of diffusers; source: of the pictures, for the message.
+    """
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if shape[0] != vae.config.in_channels:
+        raise UserError(f"{source} has grey pictures, and autoencoders are for colour: set data.grey=false")
+    for key, side in (("data.image_size", shape[1]), ("data.image_size", shape[2]), ("net.piece", piece or factor)):
+        if side % factor:
+            raise UserError(f"{key}: this autoencoder takes sides that are multiples of {factor}, not {side}")
 
 
 def scale_of(latents: Tensor) -> float:

@@ -278,7 +278,12 @@ class Loop:
     def _resume(self) -> None:
         found, troubles = checkpoints.newest(self.folder.checkpoints)
         if found is not None:
-            self.net.load_state_dict(found.tensors("model"))
+            weights = found.tensors("model")
+            if {k: t.shape for k, t in weights.items()} != {k: t.shape for k, t in self.net.state_dict().items()}:
+                raise UserError(
+                    f"{found.path} is of another network, as earlier versions made it: choose another --out"
+                )
+            self.net.load_state_dict(weights)
             for width, net in self.ema.nets.items():
                 net.load_state_dict(found.tensors(label(width)))
             checkpoints.restore_optimizer(self.optimizer, self.net, found.tensors("optimizer"))

@@ -20,7 +20,7 @@ from sfumato.pictures.store import Store, open_store
 from sfumato.recipe import Recipe
 from sfumato.sections import Data
 from sfumato.train import plan
-from sfumato.train.begin import model_named, take_over
+from sfumato.train.begin import has_begun, standing_on, take_over
 from sfumato.train.loop import Listener, Loop, accelerator_for, precision_of
 from sfumato.train.run import RunFolder
 from sfumato.train.task import Task
@@ -85,9 +85,11 @@ def prepare(
     store = open_store(recipe.data, progress)
     net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
-    task = task_of(recipe, store, accelerator)
-    if (model := model_named(recipe.train.begin)) is not None:
-        take_over(task.net, model)
+    if has_begun(folder.path, recipe.task):
+        task = task_of(standing_on(folder.path, recipe), store, accelerator)
+    else:
+        task = task_of(recipe, store, accelerator)
+        take_over(task.net, recipe)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
     if photos and not any(text.startswith("train.images=") for text in overrides):
         recipe.train.images = plan.length(len(store.train), took.images_per_second, device)

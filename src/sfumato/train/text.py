@@ -24,9 +24,9 @@ from sfumato.text.checkpoint import describe
 from sfumato.text.model import TextModel
 from sfumato.text.prompts import tokens
 from sfumato.text.words import words_of
-from sfumato.train.begin import model_named
+from sfumato.train.begin import check_latents, model_named
 from sfumato.train.generate import normal
-from sfumato.train.latents import autoencoder_named, encoded, scale_of
+from sfumato.train.latents import autoencoder_named, check_sides, encoded, scale_of
 from sfumato.train.task import Batch, HeldOut, bands
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
@@ -43,10 +43,13 @@ class LearnText:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
         self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
-        self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         base: Any = model_named(recipe.train.begin)
         if base is not None and not isinstance(base, TextModel):
-            raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model")
+            raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")
+        if base is not None:
+            check_latents(self.vae, base.autoencoder, recipe)
+        check_sides(recipe.data.source, store.shape, self.vae)
+        self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
         scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
         self.vae.register_to_config(scaling_factor=round(scale, 5))
         self.tokenizer: Any = None if base is None else base.tokenizer

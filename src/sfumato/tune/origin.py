@@ -36,8 +36,8 @@ class Origin:
 
     def header(self) -> dict[str, str]:
         """Texts for the header of a LoRA's file."""
-        said = {BASE: self.base, DIGEST: self.digest} if self.digest else {}
-        return {**said, TRIGGER: self.trigger}
+        version = {BASE: self.base, DIGEST: self.digest} if self.digest else {}
+        return {**version, TRIGGER: self.trigger}
 
 
 def origin(path: Path) -> Origin:

@@ -32,7 +32,7 @@ class Layout:
     def __len__(self) -> int:
         return len(self.papers)
 
-    def __getitem__(self, rows: slice | Tensor) -> Layout:
+    def __getitem__(self, rows: slice | list[int] | np.ndarray | Tensor) -> Layout:
         return Layout(self.boxes[rows], self.papers[rows])
 
     def to(self, device: torch.device | str) -> Layout:

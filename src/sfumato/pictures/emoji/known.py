@@ -10,26 +10,15 @@ from typing import Any
 from sfumato.pictures.emoji.forms import forms
 from sfumato.pictures.emoji.things import taught
 from sfumato.pictures.emoji.words import called, other_words
+from sfumato.pictures.split import split
 
-WORD = re.compile(r"[^\W\d_]+|\d")  # as CLIP splits a text: runs of letters, and digits one by one
-ENDING = re.compile(r"'(?:s|d)\b")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 ALWAYS = "a an the one a single some there is are please on next to background two three"
 
 
-def split(text: str) -> list[str]:
-    """The words of a text in lower case, without marks and endings such as 's."""
-    return WORD.findall(ENDING.sub(" ", text.lower()))
-
-
-def known_words() -> list[str]:
-    """Every word that a caption of taught things can hold, but for misspellings: lower case, sorted."""
-    return sorted(known())
-
-
 @functools.cache
 def known() -> frozenset[str]:
-    """`known_words` as a set."""
+    """Every word that a caption of taught things can hold, but for misspellings, in lower case."""
     names = [text for name in taught() for text in (name, *other_words(name))]
     plurals = [word.plural for name in taught() for word in called(name).counted]
     return ordinary().union(*map(split, (*names, *plurals)))

@@ -18,7 +18,7 @@ PLAIN = 0.25  # of the captions: the template's sentence
 TAGS, BACKGROUND_FIRST, OPENED, TYPED = 0.14, 0.24, 0.5, 0.05  # of the others
 UNTOLD_BACKGROUND, UNTOLD_PLACE, UNTOLD_SIZE = 0.15, 0.1, 0.1
 OTHER_WORD = 0.5
-MIDDLE, MEDIUM = 0.06, 0.02  # of those with the default place or size: it is said
+MIDDLE, MEDIUM = 0.06, 0.02  # of those with the default place or size: it is mentioned
 FILLED, TYPO = 0.11, 0.135  # of the others, so that it is 8 % and 10 % of all
 KINDS = ("a",) * 30 + ("",) * 11 + ("the",) * 4 + ("one",) * 3 + ("a single",)
 SIDES = ("left", "on the left ", "on the right ", "to the left ")
@@ -46,18 +46,18 @@ def sentence(scene: Scene, rng: random.Random) -> str:
 
     Silent about the background in UNTOLD_BACKGROUND of the cases, about place and size in UNTOLD_PLACE and UNTOLD_SIZE.
     """
-    told = rng.random() >= UNTOLD_BACKGROUND
+    mentioned = rng.random() >= UNTOLD_BACKGROUND
     if rng.random() < PLAIN:
-        return scene.caption(told)
+        return scene.caption(mentioned)
     filled = rng.random() < FILLED
     style = rng.random()
     ask = False
     if style < TAGS:
-        text = _tags(scene, rng, told)
-    elif style < TAGS + BACKGROUND_FIRST and told:
+        text = _tags(scene, rng, mentioned)
+    elif style < TAGS + BACKGROUND_FIRST and mentioned:
         text = _background_first(scene, rng, filled)
     else:
-        text, ask = _thing_first(scene, rng, told, filled)
+        text, ask = _thing_first(scene, rng, mentioned, filled)
     while filled and rng.random() < 0.5:
         text = f"{text}, {one_of(forms()['fillers']['after'], rng)}"
     if rng.random() < TYPO:
@@ -65,7 +65,7 @@ def sentence(scene: Scene, rng: random.Random) -> str:
     return _ended(text, ask, rng)
 
 
-def _thing_first(scene: Scene, rng: random.Random, told: bool, filled: bool) -> tuple[str, bool]:
+def _thing_first(scene: Scene, rng: random.Random, mentioned: bool, filled: bool) -> tuple[str, bool]:
     """ "draw a cat on a blue background", and whether it is a question."""
     every = forms()
     text, are = _subject(scene, rng, one_of(KINDS, rng), filled)
@@ -79,7 +79,7 @@ def _thing_first(scene: Scene, rng: random.Random, told: bool, filled: bool) -> 
         ask = kind == "question"
         opening = one_of(every["openings"][kind], rng)
         text = f"{_agreed(opening, are)} {text}"
-    behind = _background("after", scene, rng) if told else one_of(every["background"]["none"], rng)
+    behind = _background("after", scene, rng) if mentioned else one_of(every["background"]["none"], rng)
     bare = behind.endswith("background") and not behind.startswith(JOINED)  # "blue background" alone
     if behind and behind[0] not in ", ;":
         behind = f" {behind}"
@@ -111,14 +111,14 @@ def _background_first(scene: Scene, rng: random.Random, filled: bool) -> str:
     return whole
 
 
-def _tags(scene: Scene, rng: random.Random, told: bool) -> str:
+def _tags(scene: Scene, rng: random.Random, mentioned: bool) -> str:
     """ "cat, blue background, left"."""
     every = forms()
     text, _ = _subject(scene, rng, "", False)
     parts = [text]
     if (scene.place or (len(scene.things) == 1 and rng.random() < MIDDLE)) and rng.random() >= UNTOLD_PLACE:
         parts.append(one_of(every["place tags"][scene.place], rng))
-    if told:
+    if mentioned:
         behind = _background("tag", scene, rng)
         parts.insert(0 if rng.random() < 0.35 else 1 if rng.random() < 0.7 else len(parts), behind)
     comma = rng.random() < 0.7 or parts[0].startswith("on ")  # "on blue cat" would be a blue cat

@@ -47,7 +47,7 @@ def background(picture: np.ndarray) -> str:
 
 
 def read(pictures: Tensor, things: int, names: Sequence[str] | None = None) -> list[Scene]:
-    """The scene of each picture, told how many things it shows: 1, or 2 or 3 side by side.
+    """The scene of each picture, given how many things it shows: 1, or 2 or 3 side by side.
 
     pictures: uint8 (N, 3, S, S); names: the things it may be, those taught if left out. Of two things no place and only
     the first's size is read; of three neither.
@@ -67,10 +67,10 @@ def read(pictures: Tensor, things: int, names: Sequence[str] | None = None) -> l
     return [shown[k] for k in range(len(x))]
 
 
-def compare(wanted: Scene, seen: Scene) -> Right:
-    """Which parts of what was wanted were seen; things that look alike count."""
-    same = all(b in alike()[a] for a, b in zip(wanted.things, seen.things, strict=True))
-    return Right(same, wanted.background == seen.background, wanted.size == seen.size, wanted.place == seen.place)
+def compare(prompt: Scene, shown: Scene) -> Right:
+    """Which parts of a prompt's scene are shown; things that look alike count."""
+    same = all(b in alike()[a] for a, b in zip(prompt.things, shown.things, strict=True))
+    return Right(same, prompt.background == shown.background, prompt.size == shown.size, prompt.place == shown.place)
 
 
 @dataclass(frozen=True)
