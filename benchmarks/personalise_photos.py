@@ -26,7 +26,7 @@ from sfumato.tune.photos import square
 
 NOUNS = {"rc_car": "automobile", "dog": "dog", "cat": "cat", "backpack": "bag", "clock": "clock", "vase": "amphora"}
 PROMPTS = ("a {}", "a {} on a blue background", "a large {} on a white background", "a small {} on a green background")
-SEEDS, SIDE = 6, 64
+SEEDS, SIDE = 6, 128
 
 
 def parse() -> argparse.Namespace:
