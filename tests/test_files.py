@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
@@ -154,3 +155,16 @@ def test_tensors_are_readable_by_others(tmp_path: Path) -> None:
     save_tensors(tmp_path / "t.safetensors", {"a": torch.ones(2, 3).T})
     assert (tmp_path / "t.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert torch.equal(load_file(tmp_path / "t.safetensors")["a"], torch.ones(3, 2))
+
+
+def test_equal_tensors_and_metadata_give_equal_bytes(tmp_path: Path) -> None:
+    """safetensors alone writes the metadata in another order each time."""
+    texts = {f"key {k}": f'text "{k}" é\n' for k in range(12)}
+    tensors = {"a": torch.arange(5.0), "b": torch.ones(2, 3, dtype=torch.float16)}
+    for k in range(3):
+        save_tensors(tmp_path / f"{k}.safetensors", tensors, dict(list(texts.items())[k:] + list(texts.items())[:k]))
+    files = [(tmp_path / f"{k}.safetensors").read_bytes() for k in range(3)]
+    assert files[0] == files[1] == files[2]
+    with safe_open(tmp_path / "0.safetensors", "pt") as file:
+        assert file.metadata() == texts
+        assert torch.equal(file.get_tensor("b"), tensors["b"])

@@ -64,13 +64,32 @@ def aside(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file with the mode any other new file gets; metadata: texts of its header."""
+    """Write a safetensors file with the mode any other new file gets; metadata: texts of its header.
+
+    Equal arguments give equal bytes.
+    """
     from safetensors.torch import save_file
 
     path.touch()
     mode = path.stat().st_mode
     save_file({k: t.contiguous() for k, t in tensors.items()}, path, dict(metadata) if metadata else None)
+    if metadata and len(metadata) > 1:
+        _sort_metadata(path)
     path.chmod(mode)  # safetensors makes files that only their owner can read
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the texts of a header in the order of their names: safetensors writes them in any order."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
