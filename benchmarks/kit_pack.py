@@ -70,10 +70,19 @@ def _wheels(folder: Path, python: str) -> None:
 
 
 def _font(folder: Path) -> None:
-    from sfumato.pictures.emoji.things import font
+    """The emoji that are drawn, out of the font: a seventh of its bytes, and the same bitmaps."""
+    from fontTools import subset
 
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(font(), folder / FONT)
+    from sfumato.files import aside
+    from sfumato.pictures.emoji.things import font, things
+
+    chosen = subset.Options(drop_tables=[], layout_features=["*"])
+    whole = subset.load_font(str(font()), chosen)
+    cutter = subset.Subsetter(chosen)
+    cutter.populate(text="".join(things().values()))
+    cutter.subset(whole)
+    with aside(folder / FONT) as temporary:
+        subset.save_font(whole, str(temporary), chosen)
 
 
 def _cifar10(out: Path) -> None:

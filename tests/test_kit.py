@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 
+from sfumato.errors import UserError
 from sfumato.train.checkpoint import listing
 from sfumato.train.run import RunFolder
 from sfumato.zoo import load
@@ -220,3 +221,26 @@ def test_the_shipped_table_is_of_recipes_that_are_there() -> None:
 
 def _logs(root: Path) -> str:
     return "".join(path.read_text() for path in sorted((root / "runs" / "logs").glob("*")))
+
+
+def test_the_packed_font_draws_the_same(tmp_path: Path) -> None:
+    sys.path.insert(0, str(KIT.parent))
+    import kit_pack
+    from sfumato.pictures.emoji import things
+
+    try:
+        source = things.font()
+    except UserError as error:
+        pytest.skip(str(error))
+    kit_pack._font(tmp_path)
+    packed = tmp_path / kit_pack.FONT
+    assert packed.stat().st_size < source.stat().st_size / 4
+    code = "import hashlib, sys; from sfumato.pictures.emoji import things as t; h = hashlib.sha256()\n"
+    code += "[h.update(t._bitmap(n).tobytes()) for n in t.things()]; print(t.font(), h.hexdigest())"
+    drawn = [
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "SFUMATO_DATA": str(folder)},
+                       capture_output=True, text=True, check=True).stdout.split()
+        for folder in (source.parent, tmp_path)
+    ]  # fmt: skip
+    assert drawn[1][0] == str(packed)
+    assert drawn[0][1] == drawn[1][1]
