@@ -257,7 +257,7 @@ def save_grid(pictures: Any, path: Path, captions: list[str] | None = None, colu
 
 def judged(samples: Any, store: Any, features: Any, seed: int) -> Figures:
     """The judge's figures for samples, uint8 (n, C, H, W), against the store's training pictures."""
-    from sfumato.judge.generate import judge_generated
+    from sfumato.judging.generate import judge_generated
 
     verdict = judge_generated(samples, store.train, store.held_out, features, seed=seed, digest=store.digest)
     found = verdict.to_json()

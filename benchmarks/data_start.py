@@ -73,11 +73,11 @@ def one_start(seed: int) -> Figures:
     import pyarrow.parquet  # noqa: F401
     import torch
 
-    from sfumato import recipe as recipes
     from sfumato.pictures import cifar10  # noqa: F401
     from sfumato.pictures.feed import Feed
     from sfumato.pictures.store import open_store
     from sfumato.pictures.vocabulary import Vocabulary
+    from sfumato.recipe import recipe as recipes
 
     recipe = recipes.load("cifar10")
     began = time.perf_counter()

@@ -1,6 +1,6 @@
 """CIFAR-10 with noise of sigma 0.2: PSNR and SSIM of every denoiser, pure and clipped, in all usual conventions.
 
-Rows are runs or shipped models, judged by `sfumato.judge.denoise`, and FFDNet, which never saw CIFAR. Claims: see BARS.
+Rows are runs or shipped models, judged by `sfumato.judging.denoise`, and FFDNet, which never saw CIFAR. Claims: BARS.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from denoise_peers import FFDNet
 from sfumato.errors import UserError
-from sfumato.judge.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
-from sfumato.model import Model
+from sfumato.judging.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
+from sfumato.models.model import Model
 from sfumato.pictures.store import open_store
-from sfumato.recipe import load
+from sfumato.recipe.recipe import load
 
 WAYS = {
     "pure": {"clip": False},

@@ -26,11 +26,11 @@ from torch import Tensor
 import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, shelf, table
 from denoise_peers import LIBRARY, MULTIPLE, REACH, Cleaner, DnCNN, FFDNet
-from sfumato.denoise.denoise import anysize, best
-from sfumato.denoise.tiles import Tiled
+from sfumato.denoising.denoise import anysize, best
+from sfumato.denoising.tiles import Tiled
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
-from sfumato.model import Model
+from sfumato.models.model import Model
 
 TILES = (512, 1024, 1536)  # of FFDNet
 MARGIN, SPEED, MEMORY = 0.35, 0.6, 2000

@@ -14,9 +14,9 @@ from common import Cells, Figures, arguments, judged, passed, run, save_grid, se
 from peers import RESNET20, features_named
 from sfumato.diffusion.samplers import evaluations
 from sfumato.errors import UserError
-from sfumato.judge.features import Features
-from sfumato.judge.model import told
-from sfumato.model import Model
+from sfumato.judging.features import Features
+from sfumato.judging.model import told
+from sfumato.models.model import Model
 from sfumato.pictures.store import Store, open_store
 
 ALL = ("ddpm-250", "dpm++2m-5", "dpm++2m-10", "dpm++2m-15", "dpm++2m-20", "dpm++2m-50", "heun-5", "heun-10", "heun-18")
@@ -68,7 +68,7 @@ def main() -> None:
 
 def model_images(name: str) -> int | None:
     """Images a model has seen, None where that is not known."""
-    from sfumato.zoo import find
+    from sfumato.models.zoo import find
 
     folder, _ = find(name)
     return int(folder.name) if folder.name.isdigit() else None

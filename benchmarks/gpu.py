@@ -37,17 +37,17 @@ from common import (
     table,
 )
 from peers import RESNET20, features_named
-from sfumato import recipe as recipes
 from sfumato.device import best_device
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.files import write_json
-from sfumato.judge.model import told
-from sfumato.named import net_of, schedule_of
+from sfumato.judging.model import told
+from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.store import open_store
-from sfumato.recipe import Recipe
-from sfumato.train import start
-from sfumato.train.generate import vocabulary_of
+from sfumato.recipe import recipe as recipes
+from sfumato.recipe.recipe import Recipe
+from sfumato.training import start
+from sfumato.training.tasks.generate import vocabulary_of
 
 BEGAN = time.monotonic()
 FACTOR = 4.0

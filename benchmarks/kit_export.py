@@ -24,11 +24,11 @@ def export(job: Job, run: Path, out: Path) -> dict[str, Any]:
 
     Returns the names of the files and the figures. Raises UserError if there is no checkpoint.
     """
-    from sfumato import recipe as recipes
     from sfumato.errors import UserError
     from sfumato.files import aside, save_tensors
-    from sfumato.train import checkpoint
-    from sfumato.train.ema import label
+    from sfumato.recipe import recipe as recipes
+    from sfumato.runs import checkpoint
+    from sfumato.training.ema import label
 
     newest, troubles = checkpoint.newest(run / "checkpoints")
     if newest is None:
@@ -140,10 +140,10 @@ def _plain(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> Pat
 
 
 def _pipeline(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
-    from sfumato import recipe as recipes
     from sfumato.files import save_tensors
-    from sfumato.text.checkpoint import restored
-    from sfumato.text.folder import write
+    from sfumato.models.sd.checkpoint import restored
+    from sfumato.models.sd.folder import write
+    from sfumato.recipe import recipe as recipes
 
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.safetensors"

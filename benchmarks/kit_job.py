@@ -24,12 +24,12 @@ import torch
 from kit_export import export
 from kit_pack import supply
 from kit_table import MARK, Job, finish
-from sfumato import recipe as recipes
 from sfumato.device import best_device
 from sfumato.pictures.store import open_store
-from sfumato.train import start
-from sfumato.train.loop import Loop
-from sfumato.train.watch import Clock, Watch
+from sfumato.recipe import recipe as recipes
+from sfumato.training import start
+from sfumato.training.loop import Loop
+from sfumato.training.watch import Clock, Watch
 
 WINDOW = 20.0  # seconds over which speed is measured
 WARM, TIMED = 4, 30  # steps before a training: compilation, then speed

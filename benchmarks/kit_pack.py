@@ -74,7 +74,7 @@ def _font(folder: Path) -> None:
     from fontTools import subset
 
     from sfumato.files import aside
-    from sfumato.pictures.emoji.things import font, things
+    from sfumato.pictures.drawn.emoji.things import font, things
 
     chosen = subset.Options(drop_tables=[], layout_features=["*"])
     whole = subset.load_font(str(font()), chosen)

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from common import Cells, Figures, arguments, passed, run, set_threads, shelf, table
-from sfumato import recipe as recipes
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.named import net_of, schedule_of
+from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe import Recipe
-from sfumato.train import start
-from sfumato.train.loop import precision_of
+from sfumato.recipe import recipe as recipes
+from sfumato.recipe.recipe import Recipe
+from sfumato.training import start
+from sfumato.training.loop import precision_of
 
 SHARE = 0.95
 NEVER = 1e9  # seconds

@@ -24,10 +24,10 @@ from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import ddpm, dpm_solver_2m
 from sfumato.diffusion.schedule import LogNormal, linear
 from sfumato.files import sha256
-from sfumato.judge.features import Features, open_features
-from sfumato.model import picture_generators
+from sfumato.judging.features import Features, open_features
+from sfumato.models.model import picture_generators
 from sfumato.show.grid import to_uint8
-from sfumato.train.ema import PowerEMA
+from sfumato.training.ema import PowerEMA
 
 RESNET20 = "peers/resnet20_cifar10.safetensors"
 TIMESTEPS = 1000
@@ -275,7 +275,7 @@ def ways(steps: int) -> dict[str, Callable[[nn.Module, int, int], Tensor]]:
 def check() -> None:
     """ResNet-20's accuracy on test pictures."""
     from sfumato.pictures.store import open_store
-    from sfumato.recipe import load
+    from sfumato.recipe.recipe import load
 
     p = arguments(check.__doc__ or "", n=10_000)
     args = p.parse_args()

@@ -19,15 +19,15 @@ from scipy.stats import spearmanr
 
 import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
-from sfumato.model import Model
-from sfumato.pictures.emoji.read import compare, read
-from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
-from sfumato.pictures.emoji.things import subjects, taught
-from sfumato.train import checkpoint
-from sfumato.train.ema import label
-from sfumato.train.run import RunFolder
-from sfumato.tune.adapter import Adapter
-from sfumato.tune.start import preset_of
+from sfumato.lora.adapter import Adapter
+from sfumato.models.model import Model
+from sfumato.pictures.drawn.emoji.read import compare, read
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
+from sfumato.pictures.drawn.emoji.things import subjects, taught
+from sfumato.runs import checkpoint
+from sfumato.runs.folder import RunFolder
+from sfumato.training.ema import label
+from sfumato.tuning.start import preset_of
 
 CLAIMS = {"subject": 0.85, "background": 0.90}
 DRIFT, SECONDS, RANKS = 0.03, 90.0, 0.7

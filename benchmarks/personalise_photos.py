@@ -20,9 +20,9 @@ from torch import Tensor
 
 import sfumato
 from common import Cells, Figures, arguments, run, save_grid, set_threads, shelf, table
-from sfumato.judge.features import open_features
-from sfumato.train.run import RunFolder
-from sfumato.tune.photos import square
+from sfumato.judging.features import open_features
+from sfumato.runs.folder import RunFolder
+from sfumato.tuning.photos.photos import square
 
 NOUNS = {"rc_car": "automobile", "dog": "dog", "cat": "cat", "backpack": "bag", "clock": "clock", "vase": "amphora"}
 PROMPTS = ("a {}", "a {} on a blue background", "a large {} on a white background", "a small {} on a green background")

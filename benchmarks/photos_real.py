@@ -21,9 +21,9 @@ from common import Cells, Figures, arguments, passed, run, set_threads, shelf, t
 from denoise_peers import FFDNet
 from photo_cases import Case, psnr, to_8_bit
 from photo_sets import SETS
-from sfumato.denoise.arrays import take
-from sfumato.denoise.denoise import estimated
-from sfumato.model import Model
+from sfumato.denoising.arrays import take
+from sfumato.denoising.denoise import estimated
+from sfumato.models.model import Model
 
 FIXED = (5, 10, 15, 20)  # of 255, that FFDNet tries where nobody knows the level
 TODAY = {"15": 33.72, "25": 31.04, "50": 27.75}  # of `photo` on CBSD68 before

@@ -14,12 +14,12 @@ import torch
 
 import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
-from sfumato.denoise.denoise import tell
-from sfumato.denoise.posterior import STEPS, posterior
+from sfumato.denoising.denoise import tell
+from sfumato.denoising.posterior import STEPS, posterior
 from sfumato.diffusion.level import Level
-from sfumato.model import Model, picture_generators
+from sfumato.models.model import Model, picture_generators
 from sfumato.pictures.store import open_store
-from sfumato.recipe import load
+from sfumato.recipe.recipe import load
 
 WITHIN = 0.3
 BATCH = 125

@@ -13,14 +13,14 @@ from PIL import Image
 
 from common import Cells, Figures, arguments, run, set_threads, span, table
 from sfumato.errors import UserError
-from sfumato.judge.model import judge, told
-from sfumato.judge.report import copies_section
-from sfumato.recipe import load
+from sfumato.judging.model import judge, told
+from sfumato.judging.report import copies_section
+from sfumato.models.zoo import find
+from sfumato.recipe.recipe import load
+from sfumato.runs.folder import RunFolder
 from sfumato.show import film as films
 from sfumato.show.grid import grid
 from sfumato.show.plot import curves
-from sfumato.train.run import RunFolder
-from sfumato.zoo import find
 
 PAGES = Path(__file__).parent.parent / "docs" / "results"
 SHOWN, FILMED = 48, 6

@@ -1,8 +1,8 @@
 """Shapes, checked exactly: does a model draw the shape, the colour and the background it is told?
 
 200 prompts whose combination was drawn in training, and 200 whose combination never was, by guidance. The pictures are
-read by `sfumato.pictures.shapes.read`. Claim, at the recipe's own guidance: at least 95 % wholly right, and 85 % of the
-combinations held out; trained in at most 45 minutes.
+read by `sfumato.pictures.drawn.shapes.read`. Claim, at the recipe's own guidance: at least 95 % wholly right, and 85 %
+of the combinations held out; trained in at most 45 minutes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato.errors import UserError
-from sfumato.model import Model
-from sfumato.pictures import shapes
-from sfumato.pictures.shapes import Combination
-from sfumato.train.run import RunFolder
-from sfumato.zoo import find
+from sfumato.models.model import Model
+from sfumato.models.zoo import find
+from sfumato.pictures.drawn import shapes
+from sfumato.pictures.drawn.shapes import Combination
+from sfumato.runs.folder import RunFolder
 
 PARTS = ("shape", "colour", "background")
 CLAIMS = {"drawn": 0.95, "held-out": 0.85}

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import torch
 
-from sfumato import recipe as recipes
 from sfumato.files import aside, save_tensors, write_json
+from sfumato.models.sd.folder import write
+from sfumato.models.sd.model import TextModel
+from sfumato.models.zoo import PRETRAINED, load
 from sfumato.nets.classifier import ClassifierConfig
-from sfumato.text.folder import write
-from sfumato.text.model import TextModel
-from sfumato.train import checkpoint
-from sfumato.train.ema import label
-from sfumato.train.latents import autoencoder_named
-from sfumato.train.run import RunFolder
-from sfumato.zoo import PRETRAINED, load
+from sfumato.recipe import recipe as recipes
+from sfumato.runs import checkpoint
+from sfumato.runs.folder import RunFolder
+from sfumato.training.ema import label
+from sfumato.training.latents import autoencoder_named
 
 
 def main() -> None:

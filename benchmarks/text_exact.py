@@ -27,15 +27,15 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato.errors import UserError
 from sfumato.files import aside
-from sfumato.judge.emoji import PARTS, Kind, control, crisp_bounds, judge_emoji
-from sfumato.judge.emoji import judged as judged_kind
-from sfumato.pictures.emoji.read import compare
-from sfumato.pictures.emoji.scene import BACKGROUNDS, Scene, asked
-from sfumato.pictures.emoji.source import VERSION
-from sfumato.pictures.emoji.things import subjects
+from sfumato.judging.emoji import PARTS, Kind, control, crisp_bounds, judge_emoji
+from sfumato.judging.emoji import judged as judged_kind
+from sfumato.models.sd.model import TextModel
+from sfumato.pictures.drawn.emoji.read import compare
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, Scene, asked
+from sfumato.pictures.drawn.emoji.source import VERSION
+from sfumato.pictures.drawn.emoji.things import subjects
 from sfumato.show.film import strip
 from sfumato.show.plot import lines
-from sfumato.text.model import TextModel
 
 CLAIMS = {
     ("single", "things"): 0.95,

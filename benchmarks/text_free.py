@@ -27,11 +27,11 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato import yaml12
 from sfumato.errors import UserError
-from sfumato.judge.emoji import Share
-from sfumato.pictures.emoji.read import read
-from sfumato.pictures.emoji.scene import Scene
-from sfumato.pictures.emoji.things import alike
-from sfumato.text.model import TextModel
+from sfumato.judging.emoji import Share
+from sfumato.models.sd.model import TextModel
+from sfumato.pictures.drawn.emoji.read import read
+from sfumato.pictures.drawn.emoji.scene import Scene
+from sfumato.pictures.drawn.emoji.things import alike
 
 SENTENCES = Path(__file__).parent / "sentences"
 HALVES = ("first", "second")

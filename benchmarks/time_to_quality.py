@@ -38,14 +38,14 @@ from common import (
     table,
 )
 from peers import RESNET20, PeerTraining, resnet20_features, unet2d, ways
-from sfumato import recipe as recipes
 from sfumato.errors import UserError
 from sfumato.files import write_json
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.train import start
-from sfumato.train.ema import label
+from sfumato.recipe import recipe as recipes
+from sfumato.training import start
+from sfumato.training.ema import label
 
 RATIO = 0.6
 SKIP, TIMED = 3, 20

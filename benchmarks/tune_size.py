@@ -112,7 +112,7 @@ def plain(folder: Path, args: argparse.Namespace) -> list[float]:
 def ours(folder: Path, twice: bool, args: argparse.Namespace) -> list[float]:
     """`sfumato tune` up to its last step, with one piece of what is held out, for its memory alone."""
     from common import note_steps
-    from sfumato.tune import start
+    from sfumato.tuning import start
 
     work = folder.parent / f"photos-{args.side}"
     work.mkdir(exist_ok=True)

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from sfumato.errors import UserError
-from sfumato.train.checkpoint import listing
-from sfumato.train.run import RunFolder
-from sfumato.zoo import load
+from sfumato.models.zoo import load
+from sfumato.runs.checkpoint import listing
+from sfumato.runs.folder import RunFolder
 
 from .tiny import write_pictures
 
@@ -175,7 +175,7 @@ def test_steps_before_the_clock_leave_nothing_behind(root: Path) -> None:
     sys.path.insert(0, str(KIT.parent))
     import kit_job
     import kit_table
-    from sfumato.train import start
+    from sfumato.training import start
 
     class Go:
         def wait(self) -> dict[str, float]:
@@ -210,7 +210,7 @@ def test_the_status_of_a_run_that_has_only_a_note(root: Path) -> None:
 def test_the_shipped_table_is_of_recipes_that_are_there() -> None:
     sys.path.insert(0, str(KIT.parent))
     import kit_table
-    from sfumato import recipe as recipes
+    from sfumato.recipe import recipe as recipes
 
     for job in kit_table.read():
         for device in ("cpu", "cuda"):
@@ -226,7 +226,7 @@ def _logs(root: Path) -> str:
 def test_the_packed_font_draws_the_same(tmp_path: Path) -> None:
     sys.path.insert(0, str(KIT.parent))
     import kit_pack
-    from sfumato.pictures.emoji import things
+    from sfumato.pictures.drawn.emoji import things
 
     try:
         source = things.font()

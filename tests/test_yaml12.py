@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sfumato import yaml12
-from sfumato.recipe import build, load
+from sfumato.recipe.recipe import build, load
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
 WORDS = st.sampled_from(

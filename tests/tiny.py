@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfumato import recipe as recipes
-from sfumato.model import Model
-from sfumato.named import net_of
+from sfumato.models.model import Model
+from sfumato.models.named import net_of
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe import Recipe
-from sfumato.train import start
+from sfumato.recipe import recipe as recipes
+from sfumato.recipe.recipe import Recipe
+from sfumato.training import start
 
 COLOURS = {"red": (210, 30, 40), "blue": (40, 70, 210), "green": (40, 160, 60), "white": (240, 240, 240)}
 LABELS = ("ant", "bee", "cat")

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from sfumato import __version__, cli
-from sfumato.judge import features
-from sfumato.judge import model as judging
+from sfumato.judging import features
+from sfumato.judging import model as judging
 
 from ..tiny import LABELS, SIDE, recipe_of, small_features, train_run, write_pictures
 
@@ -120,7 +120,9 @@ class TestHelp:
         assert "Traceback" not in answer.err
 
 
-@pytest.mark.parametrize("module", ["sfumato", "sfumato.cli", "sfumato.recipe", "sfumato.doctor", "sfumato.train"])
+@pytest.mark.parametrize(
+    "module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"]
+)
 def test_importing_is_light(module: str) -> None:
     code = (
         f"import sys, time; start = time.process_time(); import {module}; took = time.process_time() - start\n"
@@ -137,8 +139,8 @@ def test_importing_is_light(module: str) -> None:
     "before",
     [
         "",
-        "import sfumato.train.loop, sfumato.judge.model",
-        "from sfumato.train import start; from sfumato import judge",
+        "import sfumato.training.loop, sfumato.judging.model",
+        "from sfumato.training import start; from sfumato import judging",
     ],
 )
 def test_verbs_can_be_called_whatever_was_imported_before(before: str) -> None:
@@ -152,7 +154,7 @@ def test_verbs_can_be_called_whatever_was_imported_before(before: str) -> None:
         "        except Exception as error: print(type(error).__name__, error)\n"
         "assert all(callable(getattr(sfumato, name)) for name in sfumato.__all__)\n"
         "print(*list(inspect.signature(sfumato.train).parameters))\n"
-        "print(sfumato.train.start.train is sys.modules['sfumato.train.start'].train)\n"
+        "print(sfumato.training.start.train is sys.modules['sfumato.training.start'].train)\n"
         "try: sfumato.nothing\n"
         "except AttributeError as error: print(error)"
     )

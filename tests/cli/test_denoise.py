@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato import recipe as recipes
 from sfumato.cli import denoise as commands
 from sfumato.demo import photo as shown
-from sfumato.denoise.files import Order
+from sfumato.denoising.files import Order
+from sfumato.recipe import recipe as recipes
 
 from ..tiny import train_run, write_pictures
 from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sfumato.lora.adapter import Shape, attach, taken
+from sfumato.lora.formats import write_kohya
+from sfumato.models.zoo import load
 from sfumato.show.png import parameters, save_png
-from sfumato.tune.adapter import Shape, attach, taken
-from sfumato.tune.formats import write_kohya
-from sfumato.zoo import load
 
 from ..text.test_training import pictures, run  # noqa: F401 (fixtures)
 from ..tune.conftest import stirred

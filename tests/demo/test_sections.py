@@ -9,8 +9,8 @@ import pytest
 
 from sfumato.demo import car, photo, prompts
 from sfumato.show.report import Page, write_page
-from sfumato.tune import start
-from sfumato.tune.finish import finish
+from sfumato.tuning import start
+from sfumato.tuning.finish import finish
 
 
 def test_prompts_and_a_photo(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sfumato.nets.condition import Condition
 from sfumato.nets.unet import PRESETS, Attention, UNet, UNetConfig, attend, build
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.sections import Net
+from sfumato.recipe.sections import Net
 
 from ..tiny import shaken
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfumato.pictures.emoji.canvas import Canvas
-from sfumato.pictures.emoji.scene import Scene, nth
-from sfumato.pictures.emoji.things import subjects
+from sfumato.pictures.drawn.emoji.canvas import Canvas
+from sfumato.pictures.drawn.emoji.scene import Scene, nth
+from sfumato.pictures.drawn.emoji.things import subjects
 
 from .test_emoji import needs_font
 

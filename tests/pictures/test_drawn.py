@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from sfumato.errors import UserError
-from sfumato.judge.denoise import measure_cleaner
-from sfumato.judge.features import open_features
-from sfumato.judge.model import judge
-from sfumato.judge.report import write
-from sfumato.pictures.emoji import drawn, things
-from sfumato.pictures.emoji.scene import nth
+from sfumato.judging.denoise import measure_cleaner
+from sfumato.judging.features import open_features
+from sfumato.judging.model import judge
+from sfumato.judging.report import write
+from sfumato.pictures.drawn.emoji import drawn, things
+from sfumato.pictures.drawn.emoji.scene import nth
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import open_store
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 from ..tiny import model_of, small_features, write_pictures
 
@@ -91,7 +91,7 @@ def test_a_script_without_a_guard_is_run_once(tmp_path: Path) -> None:
     script.write_text(
         "import os\n"
         "from sfumato.pictures.emoji import drawn\n"
-        "from sfumato.sections import Data\n"
+        "from sfumato.recipe.sections import Data\n"
         "print('begun', flush=True)\n"
         "drawn.MANY, drawn.CHUNK, drawn.TEST, os.sched_getaffinity = 100, 60, 10, lambda _: range(3)\n"
         "print(len(drawn.drawn_store(Data(source='emoji', image_size=16, count=120)).train), flush=True)\n"

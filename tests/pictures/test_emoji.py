@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional as F
 
 from sfumato.errors import UserError
-from sfumato.pictures.emoji import source, things
-from sfumato.pictures.emoji.english import plural
-from sfumato.pictures.emoji.read import Right, compare, read
-from sfumato.pictures.emoji.scene import ASKED, BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
+from sfumato.pictures.drawn.emoji import source, things
+from sfumato.pictures.drawn.emoji.english import plural
+from sfumato.pictures.drawn.emoji.read import Right, compare, read
+from sfumato.pictures.drawn.emoji.scene import ASKED, BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
 from sfumato.pictures.lookup import open_source
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 FONT = any((Path(folder).expanduser() / things.FONT).is_file() for folder in things.FOLDERS)
 needs_font = pytest.mark.skipif(not FONT, reason="needs the font Noto Color Emoji (fonts-noto-color-emoji)")

@@ -18,7 +18,7 @@ from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report
 from sfumato.pictures.store import survey
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 from tests.pictures.picture_files import photo, save_photos, write_hostile
 
 

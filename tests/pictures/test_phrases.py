@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sfumato.pictures.emoji import english, phrases, typos, words
-from sfumato.pictures.emoji.forms import forms
-from sfumato.pictures.emoji.known import known
-from sfumato.pictures.emoji.phrases import sentence
-from sfumato.pictures.emoji.scene import PLACES, SIZES, Scene, nth
-from sfumato.pictures.emoji.things import subjects, taught, things
+from sfumato.pictures.drawn.emoji import english, phrases, typos, words
+from sfumato.pictures.drawn.emoji.forms import forms
+from sfumato.pictures.drawn.emoji.known import known
+from sfumato.pictures.drawn.emoji.phrases import sentence
+from sfumato.pictures.drawn.emoji.scene import PLACES, SIZES, Scene, nth
+from sfumato.pictures.drawn.emoji.things import subjects, taught, things
 from sfumato.pictures.split import split
 
 SCENES = [nth("train", index)[0] for index in range(12_000)]

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from sfumato.pictures.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, article
-from sfumato.pictures.emoji.things import taught
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, article
+from sfumato.pictures.drawn.emoji.things import taught
 
 FOLDER = Path(__file__).parent.parent.parent / "benchmarks"
 HALVES = ("first", "second")

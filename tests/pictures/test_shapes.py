@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from sfumato.pictures import shapes
+from sfumato.pictures.drawn import shapes
 from sfumato.pictures.store import open_store
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 
 def test_held_out_combinations_are_a_tenth_and_every_pair_is_seen() -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from sfumato.errors import UserError
 from sfumato.pictures import build as building
 from sfumato.pictures.store import Pictures, Store, open_store
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 from tests.pictures.picture_files import photo, save_photos, write_hostile
 
 
@@ -135,7 +135,7 @@ def test_a_build_that_was_killed_is_not_mistaken_for_a_store(tmp_path: Path, own
     code = """if True:
         import os, signal, sys
         from sfumato.pictures.store import open_store
-        from sfumato.sections import Data
+        from sfumato.recipe.sections import Data
         def stop(done, total):
             if done == 15 and os.path.isdir(os.environ["SFUMATO_CACHE"] + "/stores"):
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -205,7 +205,7 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
     code = """if True:
         import resource, sys
         from sfumato.pictures.store import open_store
-        from sfumato.sections import Data
+        from sfumato.recipe.sections import Data
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert len(open_store(Data(source=sys.argv[1], image_size=64)).train) == 30
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)

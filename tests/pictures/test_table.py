@@ -13,7 +13,7 @@ from PIL import Image
 from sfumato.errors import UserError
 from sfumato.pictures import store as stores
 from sfumato.pictures.hub import from_datasets
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 from tests.pictures.picture_files import encoded, photo, png
 
 
@@ -90,7 +90,7 @@ def test_no_network_is_one_line(tmp_path: Path, name: str, hint: str) -> None:
         import sys
         from sfumato.errors import UserError
         from sfumato.pictures.lookup import open_source
-        from sfumato.sections import Data
+        from sfumato.recipe.sections import Data
         try:
             open_source(sys.argv[1], Data())
         except UserError as error:

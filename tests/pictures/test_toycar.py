@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageColor
 
-from sfumato.pictures.toycar import BODY, VIEWS, draw
+from sfumato.pictures.drawn.toycar import BODY, VIEWS, draw
 
 
 def test_each_view_shows_the_same_colours_on_its_own_background() -> None:

@@ -11,9 +11,9 @@ from sfumato.cli.console import JSON, answer, say, stages
 from sfumato.cli.train import describe, watch
 
 if TYPE_CHECKING:
-    from sfumato.judge.model import Judged
+    from sfumato.judging.model import Judged
     from sfumato.show.report import Section
-    from sfumato.train.start import Job
+    from sfumato.training.start import Job
 
 SECONDS, LEAST, MOST = 90, 4_000, 60_000  # of training; images, whatever the machine's speed
 CHANGES = (
@@ -43,10 +43,10 @@ def demo(
     import time
 
     from sfumato.demo import car, photo, prompts
-    from sfumato.judge import model as judging
-    from sfumato.train import start
-    from sfumato.tune import start as tuning
-    from sfumato.tune.finish import finish
+    from sfumato.judging import model as judging
+    from sfumato.training import start
+    from sfumato.tuning import start as tuning
+    from sfumato.tuning.finish import finish
 
     began = time.monotonic()
     say("1 of 5  teaching a model to draw shapes from their captions")
@@ -87,12 +87,12 @@ def affordable(job: Job) -> int:
 
 def write(found: Judged, others: list[Section], folder: Path, seconds: float) -> Path:
     """demo.html: what was asked and drawn, the process as a film, the figures."""
-    from sfumato.judge.report import copies_section, curves_section, figures_section, samples_section
-    from sfumato.pictures.shapes import caption
+    from sfumato.judging.report import copies_section, curves_section, figures_section, samples_section
+    from sfumato.pictures.drawn.shapes import caption
+    from sfumato.runs.folder import RunFolder
     from sfumato.show import film as films
     from sfumato.show.grid import grid
     from sfumato.show.report import Page, Picture, Section, write_page
-    from sfumato.train.run import RunFolder
 
     asked = [caption(*combination) for combination in ASKED]
     drawn, film = found.model.film(len(asked), texts=asked, seed=1)

@@ -17,7 +17,7 @@ from sfumato.files import disk_trouble
 if TYPE_CHECKING:
     import numpy as np
 
-    from sfumato.denoise.files import Order
+    from sfumato.denoising.files import Order
 
 
 def denoise(
@@ -41,8 +41,8 @@ def denoise(
 
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
-    from sfumato.denoise import files as work
-    from sfumato.zoo import load
+    from sfumato.denoising import files as work
+    from sfumato.models.zoo import load
 
     noise = _sigma(sigma)
     if samples and getattr(noise, "ndim", 0):
@@ -86,7 +86,7 @@ def denoise(
 
 def _replace(target: Path, order: Order) -> bool:
     """Whether what is in the way of a photo's files may go, asked if anything is."""
-    from sfumato.denoise.files import outputs
+    from sfumato.denoising.files import outputs
 
     there = [place for place in outputs(target, order).all if place.exists()]
     return not there or typer.confirm(f"{', '.join(map(str, there))} exists; replace it?", err=True)
@@ -117,7 +117,7 @@ def _sigma(text: str) -> float | np.ndarray | None:
         return number
     if not Path(text).is_file():
         raise UserError(f"--sigma {text}: auto, a number between 0 and 1, or the file of a grey picture")
-    from sfumato.denoise.photo import read
+    from sfumato.denoising.photo import read
 
     photo = read(Path(text))
     if photo.pixels.shape[2] != 1:

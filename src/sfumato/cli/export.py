@@ -22,9 +22,9 @@ def export(
 
     sfumato export runs/mini --to diffusers --out mini
     """
-    from sfumato.text.folder import write
-    from sfumato.text.model import TextModel
-    from sfumato.zoo import load
+    from sfumato.models.sd.folder import write
+    from sfumato.models.sd.model import TextModel
+    from sfumato.models.zoo import load
 
     if to != "diffusers":
         raise UserError(f"--to {to}: known formats: diffusers")

@@ -11,9 +11,9 @@ from sfumato.cli.console import JSON, answer, say, stages
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
-    from sfumato.judge.denoise import DenoiseVerdict
-    from sfumato.judge.emoji import EmojiVerdict
-    from sfumato.model import Model
+    from sfumato.judging.denoise import DenoiseVerdict
+    from sfumato.judging.emoji import EmojiVerdict
+    from sfumato.models.model import Model
 
 N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
 DATA = typer.Option(None, "--data", help="Judge against another source than the model's own.")
@@ -52,9 +52,9 @@ def judge(
 
     Every figure comes with an interval, and with the floor that real pictures set.
     """
-    from sfumato.judge import model as judging
-    from sfumato.judge.report import write
-    from sfumato.zoo import load
+    from sfumato.judging import model as judging
+    from sfumato.judging.report import write
+    from sfumato.models.zoo import load
 
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
@@ -95,8 +95,8 @@ def judge(
 
 
 def _denoise(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
-    from sfumato.judge.denoise import judge_denoised
-    from sfumato.judge.report import write_denoised
+    from sfumato.judging.denoise import judge_denoised
+    from sfumato.judging.report import write_denoised
 
     with stages() as tell:
         verdict = judge_denoised(model, progress=tell, **options)
@@ -104,8 +104,8 @@ def _denoise(name: str, model: Model, out: Path | None, json: bool, **options: A
 
 
 def _text(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
-    from sfumato.judge.emoji import judge_emoji
-    from sfumato.judge.report import write_emoji
+    from sfumato.judging.emoji import judge_emoji
+    from sfumato.judging.report import write_emoji
 
     if model.recipe.data.source != "emoji":
         raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
@@ -142,8 +142,8 @@ def compare(
     json: bool = JSON,
 ) -> None:
     """Two models side by side: the same seeds, their curves, their distances with intervals, and what each costs."""
-    from sfumato.judge import model as judging
-    from sfumato.judge.report import words_of, write_comparison
+    from sfumato.judging import model as judging
+    from sfumato.judging.report import words_of, write_comparison
 
     options: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
     with stages() as tell:

@@ -23,10 +23,10 @@ def merge(
 
     sfumato merge car/ style.safetensors --base sd15 --lora-scale 1 --lora-scale 0.6 --out merged
     """
-    from sfumato.text.folder import write
-    from sfumato.text.model import TextModel
-    from sfumato.tune.apply import apply
-    from sfumato.zoo import load
+    from sfumato.lora.apply import apply
+    from sfumato.models.sd.folder import write
+    from sfumato.models.sd.model import TextModel
+    from sfumato.models.zoo import load
 
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")

@@ -13,7 +13,7 @@ from sfumato.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sfumato.model import Model
+    from sfumato.models.model import Model
 
 
 def sample(
@@ -52,14 +52,14 @@ def sample(
     """
     import time
 
+    from sfumato.models.zoo import load
     from sfumato.show.grid import as_array, enlarge, grid
     from sfumato.show.png import parameters, save_png
-    from sfumato.zoo import load
 
     texts = _told(label, prompt, prompts)
     chosen = _sized(load(model), size)
     if lora:
-        from sfumato.tune.apply import apply
+        from sfumato.lora.apply import apply
 
         for line in apply(chosen, lora, scale or []):
             say(line)

@@ -13,8 +13,8 @@ from sfumato.cli.console import JSON, answer, console, progress, say
 from sfumato.show.words import duration, size
 
 if TYPE_CHECKING:
-    from sfumato.train.run import RunFolder
-    from sfumato.train.start import Job
+    from sfumato.runs.folder import RunFolder
+    from sfumato.training.start import Job
 
 
 def train(
@@ -34,7 +34,7 @@ def train(
 
     `sfumato train ./photos` alone looks at the folder and chooses everything. Ctrl-C saves first.
     """  # fmt: skip
-    from sfumato.train import start
+    from sfumato.training import start
 
     with progress("pictures") as tell:
         job = start.prepare(what, overrides or (), out, tell)

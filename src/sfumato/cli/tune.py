@@ -12,7 +12,7 @@ from sfumato.cli.train import watch
 from sfumato.show.words import duration, size
 
 if TYPE_CHECKING:
-    from sfumato.tune.start import TuneJob
+    from sfumato.tuning.start import TuneJob
 
 
 def tune(
@@ -41,8 +41,8 @@ def tune(
 
     sfumato tune ./photos --noun car --base sd15 --out lora_car_model
     """
-    from sfumato.tune import report, start
-    from sfumato.tune.finish import finish
+    from sfumato.tuning import report, start
+    from sfumato.tuning.finish import finish
 
     recipe = start.preset_of(preset, base)
     s = recipe.tune
@@ -81,17 +81,17 @@ def steps_take(job: TuneJob) -> float:
 
 def choosing_takes(job: TuneJob) -> float:
     """Seconds of what comes after the steps."""
-    from sfumato.tune.choose import MOST
-    from sfumato.tune.score import passes
-    from sfumato.tune.start import forward_takes
+    from sfumato.tuning.score.choose import MOST
+    from sfumato.tuning.score.score import passes
+    from sfumato.tuning.start import forward_takes
 
     return forward_takes(job, passes(MOST if job.recipe.tune.choose else 1))
 
 
 def describe(job: TuneJob) -> None:
     """What was found and what was decided."""
-    from sfumato.tune.captions import describes
-    from sfumato.tune.start import affords_previews, forward_takes, questions
+    from sfumato.tuning.photos.captions import describes
+    from sfumato.tuning.start import affords_previews, forward_takes, questions
 
     for line in job.report.lines():
         say(line)

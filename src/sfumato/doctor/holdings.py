@@ -43,7 +43,7 @@ def _files(count: int) -> str:
 
 
 def models() -> Found:
-    from sfumato import zoo
+    from sfumato.models import zoo
 
     loaded = zoo.models()
     folders = sorted(
@@ -77,9 +77,9 @@ def downloads() -> Found:
     """What comes from the network when it is first asked for, and whether it is here already."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    from sfumato.judge.features import CLIP, DINOV2
-    from sfumato.judge.weights import INCEPTION_URL, at_hand
-    from sfumato.judge.weights import found as at_home
+    from sfumato.judging.features import CLIP, DINOV2
+    from sfumato.judging.weights import INCEPTION_URL, at_hand
+    from sfumato.judging.weights import found as at_home
     from sfumato.pictures.cifar10 import HUB_NAME
     from sfumato.pictures.source import data_folder
 

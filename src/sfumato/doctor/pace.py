@@ -7,7 +7,7 @@ from sfumato.doctor.machine import Found
 
 def train(timed: dict[str, float]) -> Found:
     from sfumato.device import best_device
-    from sfumato.recipe import load, shipped
+    from sfumato.recipe.recipe import load, shipped
 
     device = best_device()
     timed["evaluate"] = seconds = _seconds_a_picture(device)
@@ -27,7 +27,7 @@ def sample(timed: dict[str, float]) -> Found:
 
 
 def judge() -> Found:
-    from sfumato.judge.features import open_features
+    from sfumato.judging.features import open_features
 
     try:
         dim = open_features("mini").dim

@@ -18,7 +18,7 @@ from sfumato.pictures.crop import CROPS, channels
 from sfumato.pictures.decode import Header, PictureError
 from sfumato.pictures.pool import ordered
 from sfumato.pictures.source import Item, Progress, Source, sides
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 FORMAT = 1
 MANIFEST, PIXELS = "store.json", "pixels.u8"

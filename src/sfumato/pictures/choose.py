@@ -12,7 +12,7 @@ from sfumato.pictures.pool import ordered
 from sfumato.pictures.scan import Report, look, report
 from sfumato.pictures.source import Item, Source, sides
 from sfumato.pictures.vocabulary import nearest
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 LOOKED_AT = 2000  # headers that decide on a size
 Heads = Sequence[Header | PictureError]  # of all chosen items, in their order

@@ -10,7 +10,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.hub import open_hub
 from sfumato.pictures.source import Source, data_folder
 from sfumato.pictures.table import Columns, TableSource
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from sfumato.pictures.captions import METADATA, read_metadata, read_sidecar
 from sfumato.pictures.decode import EXTENSIONS, Header, PictureError, decode, header
 from sfumato.pictures.pool import ordered
 from sfumato.pictures.source import Item, Progress, sides
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
 

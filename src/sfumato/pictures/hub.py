@@ -12,7 +12,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.captions import CAPTION_COLUMNS
 from sfumato.pictures.source import Source
 from sfumato.pictures.table import Columns, TableSource
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 from sfumato.errors import UserError
-from sfumato.pictures import cifar10, folder, hub, shapes
-from sfumato.pictures.emoji import source as emoji
+from sfumato.pictures import cifar10, folder, hub
+from sfumato.pictures.drawn import shapes
+from sfumato.pictures.drawn.emoji import source as emoji
 from sfumato.pictures.source import Source, data_folder
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 KNOWN = "a folder, cifar10, shapes, emoji or a Hub data set (owner/name)"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")

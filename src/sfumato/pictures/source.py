@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from sfumato.pictures.decode import Header
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 Progress = Callable[[int, int], None]  # called with (done, total)
 

@@ -24,7 +24,7 @@ from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
 from sfumato.pictures.source import Lexicon, Progress
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 NOT_OF_PIXELS = {"source", "condition", "flip", "captions"}
 
@@ -97,7 +97,7 @@ def open_store(data: Data, progress: Progress | None = None) -> Store:
 
 
 def _drawn(data: Data) -> Store:
-    from sfumato.pictures.emoji.drawn import drawn_store  # which gives what this module defines
+    from sfumato.pictures.drawn.emoji.drawn import drawn_store
 
     if data.source != "emoji":
         raise UserError(f"data.count is of the drawn source `emoji`, not of {data.source}: set data.count=null")

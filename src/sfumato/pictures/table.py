@@ -14,7 +14,7 @@ import numpy as np
 from sfumato.pictures.cache import Memory
 from sfumato.pictures.decode import Header, PictureError, decode, header
 from sfumato.pictures.source import Item, Progress
-from sfumato.sections import Data
+from sfumato.recipe.sections import Data
 
 if TYPE_CHECKING:
     import pyarrow as pa

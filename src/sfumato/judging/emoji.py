@@ -1,0 +1,164 @@
+"""The exact verdict on a model of the emoji world: does it draw what its prompts say, and how near to the drawing?"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.judging.crisp import Through, crisp_bound, drawing_psnr, true_drawings
+from sfumato.models.model import Model
+from sfumato.pictures.drawn.emoji.read import Right, compare, read
+from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.drawn.emoji.things import font
+
+Progress = Callable[[str, int, int], None]
+PARTS = ("things", "background", "size", "place")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share and its 95 % score interval (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, right: int, n: int, z: float = 1.96) -> Share:
+        p = right / n
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return cls(p, max(0.0, centre - half), min(1.0, centre + half))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Scenes of N prompts and those that the samples show, with the shares that are right, by part.
+
+    samples: uint8 (N, 3, S, S); psnr: of each to the drawing of its prompt, float64 (N,), in dB.
+    """
+
+    scenes: list[Scene]
+    shown: list[Scene]
+    samples: Tensor
+    shares: dict[str, Share]
+    psnr: Tensor
+
+    @property
+    def median_psnr(self) -> float:
+        return float(self.psnr.quantile(0.5))
+
+    def crisp(self, bound: float) -> Share:
+        """The share of pictures whose PSNR to their drawing is above a bound, in dB."""
+        return Share.of(int((self.psnr > bound).sum()), len(self.psnr))
+
+
+@dataclass(frozen=True)
+class EmojiVerdict:
+    """Kinds of prompts: "single" scenes as taught, thing x background "held out", "pairs" held out, "many" as taught.
+
+    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: what of the prompts
+    the model does not read or does not know, a line each.
+    """
+
+    kinds: dict[str, Kind]
+    bounds: dict[str, float]
+    ms_per_picture: float
+    warnings: tuple[str, ...] = ()
+
+    def crisp(self, name: str) -> Share:
+        return self.kinds[name].crisp(self.bounds[name])
+
+    def to_json(self) -> dict[str, Any]:
+        rows = {
+            name.replace(" ", "_"): {
+                "n": len(kind.scenes),
+                **{part: asdict(s) for part, s in kind.shares.items()},
+                "drawing_psnr": kind.median_psnr,
+                "crisp": asdict(self.crisp(name)),
+                "crisp_bound": self.bounds[name],
+            }
+            for name, kind in self.kinds.items()
+        }
+        return {**rows, "ms_per_picture": self.ms_per_picture, "warnings": list(self.warnings)}
+
+    def words(self) -> str:
+        def one(name: str, kind: Kind) -> str:
+            thing, paper, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
+            which = {"pairs": "both things", "many": "all things"}.get(name, "thing")
+            return (
+                f"{name} ({len(kind.scenes)}): {which} right {thing.value:.0%} "
+                f"({thing.low:.0%} to {thing.high:.0%}), background {paper.value:.0%}, crisp {crisp.value:.0%} "
+                f"({crisp.low:.0%} to {crisp.high:.0%}), {kind.median_psnr:.1f} dB to the drawing"
+            )
+
+        return "Of its prompts, drawn and read exactly: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+
+
+def judge_emoji(
+    model: Model,
+    *,
+    n: int = 300,
+    seed: int = 0,
+    bounds: dict[str, float] | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> EmojiVerdict:
+    """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
+
+    Raises UserError, also where the font that true drawings need is not installed.
+
+    bounds: the model's `crisp_bounds`, measured if left out.
+    """
+    if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
+        raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
+    font()  # before anything is sampled
+    kinds, seconds = {}, 0.0
+    for kind in ASKED:
+        scenes = [asked(kind, k) for k in range(n)]
+        began = time.perf_counter()
+
+        def see(first: int, step: Any, kind: str = kind) -> None:
+            if progress is not None:
+                done = first * step.steps + (step.index + 1) * len(step.x)
+                progress(f"drawing: {kind}", min(n * step.steps, done), n * step.steps)
+
+        samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, warn=False, **changes)
+        seconds += time.perf_counter() - began
+        kinds[kind] = judged(scenes, samples)
+    if bounds is None:
+        bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
+    warnings = model.warnings([scene.caption() for kind in kinds.values() for scene in kind.scenes])
+    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(ASKED)), tuple(warnings))
+
+
+def crisp_bounds(through: Through, side: int) -> dict[str, float]:
+    """For each kind the PSNR to its drawing, in dB, above which a picture is crisp, given an autoencoder."""
+    return {kind: crisp_bound(through, kind, side) for kind in ASKED}
+
+
+def judged(scenes: list[Scene], samples: Tensor) -> Kind:
+    """Pictures, uint8 (N, 3, S, S), read and compared with what they should show."""
+    shown: dict[int, Scene] = {}
+    for number in sorted({len(scene.things) for scene in scenes}):
+        rows = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
+        shown.update(zip(rows, read(samples[rows], number), strict=True))
+    in_order = [shown[k] for k in range(len(scenes))]
+    right: list[Right] = [compare(a, b) for a, b in zip(scenes, in_order, strict=True)]
+    shares = {part: Share.of(sum(getattr(each, part) for each in right), len(right)) for part in PARTS}
+    return Kind(scenes, in_order, samples, shares, drawing_psnr(samples, scenes))
+
+
+def control(through: Through, side: int, n: int = 300) -> dict[str, Kind]:
+    """The measure itself: true drawings sent through an autoencoder, which bounds what any model on it can reach."""
+    found = {}
+    for kind in ASKED:
+        scenes, true = true_drawings(kind, n, side)
+        found[kind] = judged(scenes, through(true))
+    return found

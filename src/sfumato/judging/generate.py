@@ -1,0 +1,195 @@
+"""The verdict on generated pictures: how far from the training set, how varied, and whether they are
+copies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.files import aside, save_tensors
+from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
+from sfumato.judging.features import Features, distance_name
+from sfumato.judging.memorisation import Memorisation, memorisation
+from sfumato.pictures.cache import cache_folder
+
+MOST = 50_000  # training pictures a distance is taken to
+Progress = Callable[[str, int, int], None]
+
+
+class Pictures(Protocol):
+    """A set of pictures of one shape, uint8 (N, C, H, W)."""
+
+    @property
+    def pixels(self) -> Tensor: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The Frechet distance of n samples from the training set, its 95 % interval, and the floor: the
+    distance of `floor_n` real held-out pictures from the same training set, which no model is expected to
+    beat.
+    """
+
+    value: float
+    low: float
+    high: float
+    floor: float
+    floor_n: int
+
+
+@dataclass(frozen=True)
+class GenerateVerdict:
+    """fd against `reference_n` training pictures; kid and its standard error; precision and recall at n
+    against n; notes: what limits these figures.
+    """
+
+    fd: Distance
+    kid: float
+    kid_error: float
+    precision: float
+    recall: float
+    memorised: Memorisation
+    features: str
+    n: int
+    reference_n: int
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Stable keys: `memorised` is the share of near-copies, `memorisation` everything known about it."""
+        return {
+            "fd": asdict(self.fd),
+            "kid": self.kid,
+            "kid_error": self.kid_error,
+            "precision": self.precision,
+            "recall": self.recall,
+            "memorised": self.memorised.copies,
+            "memorisation": asdict(self.memorised),
+            "features": self.features,
+            "n": self.n,
+            "reference_n": self.reference_n,
+            "notes": list(self.notes),
+        }
+
+    def words(self) -> str:
+        """The verdict in a few plain sentences."""
+        fd = self.fd
+        return " ".join(
+            [
+                f"{distance_name(self.features)} {fd.value:.4g} on {self.n} samples "
+                f"(95% interval {fd.low:.4g} to {fd.high:.4g}); real held-out pictures score {fd.floor:.4g}.",
+                f"{self.precision:.0%} of the samples look like training pictures (precision) and "
+                f"{self.recall:.0%} of the training pictures are within reach of the samples (recall).",
+                self.memorised.verdict,
+                *self.notes,
+            ]
+        )
+
+
+def judge_generated(
+    samples: Tensor,
+    train: Pictures,
+    held_out: Pictures,
+    features: Features,
+    *,
+    seed: int = 0,
+    resamples: int = 100,
+    digest: str | None = None,
+    progress: Progress | None = None,
+) -> GenerateVerdict:
+    """Judge samples, uint8 (n, C, H, W), against the pictures the model learned from and those it never saw.
+
+    digest: the store's content address; with it the features of its pictures are kept in the cache.
+    progress(what, done, total). The same seed gives the same figures. Raises UserError if there are too few
+    pictures of any kind or their shapes differ.
+    """
+    _check(samples, train, held_out)
+    rng = np.random.default_rng(seed)
+    kept = np.sort(rng.permutation(len(train))[:MOST])
+
+    def run(what: str, pictures: Tensor) -> np.ndarray:
+        return features(pictures, None if progress is None else lambda done, total: progress(what, done, total))
+
+    def real(what: str, pictures: Pictures, rows: np.ndarray) -> np.ndarray:
+        path = _cached(digest, what, features, rows)
+        if path is not None and (known := _read(path, len(rows), features.dim)) is not None:
+            return known
+        array = run(what, _chosen(pictures, rows))
+        if path is not None:
+            with contextlib.suppress(OSError, UserError), aside(path) as temporary:
+                save_tensors(temporary, {"features": torch.from_numpy(array)})
+        return array
+
+    fake = run("samples", samples)
+    taught = real("training pictures", train, kept)
+    unseen = real("held-out pictures", held_out, np.arange(len(held_out)))
+
+    n, floor_n = len(fake), min(len(fake), len(unseen))
+    interval = frechet_interval(fake, taught, resamples, seed)
+    floor = frechet(unseen[rng.permutation(len(unseen))[:floor_n]], Moments.of(taught))
+    kernel, kernel_error = kid(fake, taught, seed=seed)
+    even = min(n, len(taught))
+    precision, recall = precision_recall(taught[rng.permutation(len(taught))[:even]], fake[rng.permutation(n)[:even]])
+    copied = memorisation(fake, taught, unseen, (samples, _chosen(train, kept), held_out.pixels), seed)
+    pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
+    return GenerateVerdict(
+        Distance(interval.value, interval.low, interval.high, floor, floor_n),
+        kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(taught),
+        _notes(n, floor_n, len(taught), even, features.dim),
+    )  # fmt: skip
+
+
+def _chosen(pictures: Pictures, rows: np.ndarray) -> Tensor:
+    return pictures.pixels if len(rows) == len(pictures) else pictures.pixels[torch.from_numpy(rows)]
+
+
+def _check(samples: Tensor, train: Pictures, held_out: Pictures) -> None:
+    counts = {"samples": len(samples), "training pictures": len(train), "held-out pictures": len(held_out)}
+    for (name, count), least in zip(counts.items(), (4, 4, 2), strict=True):
+        if count < least:
+            raise UserError(f"{count} {name} are too few to judge by: at least {least} are needed")
+    ours, theirs = tuple(samples.shape[1:]), tuple(train.pixels.shape[1:])
+    if not ours == theirs == tuple(held_out.pixels.shape[1:]):
+        raise UserError(f"samples are {ours} but the pictures {theirs}: judge on pictures of the same shape")
+
+
+def _notes(n: int, floor_n: int, reference: int, even: int, dim: int) -> tuple[str, ...]:
+    notes = []
+    if floor_n < n:
+        notes.append(f"The floor stands on {floor_n} held-out pictures, all there are; with {n} it would be lower.")
+    if even < n:
+        notes.append(f"Precision and recall compare {even} with {even}, all training pictures there are.")
+    if min(n, reference) < 2 * dim:
+        notes.append(
+            f"{min(n, reference)} pictures are few for {dim} features, so that most of the distance is bias: "
+            "read the kernel distance (KID) instead."
+        )
+    return tuple(notes)
+
+
+def _cached(digest: str | None, what: str, features: Features, rows: np.ndarray) -> Path | None:
+    if digest is None or features.digest is None:
+        return None
+    key = hashlib.sha256("|".join((digest, what, features.name, features.digest)).encode() + rows.tobytes()).hexdigest()
+    return cache_folder() / "features" / f"{key[:32]}.safetensors"
+
+
+def _read(path: Path, n: int, dim: int) -> np.ndarray | None:
+    """What was kept, if it is whole."""
+    with contextlib.suppress(OSError, KeyError, SafetensorError):
+        array = load_file(path)["features"].numpy()
+        if array.shape == (n, dim) and array.dtype == np.float32:
+            return array
+    return None

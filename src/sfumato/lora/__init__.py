@@ -1,0 +1,1 @@
+"""LoRA files: read, written, laid over a base, merged and proven."""

@@ -1,0 +1,211 @@
+"""A LoRA being learned: PEFT's layers put into a network, and taken out of it as pieces."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from sfumato.errors import UserError
+from sfumato.lora.lora import PARTS, Lora, Piece, plain
+from sfumato.models.sd.networks import TextNet
+
+NAME = "default"
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+TAKES_OUT = ("pissa", "olora")  # ways to begin that change the base's weights
+TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is put where. alpha / rank is the scale of the change; feed_forward: not the attention alone; text: into
+    the text encoder's attention too; init: PEFT's `init_lora_weights`."""
+
+    rank: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+    feed_forward: bool = True
+    text: bool = False
+    dora: bool = False
+    rank_stabilised: bool = False
+    init: bool | str = True
+
+
+def attach(net: TextNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
+    """Put a LoRA into a network, drawn from `seed`, in float32; all else is frozen. Gives what is to be trained.
+
+    Raises UserError if the network has no layers of the names that a LoRA changes.
+    """
+    net.requires_grad_(False)
+    torch.manual_seed(seed)
+    taken_out = {id(m): m.weight.detach().clone() for m in _changed(net, shape)} if shape.init in TAKES_OUT else {}
+    targets = {"unet": [*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())], "text": list(TEXT)}
+    for part in PARTS if shape.text else PARTS[:1]:
+        root: Any = getattr(net, part)
+        config = LoraConfig(
+            r=shape.rank, lora_alpha=shape.alpha, lora_dropout=shape.dropout, target_modules=targets[part],
+            use_dora=shape.dora, use_rslora=shape.rank_stabilised, init_lora_weights=shape.init,
+        )  # fmt: skip
+        try:
+            root.add_adapter(config, adapter_name=NAME)
+        except ValueError as error:
+            raise UserError(
+                f"this base has no layers called {', '.join(targets[part])}: a LoRA cannot change it"
+            ) from error
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for p in trained:
+        p.data = p.data.float()
+    for named in layers(net).values():
+        for layer in named.values():
+            base: Any = layer.base_layer
+            if id(base) in taken_out:
+                layer.begun = Begun(
+                    _copied(layer.lora_A[NAME].weight), _copied(layer.lora_B[NAME].weight),
+                    taken_out[id(base)], base.weight.data,
+                )  # fmt: skip
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()  # `Adapter` switches it on in training alone
+    return trained
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Where a LoRA began that takes its first matrices out of the weight it changes (PiSSA, Meng et al. 2024; OLoRA).
+
+    down, up: those matrices; whole: the base's own weight; less: the same without them, which is what is in the net.
+    """
+
+    down: Tensor
+    up: Tensor
+    whole: Tensor
+    less: Tensor
+
+
+def _changed(net: TextNet, shape: Shape) -> list[nn.Linear]:
+    """The layers that `attach` puts a LoRA into."""
+    endings = {"unet": (*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())), "text": TEXT if shape.text else ()}
+    return [
+        module
+        for part in PARTS
+        for name, module in getattr(net, part).named_modules()
+        if isinstance(module, nn.Linear) and name.endswith(tuple(f".{ending}" for ending in endings[part]))
+    ]
+
+
+def layers(net: TextNet) -> dict[str, dict[str, LoraLayer]]:
+    """PEFT's layers by part and module name."""
+    found: dict[str, dict[str, LoraLayer]] = {}
+    for part in PARTS:
+        root: nn.Module = getattr(net, part)
+        found[part] = {plain(name): m for name, m in root.named_modules() if isinstance(m, LoraLayer)}
+    return found
+
+
+@torch.no_grad()
+def taken(net: TextNet) -> Lora:
+    """The LoRA that is in a network, copied."""
+    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+    for part, named in layers(net).items():
+        for name, layer in named.items():
+            if NAME not in layer.lora_A:
+                continue
+            down, up = (_copied(m[NAME].weight) for m in (layer.lora_A, layer.lora_B))
+            magnitude = None
+            if NAME in layer.lora_magnitude_vector:
+                magnitude = _copied(layer.lora_magnitude_vector[NAME].weight)
+            begun: Begun | None = getattr(layer, "begun", None)
+            if begun is not None:  # what was taken out goes back
+                down, up = torch.cat([down, begun.down]), torch.cat([up, -begun.up], 1)
+            parts[part][name] = Piece(down, up, float(layer.scaling[NAME]), magnitude)
+    return Lora(parts["unet"], parts["text"])
+
+
+def enabled(net: TextNet, on: bool) -> None:
+    """Switch the LoRA of a network on or off."""
+    for named in layers(net).values():
+        for layer in named.values():
+            layer.enable_adapters(on)
+            begun: Begun | None = getattr(layer, "begun", None)
+            if begun is not None:
+                base: Any = layer.base_layer
+                base.weight.data = begun.less if on else begun.whole
+
+
+@contextlib.contextmanager
+def without(net: Any) -> Iterator[None]:
+    """A network without its LoRA, while the block runs."""
+    enabled(net, False)
+    try:
+        yield
+    finally:
+        enabled(net, True)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().cpu().clone()
+
+
+class Adapter(nn.Module):
+    """The trained numbers of a LoRA as a network of their own: what is saved, averaged and resumed.
+
+    The base is shared and no part of it, so that a copy costs as little as the LoRA. Called, it answers as the base
+    with this LoRA in it.
+    """
+
+    def __init__(self, net: TextNet) -> None:
+        super().__init__()
+        self.base = (net,)  # a tuple is no child
+        self.owners = {
+            flat(f"{path}.{key}"): (module, key)
+            for path, module in net.named_modules()
+            for key, p in module.named_parameters(recurse=False)
+            if p.requires_grad
+        }
+        self.dropouts = [m for m in net.modules() if isinstance(m, nn.Dropout) and m.p > 0]
+        for name, (module, key) in self.owners.items():
+            self.register_parameter(name, module._parameters[key])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
+        other = Adapter.__new__(Adapter)
+        nn.Module.__init__(other)
+        other.base, other.owners, other.dropouts = self.base, self.owners, self.dropouts
+        for name, p in self.named_parameters():
+            other.register_parameter(name, nn.Parameter(p.detach().clone(), p.requires_grad))
+        return other.train(self.training)
+
+    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+        for dropout in self.dropouts:
+            dropout.train(self.training)
+        try:
+            with self.in_place():
+                found: Tensor = self.base[0](x, c, cond)
+                return found
+        finally:
+            for dropout in self.dropouts:
+                dropout.eval()
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[TextNet]:
+        """The base with the numbers of this adapter in it, which may be a copy's."""
+        own = self._parameters
+        before = {name: module._parameters[key] for name, (module, key) in self.owners.items()}
+        for name, (module, key) in self.owners.items():
+            module._parameters[key] = own[name]
+        try:
+            yield self.base[0]
+        finally:
+            for name, (module, key) in self.owners.items():
+                module._parameters[key] = before[name]
+
+
+def flat(name: str) -> str:
+    """A parameter's name without dots, which a module's own parameters cannot have."""
+    return name.replace(".", "/")

@@ -1,0 +1,240 @@
+"""LoRA files: kohya's keys, PEFT's folder and diffusers' file read; kohya's keys and PEFT's folder written.
+
+Kohya's rule, which A1111 and ComfyUI follow, is W + weight * (alpha / rank) * up @ down, with alpha a number beside
+the matrices; a file without it means alpha = rank. PEFT says rank and alpha in adapter_config.json. diffusers' files
+hold no alpha, so that their scale is 1, unless the header's `lora_adapter_metadata` says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.files import aside, save_tensors, write_json
+from sfumato.lora.lora import PARTS, Lora, Piece, modules, plain
+from sfumato.models.sd.networks import TextNet
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TEXT_WEIGHTS, TEXT_CONFIG = "text_encoder/adapter_model.safetensors", "text_encoder/adapter_config.json"
+KOHYA = {"lora_unet_": "unet", "lora_te_": "text", "lora_te1_": "text"}
+FILE = {"unet.": "unet", "text_encoder.": "text"}
+PEFT = "base_model.model."
+OLD = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")  # how diffusers named layers in 2023
+XL = 2048  # width of what the U-Net of Stable Diffusion XL is told
+LARGEST = 4 * 2**30  # bytes of a file
+ENDINGS = {
+    ".lora_down.weight": "down", ".lora_up.weight": "up", ".alpha": "alpha", ".dora_scale": "magnitude",
+    ".lora_A.weight": "down", ".lora_B.weight": "up", ".lora_magnitude_vector": "magnitude",
+    ".lora_magnitude_vector.weight": "magnitude", ".lora.down.weight": "down", ".lora.up.weight": "up",
+    ".lora_linear_layer.down.weight": "down", ".lora_linear_layer.up.weight": "up",
+}  # fmt: skip
+
+
+def read(path: Path, net: TextNet) -> Lora:
+    """A LoRA for a network, from a folder of PEFT's or a safetensors file in kohya's or diffusers' keys.
+
+    Raises UserError: not there, no safetensors, a hostile header, another family, not finite.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    tensors, header = _tensors(path)
+    if _is_xl(tensors, header):
+        raise UserError(f"{path} is for Stable Diffusion XL: take one for SD 1 or 2")
+    kohya = any(key.startswith(tuple(KOHYA)) for key in tensors)
+    try:
+        lora = _of_kohya(tensors, net, path) if kohya else _of_diffusers(tensors, header, path)
+    except (ValueError, TypeError, AttributeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged: its numbers make no LoRA ({str(error).splitlines()[0][:80]})") from error
+    found = Lora(lora.unet, lora.text, header)
+    found.verify(str(path))
+    return found
+
+
+def _read_folder(path: Path) -> Lora:
+    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+    facts: dict[str, Any] = {}
+    for part, weights, config in (("unet", WEIGHTS, CONFIG), ("text", TEXT_WEIGHTS, TEXT_CONFIG)):
+        if not (path / weights).is_file():
+            continue
+        tensors, _ = _tensors(path / weights)
+        try:
+            facts[part] = settings = json.loads((path / config).read_text("utf-8"))
+            groups = _grouped({key.removeprefix(PEFT): value for key, value in tensors.items()}, path)
+            parts[part] = {
+                plain(name): _piece(group, _peft_scale(settings, name), path, name) for name, group in groups.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+            raise UserError(f"{path / config} does not describe a LoRA") from error
+    if not facts:
+        raise UserError(f"{path} is not a LoRA folder: it has no {WEIGHTS}")
+    found = Lora(parts["unet"], parts["text"], facts)
+    found.verify(str(path))
+    return found
+
+
+def _peft_scale(settings: Mapping[str, Any], name: str) -> float:
+    """alpha / rank of a module, which patterns may give values of its own (a name's ending, as PEFT matches it)."""
+
+    def own(key: str, usual: Any) -> Any:
+        patterns = settings.get(key) or {}
+        return next((value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})$", name)), usual)
+
+    rank, alpha = int(own("rank_pattern", settings["r"])), float(own("alpha_pattern", settings["lora_alpha"]))
+    return _scale(alpha, rank, bool(settings.get("use_rslora")))
+
+
+def _scale(alpha: float, rank: int, rank_stabilised: bool) -> float:
+    """What a LoRA's product is multiplied by (Hu et al. 2021, section 4.1; Kalajdzievski 2023, eq. 3)."""
+    return alpha / (math.sqrt(rank) if rank_stabilised else rank)
+
+
+def _is_xl(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bool:
+    """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
+    if str(header.get("ss_base_model_version", "")).startswith("sdxl"):
+        return True
+    return any(
+        key.startswith(("lora_te2_", "text_encoder_2.", "lora_unet_input_blocks_", "lora_unet_output_blocks_"))
+        or re.search(r"transformer_blocks[._][1-9]", key)
+        or (re.search(r"attn2[._]to_k.*down", key) and value.ndim == 2 and value.shape[1] == XL)
+        for key, value in tensors.items()
+    )
+
+
+def _of_kohya(tensors: Mapping[str, Tensor], net: TextNet, path: Path) -> Lora:
+    flat = {part: {name.replace(".", "_"): name for name in modules(net, part)} for part in PARTS}
+    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+    for name, group in _grouped(tensors, path).items():
+        prefix = next((p for p in KOHYA if name.startswith(p)), None)
+        if prefix is None:
+            raise UserError(f"{path}: {name} is neither of a U-Net nor of a text encoder in kohya's keys")
+        part, rest = KOHYA[prefix], name.removeprefix(prefix)
+        rest = rest.removeprefix("text_model_") if part == "text" else rest
+        if rest not in flat[part]:
+            raise UserError(f"{path} changes {name}, which this base has not: it is for another base")
+        rank = len(group["down"]) if "down" in group else 1
+        alpha = float(group["alpha"].item()) if "alpha" in group else 0.0
+        parts[part][flat[part][rest]] = _piece(group, (alpha or rank) / rank, path, name)
+    return Lora(parts["unet"], parts["text"])
+
+
+def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path) -> Lora:
+    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+    told = header.get("lora_adapter_metadata")
+    settings: dict[str, Any] = json.loads(told) if told else {}
+    for name, group in _grouped(tensors, path).items():
+        prefix = next((p for p in FILE if name.startswith(p)), None)
+        if prefix is None:
+            raise UserError(f"{path}: {name} is not a key of a LoRA that is known (kohya, diffusers, PEFT)")
+        rank = len(group["down"]) if "down" in group else 1
+        alpha = float(settings.get(f"{prefix}lora_alpha", rank))
+        scale = _scale(alpha, rank, bool(settings.get(f"{prefix}use_rslora")))
+        parts[FILE[prefix]][plain(name.removeprefix(prefix))] = _piece(group, scale, path, name)
+    return Lora(parts["unet"], parts["text"])
+
+
+def _grouped(tensors: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
+    """Tensors by module: down, up, alpha, magnitude."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for given, value in tensors.items():
+        key = OLD.sub(lambda m: f".{m[1]}{'.0' if m[1] == 'to_out' else ''}.lora.", given)
+        ending = next((e for e in ENDINGS if key.endswith(e)), None)
+        if ending is None:
+            raise UserError(f"{path}: {given} is no part of a LoRA (LoHa, LoKr and others are not read)")
+        groups.setdefault(key.removesuffix(ending), {})[ENDINGS[ending]] = value
+    return groups
+
+
+def _piece(group: Mapping[str, Tensor], scale: float, path: Path, name: str) -> Piece:
+    if "down" not in group or "up" not in group:
+        raise UserError(f"{path} is damaged: {name} has no {'up' if 'down' in group else 'down'} matrix")
+    down, up = group["down"], group["up"]
+    if down.ndim not in (2, 4) or up.ndim not in (2, 4) or up.shape[1] != len(down) or not down.numel():
+        raise UserError(f"{path} is damaged: {name} has matrices of {tuple(up.shape)} and {tuple(down.shape)}")
+    return Piece(down, up, scale, group.get("magnitude"))
+
+
+def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file and its header's metadata. Raises UserError."""
+    if path.suffix in (".pt", ".bin", ".ckpt", ".pth"):
+        raise UserError(f"{path} can run code when it is loaded: bring the .safetensors file of the same LoRA")
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is larger than any LoRA ({path.stat().st_size / 2**30:.1f} GB)")
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the file is not there") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+
+
+def write_kohya(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16) -> Path:
+    """One file in kohya's keys, alpha as a number, the text encoder under lora_te_text_model_.
+
+    metadata: texts of the header; never `lora_adapter_metadata`, which diffusers refuses beside alphas.
+    """
+    tensors: dict[str, Tensor] = {}
+    for part, prefix in (("unet", "lora_unet_"), ("text", "lora_te_text_model_")):
+        for name, piece in lora.part(part).items():
+            key = prefix + name.replace(".", "_")
+            tensors[f"{key}.lora_down.weight"] = piece.down.to(dtype).contiguous()
+            tensors[f"{key}.lora_up.weight"] = piece.up.to(dtype).contiguous()
+            tensors[f"{key}.alpha"] = torch.tensor(piece.scale * piece.rank, dtype=torch.float32)
+            if piece.magnitude is not None:
+                tensors[f"{key}.dora_scale"] = piece.magnitude.to(dtype).reshape(-1, *[1] * (piece.down.ndim - 1))
+    _save(path, tensors, metadata)
+    return path
+
+
+def write_peft(
+    lora: Lora, folder: Path, base: str, rank_stabilised: bool = False, metadata: Mapping[str, str] | None = None
+) -> Path:
+    """PEFT's folder of the U-Net, and of the text encoder in `text_encoder/` if it was changed.
+
+    metadata: texts of the headers, which PEFT does not read.
+    """
+    for part, weights, config in (("unet", WEIGHTS, CONFIG), ("text", TEXT_WEIGHTS, TEXT_CONFIG)):
+        pieces = lora.part(part)
+        if not pieces:
+            continue
+        rank = next(iter(pieces.values())).rank
+        scale = next(iter(pieces.values())).scale
+        tensors: dict[str, Tensor] = {}
+        for name, piece in pieces.items():
+            tensors[f"{PEFT}{name}.lora_A.weight"] = piece.down.float().contiguous()
+            tensors[f"{PEFT}{name}.lora_B.weight"] = piece.up.float().contiguous()
+            if piece.magnitude is not None:
+                tensors[f"{PEFT}{name}.lora_magnitude_vector"] = piece.magnitude.float().contiguous()
+        settings = {
+            "peft_type": "LORA", "base_model_name_or_path": base, "r": rank, "inference_mode": True, "bias": "none",
+            "lora_alpha": scale * (math.sqrt(rank) if rank_stabilised else rank), "lora_dropout": 0.0,
+            "use_rslora": rank_stabilised, "use_dora": any(p.magnitude is not None for p in pieces.values()),
+            "target_modules": _targets(pieces), "task_type": None,
+        }  # fmt: skip
+        _save(folder / weights, tensors, {"format": "pt", **(metadata or {})})
+        write_json(folder / config, settings)
+    return folder
+
+
+def _targets(names: Iterable[str]) -> list[str]:
+    """The endings of module names that PEFT looks for: to_q, to_out.0, net.0.proj."""
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        number = next((k for k in range(len(parts) - 1, -1, -1) if not parts[k].isdigit()), 0)
+        found.add(".".join(parts[number:]) if number < len(parts) - 1 else parts[-1])
+    return sorted(found)
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    with aside(path) as temporary:
+        save_tensors(temporary, tensors, metadata)

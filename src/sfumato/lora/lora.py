@@ -1,0 +1,111 @@
+"""LoRAs as such: pieces for the weights of a model, whatever file they came from, and what becomes of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.errors import UserError
+from sfumato.models.sd.networks import TextNet
+
+PARTS = ("unet", "text")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The change of one weight W (out, in, ...): scale * up @ down.
+
+    down: (rank, in, ...); up: (out, rank) or (out, rank, 1, 1); scale: alpha / rank, or alpha / sqrt(rank) if
+    rank-stabilised (Kalajdzievski 2023); magnitude: (out,) of DoRA (Liu et al. 2024, eq. 5), to which the rows of the
+    changed weight are brought, or None.
+    """
+
+    down: Tensor
+    up: Tensor
+    scale: float
+    magnitude: Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.down)
+
+    def delta(self, weight: Tensor) -> Tensor:
+        """What is added to the weight, in its shape, float32."""
+        down, up = (each.to(weight.device).float().flatten(1) for each in (self.down, self.up))
+        change = (self.scale * (up @ down)).reshape(weight.shape)
+        if self.magnitude is None:
+            return change
+        whole = weight.float() + change
+        norm = whole.flatten(1).norm(dim=1)
+        rows = (self.magnitude.to(weight.device).float().flatten() / norm).reshape(-1, *[1] * (weight.ndim - 1))
+        return whole * rows - weight.float()
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Pieces by the name of the module they change, in the U-Net and in the text encoder; facts: what its file says."""
+
+    unet: dict[str, Piece] = field(default_factory=dict)
+    text: dict[str, Piece] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def part(self, name: str) -> dict[str, Piece]:
+        return self.unet if name == "unet" else self.text
+
+    def pieces(self) -> Iterator[tuple[str, Piece]]:
+        for name in PARTS:
+            for path, piece in self.part(name).items():
+                yield f"{name}.{path}", piece
+
+    def verify(self, where: str) -> None:
+        """Raises UserError if it is empty, or a number in it is not finite."""
+        if not self.unet and not self.text:
+            raise UserError(f"{where} holds no LoRA for a U-Net or a text encoder")
+        for path, piece in self.pieces():
+            tensors = [piece.down, piece.up, *([] if piece.magnitude is None else [piece.magnitude])]
+            if not math.isfinite(piece.scale) or not all(bool(t.isfinite().all()) for t in tensors):
+                raise UserError(f"{where} is damaged: {path} is not finite")
+
+
+def modules(net: TextNet, part: str) -> dict[str, nn.Module]:
+    """Linear layers and convolutions by name, without the text encoder's own prefix."""
+    root: nn.Module = net.unet if part == "unet" else net.text
+    named = root.named_modules()
+    return {plain(name): module for name, module in named if isinstance(module, (nn.Linear, nn.Conv2d))}
+
+
+def plain(name: str) -> str:
+    """A module's name as both older and newer text encoders have it, and without PEFT's wrapping."""
+    return name.removeprefix("text_model.").replace(".base_layer", "")
+
+
+@torch.no_grad()
+def merge(net: TextNet, lora: Lora, weight: float, where: str) -> int:
+    """Add a LoRA to the weights of a network; gives how many it changed.
+
+    Raises UserError, before anything is changed, if the LoRA belongs to another base.
+    """
+    found: list[tuple[nn.Module, Piece]] = []
+    for part in PARTS:
+        known = modules(net, part)
+        for path, piece in lora.part(part).items():
+            if path not in known:
+                raise UserError(f"{where} changes {part}.{path}, which this base has not: it is for another base")
+            shape = tuple(known[path].weight.shape)  # type: ignore[arg-type]
+            wanted = (piece.up.shape[0], piece.down.shape[1], *piece.down.shape[2:])
+            if piece.down.ndim == 2:
+                wanted = (*wanted, *[1] * (len(shape) - 2))
+            if shape != wanted:
+                raise UserError(f"{where} is for another base: {part}.{path} is {shape} here and {wanted} there")
+            if piece.magnitude is not None and piece.magnitude.numel() != shape[0]:
+                raise UserError(f"{where}: the magnitudes of {part}.{path} are not one a row: they cannot be applied")
+            found.append((known[path], piece))
+    for module, piece in found:
+        old: Tensor = module.weight  # type: ignore[assignment]
+        old.copy_((old.float() + weight * piece.delta(old)).to(old.dtype))
+    return len(found)

@@ -1,0 +1,85 @@
+"""For which base a LoRA was made, by what its file says: on another version of that base it is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from sfumato.errors import UserError
+from sfumato.lora.formats import CONFIG, TEXT_CONFIG, TEXT_WEIGHTS, WEIGHTS
+from sfumato.models.identity import Identity
+from sfumato.models.sd.model import TextModel
+
+BASE, DIGEST, TRIGGER = "sfumato.base", "sfumato.base_digest", "modelspec.trigger_phrase"
+NAMED = "ss_sd_model_name"  # where kohya's files name their base
+
+
+@dataclass(frozen=True)
+class Origin:
+    """base: the name of the base that a LoRA was made for; digest: its version; trigger: what it taught; "" for what is
+    not known."""
+
+    base: str = ""
+    digest: str = ""
+    trigger: str = ""
+
+    @classmethod
+    def of(cls, identity: Identity | None, base: str, trigger: str) -> Origin:
+        """Of a LoRA for a base with an identity, else by the name that the base was loaded by."""
+        return cls(identity.name, identity.digest, trigger) if identity else cls(base, "", trigger)
+
+    def header(self) -> dict[str, str]:
+        """Texts for the header of a LoRA's file."""
+        version = {BASE: self.base, DIGEST: self.digest} if self.digest else {}
+        return {**version, TRIGGER: self.trigger}
+
+
+def origin(path: Path) -> Origin:
+    """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
+    header: Mapping[str, str] = {}
+    settings: Any = {}
+    files = [(path / WEIGHTS, path / CONFIG), (path / TEXT_WEIGHTS, path / TEXT_CONFIG)]
+    for weights, config in files if path.is_dir() else [(path, None)]:
+        if not weights.is_file():
+            continue
+        with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(weights, "pt") as file:
+            header = file.metadata() or {}
+        with contextlib.suppress(OSError, ValueError):
+            settings = json.loads(config.read_text("utf-8")) if config else {}
+        break
+    named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    base = header.get(BASE) or header.get(NAMED) or (named if isinstance(named, str) else "")
+    return Origin(base, header.get(DIGEST, ""), header.get(TRIGGER, ""))
+
+
+def check(model: TextModel, made: Origin, where: str) -> None:
+    """Raises UserError if a LoRA was made for another version of a base, or for another base that has a version.
+
+    A base without an identity takes any LoRA whose shapes fit; so does every base a LoRA that neither says a version
+    nor names this base, as other programs' do.
+    """
+    here = model.identity
+    if here is None or made.digest == here.digest or not (made.digest or made.base == here.name):
+        return
+    earlier = "an earlier " if made.base == here.name else ""
+    version = f"digest {made.digest}" if made.digest else "it names no version"
+    raise UserError(
+        f"{where} was made for {earlier}{made.base} ({version}), and this is {here.name} ({here.digest}): "
+        "tune again on this one"
+    )
+
+
+def same_base(model: TextModel, begun: Mapping[str, Any] | None, where: str) -> None:
+    """Raises UserError if a tuning was begun on another version of a base. begun: its facts, None if there are none."""
+    here = model.identity
+    if begun is not None and begun.get("base") != (here and here.to_json()):
+        this = f" ({here.digest})" if here else ""
+        raise UserError(
+            f"{where} holds a tuning of an earlier {model.name}: choose another --out to tune again on this one{this}"
+        )

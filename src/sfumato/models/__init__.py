@@ -1,0 +1,1 @@
+"""Trained models as objects, and by what names they are found."""

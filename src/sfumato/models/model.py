@@ -1,0 +1,239 @@
+"""A trained model as an object: load it by name or path, sample it, see the process."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
+from sfumato.diffusion.guidance import Guided
+from sfumato.diffusion.level import Level
+from sfumato.diffusion.samplers import SAMPLERS, Step
+from sfumato.diffusion.schedule import Schedule
+from sfumato.errors import PromptWarning, UserError
+from sfumato.models.named import schedule_of
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
+from sfumato.show.film import frame
+from sfumato.show.grid import to_uint8
+
+if TYPE_CHECKING:
+    from sfumato.recipe.sections import Sample
+
+
+def picture_generators(seed: int, n: int) -> list[torch.Generator]:
+    """One generator a picture: picture k has the seed `seed + k`, in any batch."""
+    return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
+
+
+@dataclass
+class Model:
+    """A network with all it needs to be used.
+
+    shape: (C, H, W) of its pictures; vocabulary: what it can be told; precision: of the network's arithmetic.
+    """
+
+    net: nn.Module
+    recipe: Recipe
+    vocabulary: Vocabulary
+    shape: tuple[int, int, int]
+    name: str = "model"
+    device: str = "cpu"
+    precision: str = "fp32"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def schedule(self) -> Schedule:
+        return schedule_of(self.recipe.noise)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """D(x, level, cond) -> x0 with x in [-1, 1] scale, float32 (or the network's own float64)."""
+        noise = self.recipe.noise
+        return Preconditioned(self.network, noise.prediction, noise.sigma_data)
+
+    def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
+        """The network in the model's precision."""
+        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None):
+            return self.net(x, c, cond, *more)
+
+    def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
+        """Labels or captions as tokens (n, L), repeated to n; None tells nothing.
+
+        Raises UserError if the model cannot be told anything, or not this.
+        """
+        if not texts:
+            return None
+        if self.vocabulary.kind == "none":
+            raise UserError(f"{self.name} was trained without labels or captions: leave --label and --prompt out")
+        told = [texts[k % len(texts)] for k in range(n)]
+        return self.vocabulary.encode(told).to(self.device)
+
+    def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
+        """What of some texts the model does not read or does not know, a line each."""
+        return []
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        texts: Sequence[str] | None = None,
+        seed: int = 0,
+        batch: int | None = None,
+        callback: Callable[[int, Step], None] | None = None,
+        negative: str | None = None,
+        init: Tensor | None = None,
+        strength: float = 0.7,
+        warn: bool = True,
+        **changes: Any,
+    ) -> Tensor:
+        """Draw n pictures, uint8 (n, C, H, W).
+
+        texts: labels or captions, picture k is told texts[k % len]; negative: what guidance leads away from, in place
+        of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
+        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of the recipe's;
+        callback(first, step) sees every step of the batch that starts with picture `first`; warn: each of `warnings` is
+        given as a PromptWarning.
+        Picture k depends on seed + k alone, not on n or the batch.
+        """
+        if n < 1:
+            raise UserError(f"n={n}: draw at least one picture")
+        if self.recipe.task == "denoise":
+            raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
+        s = self.settings(**changes)
+        cond = self.tell(texts, n)
+        null = self.null if negative is None else self.tell([negative], 1)
+        for line in self.warnings(texts, negative) if warn else ():
+            warnings.warn(line, PromptWarning, stacklevel=3)  # 2 is inference_mode
+        levels = self._path(s)
+        start: Tensor | float = 0.0
+        if init is not None:
+            levels = levels[len(levels) - 1 - kept_steps(s.steps, strength) :]
+            start = float(levels.alpha[0]) * self.enter(init[None])
+        batch = batch or fitting_batch(self.shape, self.device)
+        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        done = []
+        for first in range(0, n, batch):
+            count = min(batch, n - first)
+            generators = picture_generators(seed + first, count)
+
+            def fresh(generators: list[torch.Generator] = generators) -> Tensor:
+                return torch.stack([torch.randn(self.space, generator=g) for g in generators]).to(self.device, dtype)
+
+            part = None if cond is None else cond[first : first + count]
+            seen = None if callback is None else (lambda step, first=first: callback(first, step))
+            x = SAMPLERS[s.sampler](
+                self._prepared(s, part, null), start + float(levels.sigma[0]) * fresh(), levels, part,
+                noise=fresh, callback=seen, **_own_options(s),
+            )  # fmt: skip
+            done.append(self.leave(x))
+        return torch.cat(done)
+
+    @property
+    def space(self) -> tuple[int, int, int]:
+        """(C, H, W) of what is denoised: the pictures themselves."""
+        return self.shape
+
+    @property
+    def null(self) -> Tensor | None:
+        """The condition that stands for nothing, (1, L); None if the model cannot be told anything."""
+        if self.vocabulary.kind == "none":
+            return None
+        return torch.zeros(1, self.vocabulary.length, dtype=torch.int64, device=self.device)
+
+    def enter(self, pictures: Tensor) -> Tensor:
+        """Pictures, uint8 (N, C, H, W), as what is denoised. Raises UserError if they are of another size."""
+        if tuple(pictures.shape[1:]) != tuple(self.shape):
+            raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
+        return pictures.to(self.device).float() / 127.5 - 1
+
+    def leave(self, x: Tensor) -> Tensor:
+        """What was denoised as pictures, uint8 (N, C, H, W) on the CPU."""
+        return to_uint8(x).cpu()
+
+    def settings(self, **changes: Any) -> Sample:
+        """The recipe's `sample` section with changes (None: as it stands). Raises UserError on a bad value."""
+        from sfumato.recipe.recipe import build
+
+        given = {key: value for key, value in changes.items() if value is not None}
+        return build({"sample": self.recipe.sample.model_dump() | given}, where="sample").sample
+
+    def _path(self, s: Sample) -> Level:
+        try:
+            return self.schedule.path(s.steps)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def _prepared(self, s: Sample, cond: Tensor | None, null: Tensor | None) -> Denoiser:
+        denoise: Denoiser = self.denoiser
+        if cond is not None and null is not None and s.guidance != 1:
+            denoise = Guided(denoise, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)
+        return Clipped(denoise) if s.clip else denoise
+
+    def denoise(self, picture: Any, sigma: Any = None, **options: Any) -> Any:
+        """Clean a picture, at the noise level it has: see `sfumato.denoising.denoise.denoise`."""
+        from sfumato.denoising.denoise import denoise
+
+        return denoise(self, picture, sigma, **options)
+
+    def film(self, n: int = 8, **options: Any) -> tuple[Tensor, Film]:
+        """Draw n pictures and keep the way there: options as for `sample`. Gives the pictures and the reverse film."""
+        frames: list[Tensor] = []
+        captions: list[str] = []
+
+        def see(first: int, step: Step) -> None:
+            frames.append(self._frame(step.x, step.level))
+            captions.append(caption(step.level))
+
+        done = self.sample(n, batch=n, callback=see, **options)
+        return done, Film([*frames, done], [*captions, "done"])
+
+    def forward_film(self, pictures: Tensor, seed: int = 0, **options: Any) -> Film:
+        """The forward process: the pictures, uint8 (N, C, H, W), drowning in the noise that `seed` gives."""
+        levels = self._path(self.settings(**options))
+        x0 = self.enter(pictures)
+        noise = torch.stack([torch.randn(self.space, generator=g) for g in picture_generators(seed, len(x0))]).to(x0)
+        path = [levels[i] for i in range(len(levels) - 1, -1, -1)]
+        return Film([self._frame(level.mix(x0, noise), level) for level in path], [caption(level) for level in path])
+
+    def _frame(self, x: Tensor, level: Level) -> Tensor:
+        return frame(x, float(level.alpha), float(level.sigma), self.recipe.noise.sigma_data)
+
+
+@dataclass(frozen=True)
+class Film:
+    """Stages of a process: uint8 (N, C, H, W) each, and what stands over each."""
+
+    frames: list[Tensor]
+    captions: list[str]
+
+
+def caption(level: Level) -> str:
+    """The noise of a level on a picture of scale 1, for people."""
+    ratio = float(level.ratio)
+    return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
+
+
+def kept_steps(steps: int, strength: float) -> int:
+    """How many of a path's steps are taken from a picture of which `strength` is drawn anew. Raises UserError."""
+    if not 0 < strength <= 1:
+        raise UserError(f"strength={strength:g}: how much is drawn anew, above 0 and at most 1")
+    return max(1, round(steps * strength))
+
+
+def fitting_batch(shape: Sequence[int], device: str) -> int:
+    """Pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
+    budget = 2**19 if device == "cpu" else 2**24
+    return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))
+
+
+def _own_options(s: Sample) -> dict[str, float]:
+    """What a sampler takes that the others do not know."""
+    return {"ddim": {"eta": s.eta}, "heun": {"churn": s.churn}}.get(s.sampler, {})

@@ -1,0 +1,87 @@
+"""Checkpoints of the tasks `text` and `autoencoder`: what config.json says of them, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from sfumato.diffusion.schedule import Discrete
+from sfumato.errors import UserError
+from sfumato.models.identity import Identity
+from sfumato.models.named import schedule_of
+from sfumato.models.sd.folder import INDEX, assembled
+from sfumato.models.sd.model import TextModel
+from sfumato.models.words import Words
+from sfumato.recipe.recipe import Recipe
+
+
+def describe(model: TextModel) -> dict[str, Any]:
+    """All but the weights, as JSON."""
+    net: Any = model.net
+    assert model.tokenizer is not None
+    tokenizer = json.loads(model.tokenizer.backend_tokenizer.to_str())["model"]
+    return {
+        "shape": list(model.shape),
+        "vocabulary": model.vocabulary.to_json(),
+        "vae": plain(model.autoencoder.config),
+        "unet": plain(net.unet.config),
+        "text": net.text.config.to_dict(),
+        "tokenizer": {"vocab": tokenizer["vocab"], "merges": tokenizer["merges"], "length": model.vocabulary.length},
+        **({"words": model.words.to_json()} if model.words else {}),
+    }
+
+
+def restored(config: dict[str, Any], weights: Path, name: str, device: str, precision: str) -> TextModel:
+    """A model from what `describe` said and a file of weights. Raises UserError if they do not belong together."""
+    recipe = Recipe.model_validate(config["recipe"])
+    schedule = schedule_of(recipe.noise)
+    assert isinstance(schedule, Discrete)
+    unet = UNet2DConditionModel.from_config(plain(config["unet"]))
+    vae = AutoencoderKL.from_config(plain(config["vae"]))
+    text = CLIPTextModel(CLIPTextConfig(**config["text"]))
+    told = config["tokenizer"]
+    tokenizer = CLIPTokenizer(told["vocab"], [tuple(pair) for pair in told["merges"]], model_max_length=told["length"])
+    state = load_file(weights)
+    for part, module in (("unet", unet), ("vae", vae), ("text", text)):
+        _fill(module, state, part, weights)
+    model = assembled(unet, vae, text, tokenizer, schedule, recipe, name, device, precision)
+    model.words = Words.from_json(config["words"], str(weights.parent / "config.json")) if "words" in config else None
+    model.identity = Identity.of(recipe.name or name, weights)
+    return model
+
+
+def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:
+    """The autoencoder of a checkpoint of either task, or of a pipeline folder. Raises UserError if it has none."""
+    if (folder / INDEX).is_file():
+        found: AutoencoderKL = AutoencoderKL.from_pretrained(
+            folder / "vae", use_safetensors=True, local_files_only=True
+        )
+        return found.float()
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    if "vae" not in config:
+        raise UserError(f"{folder} has no autoencoder: name a run of the task autoencoder")
+    made: AutoencoderKL = AutoencoderKL.from_config(plain(config["vae"]))
+    _fill(made, load_file(folder / weights), "vae", folder / weights)
+    return made
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of diffusers without its private keys, which say where it was read from."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def _fill(module: torch.nn.Module, state: dict[str, Tensor], part: str, weights: Path) -> None:
+    own = {key.removeprefix(f"{part}."): value.float() for key, value in state.items() if key.startswith(f"{part}.")}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{weights} does not hold this model's weights ({reason})") from error

@@ -1,0 +1,147 @@
+"""One safetensors file in the original keys of Stable Diffusion, as most shared checkpoints are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.loaders import single_file_utils as keys
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from sfumato.diffusion.schedule import scaled_linear
+from sfumato.errors import UserError
+from sfumato.models.bases import NAMES
+from sfumato.models.sd.folder import assembled
+from sfumato.models.sd.model import TextModel
+from sfumato.pictures.source import data_folder
+from sfumato.recipe.recipe import build
+
+TOKENIZER = "openai/clip-vit-large-patch14"
+UNET, TEXT1, TEXT2 = "model.diffusion_model.", "cond_stage_model.transformer.", "cond_stage_model.model."
+OTHERS = {
+    "conditioner.embedders.1.": "Stable Diffusion XL",
+    f"{UNET}joint_blocks.": "Stable Diffusion 3",
+    f"{UNET}double_blocks.": "Flux",
+    "double_blocks.": "Flux",
+    "lora_unet_": "a LoRA: lay it over a base with --lora",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
+
+    unet: Mapping[str, Any]
+    vae: Mapping[str, Any]
+    text: Mapping[str, Any]
+
+
+_UNET = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "sample_size": 64}
+_VAE = {
+    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+}  # fmt: skip
+FAMILIES = {
+    "sd1": Family(
+        {**_UNET, "cross_attention_dim": 768, "attention_head_dim": 8},
+        _VAE,
+        {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+    ),
+    "sd2": Family(
+        {**_UNET, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
+        _VAE,
+        {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
+         "hidden_act": "gelu", "projection_dim": 512},
+    ),
+}  # fmt: skip
+
+
+def read(path: Path, name: str, device: str, precision: str) -> TextModel:
+    """A checkpoint of Stable Diffusion 1 or 2 as a model.
+
+    Raises UserError: no safetensors, another family, weights that are missing, or no tokenizer at hand.
+    """
+    tensors, facts = _tensors(path)
+    family = family_of(tensors, path)
+    unet, vae, text = networks(tensors, FAMILIES[family], path)
+    epsilon = family == "sd1" or facts.get("modelspec.architecture", "").startswith("stable-diffusion-v2-512")
+    prediction = (
+        "epsilon" if facts.get("modelspec.prediction_type", "epsilon" if epsilon else "v") == "epsilon" else "v"
+    )
+    if family == "sd2" and prediction == "v":
+        unet.register_to_config(sample_size=96)
+    noise = {"schedule": "scaled-linear", "prediction": prediction}
+    recipe = build({"noise": noise, "sample": {"guidance": 7.5}}, where=str(path))
+    tokenizer = _tokenizer(path, family, text.config.max_position_embeddings)
+    return assembled(unet, vae, text, tokenizer, scaled_linear(1000), recipe, name, device, precision)
+
+
+def family_of(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """ "sd1" or "sd2". Raises UserError naming what else it is."""
+    for prefix, what in OTHERS.items():
+        if any(key.startswith(prefix) for key in tensors):
+            raise UserError(f"{path} is {what}; a base is a checkpoint of Stable Diffusion 1 or 2")
+    if any(key.startswith(UNET) for key in tensors):
+        for prefix, family in ((TEXT1, "sd1"), (TEXT2, "sd2")):
+            if any(key.startswith(prefix) for key in tensors):
+                return family
+    raise UserError(f"{path} is no checkpoint of Stable Diffusion: it has no {UNET}* with {TEXT1}* or {TEXT2}*")
+
+
+def networks(tensors: dict[str, Tensor], family: Family, path: Path) -> tuple[Any, Any, Any]:
+    """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
+    unet = UNet2DConditionModel(**family.unet)
+    vae = AutoencoderKL(**family.vae)
+    length = next((len(t) for key, t in tensors.items() if key.endswith("position_embedding.weight")), 77)
+    words = next((len(t) for key, t in tensors.items() if key.endswith("token_embedding.weight")), 49408)
+    text = CLIPTextModel(CLIPTextConfig(**family.text, vocab_size=words, max_position_embeddings=length))
+    told = keys.convert_ldm_clip_checkpoint(tensors)
+    told = told or keys.convert_open_clip_checkpoint(text, tensors, prefix=TEXT2)
+    told = {key: t for key, t in told.items() if not key.endswith(("position_ids", "text_projection.weight"))}
+    _fill(unet, keys.convert_ldm_unet_checkpoint(tensors, unet.config), "U-Net", path)
+    _fill(vae, keys.convert_ldm_vae_checkpoint(tensors, vae.config), "autoencoder", path)
+    flat = not any(key.startswith("text_model.") for key in text.state_dict())
+    _fill(text, {key.removeprefix("text_model.") if flat else key: t for key, t in told.items()}, "text encoder", path)
+    return unet, vae, text
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
+    try:
+        module.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[1].strip()[:100]
+        raise UserError(f"{path}: the {part} is not whole, or not of this family ({reason})") from error
+
+
+def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+
+
+def _tokenizer(path: Path, family: str, length: int) -> CLIPTokenizer:
+    """CLIP's: from tokenizer/ beside the file, a base in `$SFUMATO_DATA`, or the Hub. Raises UserError."""
+    shelf = data_folder()
+    known = [*NAMES, *NAMES.values(), *(repo.split("/")[-1] for repo in NAMES.values())]
+    places = [path.parent / "tokenizer", *(shelf / each / "tokenizer" for each in known if shelf)]
+    try:
+        here = [each for each in places if (each / "vocab.json").is_file()]
+        place = here[0] if here else Path(snapshot_download(TOKENIZER, allow_patterns=["*.json", "merges.txt"]))
+        found: CLIPTokenizer = CLIPTokenizer.from_pretrained(place, model_max_length=length, local_files_only=True)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} holds no tokenizer and the Hub's {TOKENIZER} cannot be had: bring its vocab.json and merges.txt "
+            f"to {path.parent / 'tokenizer'}"
+        ) from error
+    if family == "sd2":
+        found.pad_token = "!"
+    return found

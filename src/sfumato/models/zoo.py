@@ -1,0 +1,169 @@
+"""Trained models by name or path: shipped ones, run folders, checkpoints, files."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sfumato.device import best_device, best_precision
+from sfumato.errors import UserError
+from sfumato.models.model import Model
+from sfumato.models.named import net_of
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
+
+UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
+PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
+
+
+def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
+    """A model by run folder, checkpoint folder, safetensors file (a run's, or Stable Diffusion in one), or name.
+
+    Raises UserError if there is none, or what is there is not whole.
+    """
+    device = device or best_device()
+    precision = precision or best_precision(device)
+    called = str(name if not Path(name).exists() else Path(name).resolve().name)
+    if is_single(Path(name)):
+        from sfumato.models.sd import single
+
+        return single.read(Path(name), called, device, precision)
+    if is_tuned(Path(name)):
+        from sfumato.lora import apply
+
+        return apply.tuned(Path(name), called, device, precision)
+    folder, weights = find(name)
+    if is_pipeline(folder):
+        from sfumato.models.sd import folder as pipelines
+
+        return pipelines.read(folder, called, device, precision)
+    with _described(folder):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        task = config["recipe"]["task"]
+        if task == "text":
+            from sfumato.models.sd.checkpoint import restored
+
+            return restored(config, folder / weights, called, device, precision)
+        if task == "tune":
+            from sfumato.lora import apply
+
+            return apply.unfinished(config, folder / weights, called, device, precision)
+        if task == "autoencoder":
+            raise UserError(f"{called} is an autoencoder, the ground of text-to-image models: name one of those")
+        recipe = Recipe.model_validate(config["recipe"])
+        vocabulary = Vocabulary.from_json(config["vocabulary"])
+        channels, height, width = map(int, config["shape"])
+    shape = (channels, height, width)
+    net = net_of(recipe.net, shape, vocabulary)
+    try:
+        state = {k: t.float() for k, t in load_file(folder / weights).items()}
+        net.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder / weights} does not hold this model's weights ({reason})") from error
+    if bad := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise UserError(f"{folder / weights} is damaged: {bad[0]} is not finite; take another checkpoint")
+    net.eval().requires_grad_(False).to(device)
+    return Model(net, recipe, vocabulary, shape, called, device, precision, config)
+
+
+def find(name: str | Path) -> tuple[Path, str]:
+    """Where a model lies: its folder and the name of its weights file."""
+    from sfumato.runs import checkpoint
+    from sfumato.training.ema import label
+
+    path = Path(name)
+    if path.suffix in UNSAFE:
+        raise UserError(
+            f"{path} can run code when it is loaded: bring the .safetensors file of the same model, or convert it "
+            "where you trust it (diffusers: from_single_file, then save_pretrained)"
+        )
+    if is_pipeline(path):
+        return path, ""
+    if path.is_file() and path.suffix == ".safetensors":
+        _verify(path.parent)
+        return path.parent, path.name
+    if (path / "recipe.yaml").is_file() or (path / "checkpoints").is_dir():
+        found, troubles = checkpoint.newest(path / "checkpoints")
+        if found is None:
+            why = f" ({troubles[0]})" if troubles else ""
+            raise UserError(f"{path} has no whole checkpoint yet{why}: let `sfumato train` save one")
+        path = found.path
+    elif not path.is_dir():
+        return _by_name(str(name))
+    else:
+        _verify(path)
+    averages = sorted(file.name for file in path.glob("ema-*.safetensors"))
+    if averages:
+        with _described(path):
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            first = f"{label(config['recipe']['train']['ema'][0])}.safetensors"
+        return path, first if first in averages else averages[0]
+    if not (path / "model.safetensors").is_file():
+        raise UserError(f"{path} is not a run folder, a checkpoint or a model (no model.safetensors in it)")
+    return path, "model.safetensors"
+
+
+def _by_name(name: str) -> tuple[Path, str]:
+    """A shipped model, or a base of the Hub."""
+    from sfumato.models import bases
+
+    path = PRETRAINED / name
+    if is_pipeline(path):
+        return path, ""
+    if (path / "config.json").is_file():
+        return path, "model.safetensors"
+    if bases.is_base(name):
+        return bases.located(name), ""
+    known = models()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
+    raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
+
+
+def _verify(folder: Path) -> None:
+    """Raises UserError if the folder is a checkpoint in its place and not what was written there."""
+    from sfumato.runs import checkpoint
+
+    if folder in checkpoint.listing(folder.parent) and (folder / checkpoint.MANIFEST).is_file():
+        try:
+            checkpoint.read(folder)
+        except checkpoint.DamagedCheckpointError as error:
+            raise UserError(f"{error}: take another checkpoint of {folder.parent}") from error
+
+
+@contextlib.contextmanager
+def _described(folder: Path) -> Iterator[None]:
+    """A config.json that is missing, damaged or of another kind is one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"{folder / 'config.json'} does not describe a model") from error
+
+
+def models() -> list[str]:
+    """Names of the shipped models that `load` takes; the judge's own features are none."""
+    plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
+    return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob("*/model_index.json"))])
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is in diffusers' format."""
+    return (folder / "model_index.json").is_file()
+
+
+def is_single(path: Path) -> bool:
+    """Whether a file is a model by itself, with no configuration beside it."""
+    return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder holds a LoRA as PEFT writes it."""
+    return (folder / "adapter_config.json").is_file()

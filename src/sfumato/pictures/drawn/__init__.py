@@ -1,0 +1,1 @@
+"""Pictures that are drawn: shapes, emoji, a toy car."""

@@ -1,0 +1,240 @@
+"""A scene: one thing, two or three, a background, a size, a place; its caption and its picture.
+
+Every scene of the data set is a pure function of its split and index. Some combinations are never drawn, in training or
+test: about a tenth of thing x background and a tenth of the pairs of different things.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfumato.pictures.drawn.emoji.english import article_of as article
+from sfumato.pictures.drawn.emoji.english import plural
+from sfumato.pictures.drawn.emoji.things import glyph, taught
+
+BACKGROUNDS = {
+    "white": (248, 248, 248),
+    "black": (16, 16, 16),
+    "grey": (132, 132, 132),
+    "red": (200, 32, 40),
+    "orange": (245, 140, 30),
+    "yellow": (250, 225, 70),
+    "green": (40, 140, 70),
+    "blue": (40, 90, 210),
+    "purple": (125, 60, 175),
+    "pink": (250, 165, 200),
+}
+SIZES = {"small": 0.36, "": 0.56, "large": 0.84}  # of the shorter side
+PLACES = {
+    "": (0.0, 0.0),
+    "on the left": (0.0, -0.2),
+    "on the right": (0.0, 0.2),
+    "at the top": (-0.2, 0.0),
+    "at the bottom": (0.2, 0.0),
+}
+PAIR, SMALL, APART = 0.42, 0.28, 0.24  # size of each of two, or of a small first, and how far from the middle
+THIRD, WIDE = 0.30, 0.32  # the same of three
+JITTER = 1 / 32  # of the shorter side
+TRIPLES, PAIRS, SILENT = 0.08, 0.32, 0.1  # of the scenes: of three things, of two, whose caption omits the background
+SAME = {1: 0.0, 2: 0.2, 3: 1 / 3}  # of the scenes with so many things: one thing, repeated
+HELD_OUT = 10  # every tenth
+Jitter = tuple[float, float]  # (down, right), each in [-1, 1], of JITTER
+
+
+@dataclass(frozen=True)
+class Scene:
+    """things: one, or two or three from left to right, which may be the same; size and place: of a single one.
+
+    The first of two different things may be "small". Three things have neither size nor place.
+    """
+
+    things: tuple[str, ...]
+    background: str
+    size: str = ""
+    place: str = ""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it shows a combination that is never drawn."""
+        return any(_apart(*two) for two in itertools.combinations(self.things, 2)) or any(
+            self.background not in _papers(thing) for thing in self.things
+        )
+
+    def caption(self, told: bool = True) -> str:
+        """The words of a scene, without its background if that is not told."""
+        words = self._subject()
+        words += f" on {article(self.background)}{self.background} background" if told else ""
+        return f"{words}, {self.place}" if self.place else words
+
+    def _subject(self) -> str:
+        if len(self.things) > 1 and len(set(self.things)) == 1:
+            return f"{('two', 'three')[len(self.things) - 2]} {plural(self.things[0])}"
+        first, *others = (f"{article(name)}{name}" for name in self.things)
+        if self.size:
+            first = f"{'a ' if article(self.things[0]) else ''}{self.size} {self.things[0]}"
+        if len(others) == 2:
+            return f"{first}, {others[0]} and {others[1]}"
+        return f"{first} next to {others[0]}" if others else first
+
+    def draw(self, size: tuple[int, int] = (64, 64), jitter: Jitter = (0, 0)) -> np.ndarray:
+        """Its picture, uint8 (H, W, 3); jitter: (down, right) in [-1, 1], how far all is moved within JITTER."""
+        picture = np.empty((*size, 3), np.float32)
+        picture[:] = np.array(BACKGROUNDS[self.background], np.float32) / 255
+        for name, (y, x), side in self.places(size, jitter):
+            paste(picture, glyph(name, side), y, x)
+        return np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
+
+    def places(self, size: tuple[int, int], jitter: Jitter = (0, 0)) -> list[tuple[str, tuple[float, float], int]]:
+        """Each thing with its middle (y, x) and its longer side, in pixels.
+
+        Jitter moves all things together by whole pixels, and only as far as all stay whole.
+        """
+        spots, parts = self._framing()
+        sides = [round(part * min(size)) for part in parts]
+        down, right = (
+            _moved([extent / 2 + spot[axis] * extent for spot in spots], sides, extent, jitter[axis] * min(size))
+            for axis, extent in enumerate(size)
+        )
+        return list(zip(self.things, zip(down, right, strict=True), sides, strict=True))
+
+    def _framing(self) -> tuple[Sequence[tuple[float, float]], Sequence[float]]:
+        """Where the things are, from the middle, and how large, in shares of the picture."""
+        if len(self.things) == 1:
+            return [PLACES[self.place]], [SIZES[self.size]]
+        if len(self.things) == 2:
+            return [(0.0, -APART), (0.0, APART)], [SMALL if self.size else PAIR, PAIR]
+        return [(0.0, -WIDE), (0.0, 0.0), (0.0, WIDE)], [THIRD] * 3
+
+
+def _moved(middles: list[float], sides: list[int], extent: int, jitter: float) -> list[float]:
+    """Middles along one axis, moved by JITTER x jitter in whole pixels, as far as no thing leaves the picture."""
+    least = math.ceil(max(side / 2 - middle for middle, side in zip(middles, sides, strict=True)))
+    most = math.floor(min(extent - side / 2 - middle for middle, side in zip(middles, sides, strict=True)))
+    moved = max(min(least, 0), min(max(most, 0), round(JITTER * jitter)))
+    return [middle + moved for middle in middles]
+
+
+def corner(middle: float, extent: int) -> int:
+    """The first pixel of what has its middle there. Halves go up, so that a whole step of the middle is one of it."""
+    return math.floor(middle - extent / 2 + 0.5)
+
+
+def paste(picture: np.ndarray, drawn: np.ndarray, y: float, x: float) -> None:
+    """Lay a glyph with its middle at (y, x) over a picture, float (H, W, 3 or 4) in [0, 1]."""
+    top, left = corner(y, drawn.shape[0]), corner(x, drawn.shape[1])
+    rows = slice(max(0, top), min(picture.shape[0], top + drawn.shape[0]))
+    columns = slice(max(0, left), min(picture.shape[1], left + drawn.shape[1]))
+    part = drawn[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    picture[rows, columns] = picture[rows, columns] * (1 - part[..., 3:]) + part[..., : picture.shape[2]]
+
+
+def nth(split: str, index: int) -> tuple[Scene, bool, Jitter]:
+    """Scene `index` of a split, whether its caption tells the background, and its jitter."""
+    count, same, first, second, third, paper, size, place, told, down, right = _random(split, index)
+    number = 3 if count < TRIPLES else 2 if count < TRIPLES + PAIRS else 1
+    chosen = _choose(number, same < SAME[number], first, second, third)
+    papers = _shared(chosen)
+    background = papers[int(paper * len(papers))]
+    jitter = (2 * down - 1, 2 * right - 1)
+    if number > 1:
+        small = len(set(chosen)) == 2 and 0.5 <= size < 0.75
+        return Scene(chosen, background, "small" if small else ""), told >= SILENT, jitter
+    big = "" if size < 0.5 else "small" if size < 0.75 else "large"
+    spots = [spot for spot in PLACES if spot]
+    where = spots[int(place * 2 * len(spots))] if place < 0.5 and big != "large" else ""
+    return Scene(chosen, background, big, where), told >= SILENT, jitter
+
+
+def _choose(number: int, same: bool, *shares: float) -> tuple[str, ...]:
+    """So many things, all the same or all different, of which no two are held out and which share a background."""
+    if same:
+        countable = _countable()
+        return (countable[int(shares[0] * len(countable))],) * number
+    names = taught()
+    chosen: tuple[str, ...] = (names[int(shares[0] * len(names))],)
+    for share in shares[1:number]:
+        start = int(share * len(names))
+        others = (names[(start + k) % len(names)] for k in range(len(names)))
+        chosen += (
+            next(
+                b for b in others if b not in chosen and not any(_apart(a, b) for a in chosen) and _shared((*chosen, b))
+            ),
+        )
+    return chosen
+
+
+@functools.cache
+def _countable() -> list[str]:
+    """The things whose plural means nothing else: not "eye", of which two would be "eyes", another thing."""
+    several = Counter(plural(name) for name in taught())
+    return [name for name in taught() if several[plural(name)] == 1]
+
+
+def _tenth(words: str) -> bool:
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little") % HELD_OUT == 0
+
+
+def _apart(a: str, b: str) -> bool:
+    """Whether two things are never drawn together."""
+    return a != b and _tenth(" ".join(sorted((a, b))))
+
+
+@functools.cache
+def _papers(thing: str) -> frozenset[str]:
+    """The backgrounds that a thing is drawn on."""
+    return frozenset(b for b in BACKGROUNDS if not _tenth(f"{thing}/{b}"))
+
+
+def _shared(things: Sequence[str]) -> list[str]:
+    """The backgrounds that all of some things are drawn on, in order."""
+    return [b for b in BACKGROUNDS if all(b in _papers(thing) for thing in things)]
+
+
+def _random(split: str, index: int) -> list[float]:
+    """Eleven numbers in [0, 1), by hashing: no generator whose stream may change between versions."""
+    raw = b"".join(hashlib.blake2b(f"{split}/{index}/{k}".encode(), digest_size=44).digest() for k in range(2))
+    return [int.from_bytes(raw[i : i + 8], "little") / 2**64 for i in range(0, 88, 8)]
+
+
+ASKED = ("single", "held out", "pairs", "many")
+
+
+def asked(kind: str, index: int) -> Scene:
+    """Scene `index` of a kind to judge a model on.
+
+    "single": as taught; "held out": thing x background held out; "pairs": two things held out; "many": as taught, in
+    turn two of a thing, three of it, three different.
+    """
+    names, papers = taught(), list(BACKGROUNDS)
+    if kind == "single":
+        return next(s for k in range(index * 50, index * 50 + 50) if len((s := nth("asked", k)[0]).things) == 1)
+    if kind == "many":
+        first, second, third, paper = _random(f"asked {kind}", index)[:4]
+        chosen = _choose(2 if index % 3 == 0 else 3, index % 3 < 2, first, second, third)
+        free = _shared(chosen)
+        return Scene(chosen, free[int(paper * len(free))])
+    for k in range(10_000):
+        first, second, paper, size, place = (int(u * 2**32) for u in _random(f"asked {kind}", index * 10_000 + k)[:5])
+        one, two, back = names[first % len(names)], names[second % len(names)], papers[paper % len(papers)]
+        if kind == "pairs":
+            scene = Scene((one, two), back)
+            if _apart(one, two) and back in _shared((one, two)):
+                return scene
+        elif (scene := Scene((one,), back, list(SIZES)[size % 3], "")).held_out:
+            where = list(PLACES)[place % len(PLACES)] if scene.size != "large" else ""
+            return Scene((one,), back, scene.size, where)
+    raise AssertionError("no such scene")
+
+
+def asked_jitter(kind: str, index: int) -> Jitter:
+    """The jitter of a true drawing of scene `index` of a kind."""
+    down, right = _random(f"asked {kind} jitter", index)[:2]
+    return 2 * down - 1, 2 * right - 1

@@ -1,0 +1,130 @@
+"""Recipes: everything a run needs, in six sections, checked before anything starts.
+
+A recipe is YAML with the sections `data`, `net`, `noise`, `train`, `sample` and `judge`. Every value has a
+default; `KEY=VALUE` overrides one by its dotted path (`train.images=200000`, `data.labels=[cat]`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from sfumato import yaml12
+from sfumato.errors import UserError
+from sfumato.recipe.sections import Data, Judge, Net, Noise, Sample, Section, Text, Train, Tune
+
+
+class Recipe(Section):
+    """A run, whole."""
+
+    name: str = ""
+    task: Literal["generate", "denoise", "features", "autoencoder", "text", "tune"] = Field(
+        "generate", description="what is learned"
+    )
+    about: str = Field("", description="one line for a reader")
+    data: Data = Data()
+    net: Net = Net()
+    noise: Noise = Noise()
+    text: Text = Text()
+    tune: Tune = Tune()
+    train: Train = Train()
+    sample: Sample = Sample()
+    judge: Judge = Judge()
+
+    def dump(self) -> str:
+        """The recipe as YAML."""
+        return yaml12.write(self.model_dump(mode="json"))
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with sfumato, by name."""
+    folder = Path(str(resources.files("sfumato") / "recipe" / "shipped"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by path or shipped name, with `KEY=VALUE` overrides.
+
+    Raises UserError naming the file, the key and the nearest valid key.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        if path.is_file():
+            raise UserError(f"{name} is a file but no recipe (.yaml): name one, or a folder of pictures")
+        if str(name) not in shipped():
+            near = difflib.get_close_matches(str(name), shipped(), 1)
+            hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(shipped())}"
+            raise UserError(f"no recipe, file or folder named {name}; {hint}")
+        path = shipped()[str(name)]
+    try:
+        values = yaml12.read(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe is a mapping with sections {', '.join(Recipe.model_fields)}")
+    values.setdefault("name", path.stem)
+    return build(values, overrides, str(path))
+
+
+def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
+    """Check plain values, with overrides laid over them, and give the recipe."""
+    given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
+    merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
+    for text in overrides:
+        key, value = parse_override(text)
+        inner = merged
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"{text}: {parent} is not a section")
+        inner[last] = value
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`train.batch=64` -> ("train.batch", 64); the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"{text}: an override is KEY=VALUE, as in train.batch=64")
+    try:
+        return key.strip(), yaml12.read(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text}: the value is not readable as YAML") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first trouble of a pydantic error as one line; an unknown key gets the nearest valid one."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    dotted = ".".join(place)
+    if first["type"] != "extra_forbidden":
+        message = first["msg"].removeprefix("Value error, ")
+        value = first["input"]
+        shown = "" if isinstance(value, (dict, BaseModel)) else f" (got {value!r})"
+        return f"{dotted + ': ' if dotted else ''}{message}{shown}"
+    valid = _keys(Recipe)
+    near = difflib.get_close_matches(dotted, valid, 1, 0.5)
+    if not near:  # the right key in the wrong section
+        near = [key for key in valid if key.rsplit(".", 1)[-1] == place[-1]]
+    return f"unknown key {dotted}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(valid)}")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += [prefix + name, *_keys(inner, f"{prefix}{name}.")]
+        else:
+            keys.append(prefix + name)
+    return keys

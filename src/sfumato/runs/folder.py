@@ -1,0 +1,165 @@
+"""The run folder: recipe, data, environment, log, checkpoints, samples; one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from sfumato.recipe import recipe as recipes
+from sfumato.errors import UserError
+from sfumato.files import aside, disk_trouble, write_json, write_text
+from sfumato.recipe.recipe import Recipe
+from sfumato.runs import checkpoint
+
+FREE = {  # may change between two starts of one run
+    "name",
+    "about",
+    *(f"train.{key}" for key in ("images", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")),
+    *(f"train.{key}" for key in ("save_seconds", "save_images", "preview_seconds", "keep", "tracker")),
+}
+
+
+class RunFolder:
+    """`runs/NAME`. Everything a command needs to go on with a run, sample it or judge it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe the run was started with."""
+        return recipes.load(self.path / "recipe.yaml")
+
+    def threads(self) -> int | None:
+        """Threads that earlier starts of this run used, if it has begun."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return int(json.loads((self.path / "env.json").read_text(encoding="utf-8"))["threads"])
+        return None
+
+    def facts(self) -> dict[str, Any] | None:
+        """What was written of the data when this run began, None if it has not or that is damaged."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else None
+        return None
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep every other process out. Raises UserError if one is at work here."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"{self.path} is in use by another process: wait for it, stop it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise disk_trouble(error, self.path) or UserError(f"cannot use {self.path}: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
+        """Write recipe, data and environment, or check that the folder's own agree with them.
+
+        Raises UserError naming the first difference.
+        """
+        file = self.path / "recipe.yaml"
+        if file.is_file():
+            try:
+                old = self.recipe()
+            except UserError as error:
+                raise UserError(f"{error}: mend it or choose another --out") from error
+            difference = _difference(old.model_dump(mode="json"), recipe.model_dump(mode="json"))
+            if difference:
+                raise UserError(f"{self.path} holds a run of another recipe ({difference}): choose another --out")
+        elif any(self.path.glob("checkpoints/*")):
+            raise UserError(f"{self.path} holds checkpoints but no recipe.yaml: choose another --out")
+        known = self.path / "data.json"
+        if known.is_file():
+            before = json.loads(known.read_text(encoding="utf-8"))
+            if before.get("digest") != data.get("digest"):
+                raise UserError(f"the pictures of {self.path} have changed since it began: choose another --out")
+        log = self.path / "log.jsonl"
+        if log.is_file() and log.stat().st_size and not log.read_bytes().endswith(b"\n"):
+            with log.open("a") as tail:  # a kill cut the last line short
+                tail.write("\n")
+        checkpoint.tidy(self.checkpoints)
+        write_json(known, data)
+        write_text(file, recipe.dump())
+        write_json(self.path / "env.json", environment())
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Append one line to log.jsonl."""
+        try:
+            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        except OSError as error:
+            raise disk_trouble(error, self.path / "log.jsonl") or error from error
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The log's lines; a last line cut short by a kill is left out."""
+        file = self.path / "log.jsonl"
+        rows = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+        return [row for row in rows if kind is None or row.get("event") == kind]
+
+    def preview(self, images: int, picture: Image.Image) -> Path:
+        """Write samples/000120000.png."""
+        path = self.samples / f"{images:09d}.png"
+        with aside(path) as temporary:
+            picture.save(temporary, format="PNG")
+        return path
+
+
+def environment() -> dict[str, Any]:
+    """Versions and device, for a reader who wants to repeat the run."""
+    import torch
+
+    packages = ("sfumato", "torch", "numpy", "accelerate", "safetensors", "pillow")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _version(name: str) -> str | None:
+    """A package's version, None if it is not installed: sfumato may be run from a checkout."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None
+
+
+def _difference(old: Any, new: Any, prefix: str = "") -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in new:
+            dotted = prefix + key
+            if dotted in FREE or dotted in ("sample", "judge"):
+                continue
+            if (found := _difference(old.get(key), new[key], f"{dotted}.")) is not None:
+                return found
+        return None
+    return None if old == new else f"{prefix[:-1]} is {old}, not {new}"

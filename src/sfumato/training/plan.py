@@ -1,0 +1,124 @@
+"""What a training will take, and a recipe for a folder of which nothing is known."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from sfumato.pictures.store import Store
+from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.sections import Data
+from sfumato.training.ema import PowerEMA
+from sfumato.training.optimizer import optimizer_for
+from sfumato.training.task import Task, generator_for
+
+MOST_THREADS = 8  # small networks gain nothing from more
+FEW = 5000  # pictures below which a model tends to learn them by heart
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """images_per_second of training; seconds for the whole of it; bytes of memory at its peak."""
+
+    images_per_second: float
+    seconds: float
+    memory: int
+
+
+def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 3) -> Estimate:
+    """Time a few steps on a copy of the network, which stays as it was."""
+    s = recipe.train
+    device = accelerator.device
+    net = copy.deepcopy(task.net).to(device)
+    if s.precision == "fp64":
+        net.double()
+    optimizer = optimizer_for(net, s, precision=accelerator.mixed_precision)
+    ema = PowerEMA(net, s.ema)
+    piece = max(1, s.batch // (accelerator.num_processes * s.accumulate))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    times = []
+    with HighWater() as held:
+        for k in range(steps):
+            start = time.perf_counter()
+            part = {key: value[:piece] for key, value in task.draw(0, s.batch, generator_for(0, k)).items()}
+            with accelerator.autocast():
+                loss = task.loss(net, part).mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.update(s.batch, s.batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+    rate = piece * accelerator.num_processes / min(times[1:])
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else held.most
+    return Estimate(rate, s.images / rate, peak)
+
+
+class HighWater:
+    """The most memory, in bytes, that this process holds while the block runs: `most`, looked at every 5 ms."""
+
+    def __enter__(self) -> HighWater:
+        self.most, self._process, self._over = 0, psutil.Process(), threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while True:
+            self.most = max(self.most, self._process.memory_info().rss)
+            if self._over.wait(0.005):
+                return
+
+
+def settle_threads(device: str, earlier: int | None) -> None:
+    """Set the threads that torch uses on a CPU: what an earlier start of the run used, else all cores, eight at most.
+
+    Sums in another order give other bits, so this is never decided by timing: equal commands on one machine end in
+    equal files. OMP_NUM_THREADS has the last word.
+    """
+    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(earlier or min(torch.get_num_threads(), MOST_THREADS))
+
+
+def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
+    """Net, batch and regularisation for a folder of pictures; the length is set by `length` once speed is known.
+
+    Labels or captions are learned if there are any. A GPU gets a larger network.
+    """
+    count, side = len(store.train), max(store.shape[1:])
+    preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
+    recipe = Recipe(name="", about=f"{count} pictures of {folder}", data=data)
+    recipe.net.preset = preset  # type: ignore[assignment]
+    half, quarter = (32, 64) if device == "cpu" else (64, 128)
+    recipe.net.stem = 1 if side < half else 2 if side < quarter else 4
+    if device == "cpu":  # an hour: many small steps, and a target that holds no noise, which a small net learns first
+        recipe.train.batch = 32
+        recipe.noise.prediction, recipe.noise.weighting = "x0", "uniform"
+        recipe.noise.sigma_min = 0.02  # below it training shows hardly any level, and such a net invents speckles
+    else:
+        recipe.train.batch = 256
+        recipe.net.dropout = 0.1 if count < FEW else 0.0
+    recipe.judge.n = max(2, min(5000, count))
+    return recipe
+
+
+def length(count: int, images_per_second: float, device: str) -> int:
+    """Images to train on: an hour on a CPU, three on a GPU, but not over 400 passes nor under 20,000 images."""
+    seconds = 3600 if device == "cpu" else 3 * 3600
+    most = min(images_per_second * seconds, 400 * count)
+    rounded = 10 ** math.floor(math.log10(max(most, 1))) / 10
+    return max(20_000, int(most // rounded * rounded))

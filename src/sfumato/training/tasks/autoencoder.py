@@ -1,0 +1,89 @@
+"""The task `autoencoder`: pictures to a few numbers and back, the ground on which a text-to-image model stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sfumato.models.sd.checkpoint import plain
+from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
+from sfumato.noises.dice import Dice
+from sfumato.pictures.feed import Feed
+from sfumato.pictures.store import Store
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
+from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.training.augment import patches, recoloured
+from sfumato.training.latents import autoencoder_named, check_sides
+from sfumato.training.task import Batch, HeldOut
+from sfumato.training.tasks.generate import normal
+
+KL = 1e-4
+"""Weight of the divergence from a standard normal, a latent number, beside the mean squared error: what matters
+in the latents comes to one size and what does not is left out, for a noise on the pictures of some 5e-5 (49 dB)."""
+RECOLOURED = 0.5  # share of the pictures with other colours, so that it serves more than what was drawn
+HELD_OUT, PREVIEW = 512, 6
+CHANNELS = (32, 64, 96, 128)
+
+
+class LearnAutoencoder:
+    """Learn an AutoencoderKL on the pictures of a store, by squared error and a touch of KL.
+
+    With `net.encoder` only the decoder learns: its latents are those it will be given.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+        self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
+        untold = Vocabulary.build("none")
+        self.feed = Feed(store.train, untold, recipe.data.flip, recipe.train.seed, device)
+        torch.manual_seed(recipe.train.seed)
+        net = recipe.net
+        if net.encoder:
+            self.vae = autoencoder_named(net.encoder, "net.encoder")
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
+        else:
+            self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
+        check_sides(recipe.data.source, store.shape, self.vae, net.piece)
+        self.patch = net.piece or max(store.shape[1:])
+        self.net: nn.Module = Autoencoder(self.vae)
+        held = Feed(store.held_out, untold, False, 0, device)
+        self.fixed, _ = held.draw(0, min(HELD_OUT, len(held)), torch.Generator().manual_seed(0))
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        x, _ = self.feed.draw(images, batch, generator)
+        if self.patch < max(x.shape[2:]):
+            x = patches(x, min(self.patch, *x.shape[2:]), generator)
+        x = recoloured(x, Dice(generator, self.device), RECOLOURED).contiguous(memory_format=layout(self.device))
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        like = x.new_empty(batch, self.vae.config.latent_channels, x.shape[2] // factor, x.shape[3] // factor)
+        return {"x": x, "noise": normal(like, generator)}
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        back, mean, logvar = net(part["x"], part["noise"])
+        error = (back.float() - part["x"]).square().flatten(1).mean(1)
+        kl = 0.5 * (mean.float().square() + logvar.float().exp() - 1 - logvar.float()).flatten(1).mean(1)
+        return error + KL * kl
+
+    @torch.inference_mode()
+    def held_out(self, net: nn.Module) -> HeldOut:
+        error = torch.cat([(self._back(net, x) - x).square().flatten(1).mean(1) for x in self.fixed.split(64)])
+        return HeldOut(float(error.mean()), figures={"psnr": float((10 * (4 / error).log10()).mean())})
+
+    @torch.inference_mode()
+    def preview(self, net: nn.Module) -> Image.Image:
+        x = self.fixed[:PREVIEW]
+        return side_by_side({"true": to_uint8(x), "back": to_uint8(self._back(net, x))})
+
+    def describe(self) -> dict[str, Any]:
+        return {"vae": plain(self.vae.config), "data": {"digest": self.store.digest}}
+
+    def _back(self, net: nn.Module, x: Tensor) -> Tensor:
+        low = self.precision in ("bf16", "fp16")
+        still = x.new_zeros(len(x), self.vae.config.latent_channels, 1, 1)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            back: Tensor = net(x, still)[0]
+        return back.float().clamp(-1, 1)

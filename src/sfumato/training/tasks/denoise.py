@@ -1,0 +1,184 @@
+"""The task `denoise`: a denoiser for the levels of noisy pictures, which may have been clipped as files are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.level import Level, fit
+from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.saturation import clipped_noise
+from sfumato.errors import UserError
+from sfumato.models.model import Model
+from sfumato.models.named import net_of, schedule_of
+from sfumato.noises.dice import Dice
+from sfumato.noises.photo import photo_noise
+from sfumato.pictures.feed import Feed
+from sfumato.pictures.store import Store
+from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
+from sfumato.recipe.recipe import Recipe
+from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.training.augment import greyed, mirrored, patches, recoloured, turned
+from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.tasks.generate import HELD_OUT, normal
+
+PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
+PATCH, PHOTO_PATCH = 64, 80  # pixels a side; a gauge sees further than a net
+GAUGE_WEIGHT = 0.1
+SPREAD = 0.2  # of ln sigma: the network gets a rough level of noise that is not white, as readings are rough
+
+
+class Denoise:
+    """Teach D(x, level, cond) to clean the pictures of a store; cond tells pure noise from clipped, or nothing."""
+
+    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+        self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
+        patch = PHOTO_PATCH if self.photo else PATCH
+        self.patch = min(patch, *store.shape[1:]) if recipe.data.crop == "pieces" else 0
+        side = (self.patch, self.patch) if self.patch else store.shape[1:]
+        self.shape = (store.shape[0], *side)
+        self.told = 0 < recipe.noise.clipped < 1
+        self.vocabulary = NOISE if self.told else Vocabulary.build("none")
+        untold = Vocabulary.build("none")
+        if self.photo and store.shape[0] != 3:
+            raise UserError("noise.model=photo needs pictures in colour: leave data.grey out, or use noise.model=white")
+        self.feed = Feed(store.train, untold, False, recipe.train.seed, device)
+        torch.manual_seed(recipe.train.seed)
+        self.net: nn.Module = net_of(recipe.net, self.shape, self.vocabulary)
+        self.schedule = schedule_of(recipe.noise)
+        fixed = torch.Generator().manual_seed(0)
+        count = min(HELD_OUT, len(store.held_out))
+        x0, _ = Feed(store.held_out, untold, False, 0, device).draw(0, count, fixed)
+        x0 = patches(x0, self.patch, fixed) if self.patch else x0
+        self.fixed: Batch = self._noisy(x0, fixed) if self.photo else self._white(x0, fixed)
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        """Pictures, mirrored, or cut to PATCH and turned if they are pieces of larger ones; `clip`: whose noise is
+        clipped.
+        """
+        x0, _ = self.feed.draw(images, batch, generator)
+        x0 = patches(x0, self.patch, generator) if self.patch else x0
+        if self.recipe.data.flip:  # whole pictures are upright
+            x0 = turned(x0, generator) if self.patch else mirrored(x0, generator)
+        if self.photo:
+            return self._noisy(x0, generator, vary=True)
+        strata = torch.arange(batch, dtype=torch.float64)
+        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
+        grey = torch.rand(batch, generator=generator) < self.recipe.noise.grey
+        x0, noise = greyed(x0, normal(x0, generator), grey.to(self.device))
+        return {"x0": x0, "u": u, "noise": noise, "clip": clip.to(self.device)}
+
+    @property
+    def photo(self) -> bool:
+        return self.recipe.noise.model == "photo"
+
+    def _white(self, x0: Tensor, generator: torch.Generator) -> Batch:
+        """Held-out pictures with white noise of evenly spread levels."""
+        u = (torch.arange(len(x0), dtype=torch.float64) + 0.5) / len(x0)
+        clip = torch.arange(len(x0)) % 16 < 16 * self.recipe.noise.clipped
+        return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
+
+    def _noisy(self, x0: Tensor, generator: torch.Generator, vary: bool = False) -> Batch:
+        """Pictures with the noises of photos: `noisy`, its `sigma`, and the `level` that the network is given.
+
+        vary: exchange colours, and make some pictures grey. Of noise that is not white, `clip` is a coin, so that it
+        means nothing there.
+        """
+        dice, n = Dice(generator, self.device), len(x0)
+        grey = None
+        if vary:
+            x0 = recoloured(x0, dice)
+            grey = dice.coin(n, self.recipe.noise.grey).flatten()
+            x0, _ = greyed(x0, x0, grey)
+        made = photo_noise(x0, dice, self.recipe.noise.clipped, grey)
+        rough = made.sigma * (SPREAD * dice.gauss(n).flatten()).exp()
+        level = torch.where(made.white, made.sigma, rough)
+        clip = torch.where(made.white, made.clipped, dice.coin(n, 0.5).flatten())
+        return {"x0": x0, "noisy": made.x, "sigma": made.sigma, "level": level, "clip": clip}
+
+    def _level(self, part: Batch) -> Level:
+        return Level.of(part["level"]) if self.photo else self.schedule.draw(part["u"])
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        noise = self.recipe.noise
+        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        level = self._level(part)
+        x0 = part["x0"].to(dtype)
+        if self.photo:
+            n = (part["noisy"].to(dtype) - x0) / fit(level.ratio, x0)
+            truth = part["sigma"].log()
+        else:
+            n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
+            truth = level.ratio.log()
+        cond = (1 + part["clip"].long())[:, None] if self.told else None
+        read: list[Tensor] = []
+
+        def network(x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+            if not self.recipe.net.gauge:
+                return net(x, c, cond)
+            out, gauged = net(x, c, cond, Level.of(level.ratio).mix(x0, n))
+            read.append(gauged)
+            return out
+
+        loss = denoising_loss(
+            Preconditioned(network, noise.prediction, noise.sigma_data), noise.weighting, x0, n, level, cond
+        )
+        for gauged in read:
+            loss = loss + GAUGE_WEIGHT * (gauged - truth.to(gauged)).square()
+        return loss
+
+    @torch.inference_mode()
+    def held_out(self, net: nn.Module) -> HeldOut:
+        network = self._model(net).network
+        rows = [
+            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["x0"]), 64)
+        ]
+        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
+        ratio = self._level(self.fixed).ratio.cpu()
+        x0, noisy = self._shown(HELD_OUT)
+        error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
+        figures = {"psnr": float((10 * (4 / error).log10()).mean())} | self._read(net)
+        return HeldOut(float(losses.mean()), bands(ratio, losses), figures)
+
+    def _read(self, net: nn.Module) -> dict[str, float]:
+        """How far off the gauge reads noises of photos: root mean square error of ln sigma."""
+        gauge: nn.Module | None = getattr(net, "gauge", None)
+        if not self.photo or gauge is None:
+            return {}
+        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(64)])
+        return {"gauge": float((read - self.fixed["sigma"].log()).square().mean().sqrt())}
+
+    @torch.inference_mode()
+    def preview(self, net: nn.Module) -> Image.Image:
+        """Noisy, denoised and true pictures, at sigma 0.2 on pictures in [0, 1]."""
+        x0, noisy = self._shown(PREVIEW)
+        columns = {"noisy": noisy, "denoised": self._clean(net, noisy), "true": x0}
+        return side_by_side({name: to_uint8(x) for name, x in columns.items()})
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "shape": list(self.shape),
+            "vocabulary": self.vocabulary.to_json(),
+            "data": {"source": self.recipe.data.source, "digest": self.store.digest},
+        }
+
+    def _shown(self, count: int) -> tuple[Tensor, Tensor]:
+        """Held-out pictures with fixed noise, clipped if most of training is."""
+        x0 = self.fixed["x0"][:count]
+        noisy = x0 + SIGMA * normal(x0, torch.Generator().manual_seed(1))
+        return x0, noisy.clamp(-1, 1) if self.recipe.noise.clipped >= 0.5 else noisy
+
+    def _clean(self, net: nn.Module, noisy: Tensor) -> Tensor:
+        model = self._model(net)
+        told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
+        level = Level.of(SIGMA)
+        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(64)]).clamp(-1, 1)
+
+    def _model(self, net: nn.Module) -> Model:
+        shape = (self.shape[0], self.shape[1], self.shape[2])
+        return Model(net, self.recipe, self.vocabulary, shape, device=str(self.device), precision=self.precision)

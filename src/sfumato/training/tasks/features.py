@@ -1,0 +1,58 @@
+"""The task `features`: a small classifier whose pooled activations the judge measures with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sfumato.nets.classifier import Classifier, cropped
+from sfumato.pictures.feed import Feed
+from sfumato.pictures.store import Store
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
+from sfumato.training.task import Batch, HeldOut
+
+SMOOTHING = 0.1
+
+
+class LearnFeatures:
+    """Learn the labels of a store, from pictures mirrored and shifted by up to 2 pixels."""
+
+    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+        self.vocabulary = Vocabulary.build("class", store.train.label_names)
+        self.store, self.device, self.precision = store, device, precision
+        self.feed = Feed(store.train, self.vocabulary, recipe.data.flip, recipe.train.seed, device)
+        self.held = Feed(store.held_out, self.vocabulary, False, 0, device)
+        torch.manual_seed(recipe.train.seed)
+        self.net: nn.Module = Classifier()
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        pictures, cond = self.feed.draw(images, batch, generator)
+        return {"x": cropped(pictures, generator), "label": cond[:, 0] - 1}
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        logits = net(part["x"])
+        return F.cross_entropy(logits.float(), part["label"], reduction="none", label_smoothing=SMOOTHING)
+
+    @torch.inference_mode()
+    def held_out(self, net: nn.Module) -> HeldOut:
+        right, losses = 0, 0.0
+        order = torch.Generator().manual_seed(0)
+        low = self.precision in ("bf16", "fp16")
+        for first in range(0, len(self.held), 500):
+            pictures, cond = self.held.draw(first, min(500, len(self.held) - first), order)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                logits = net(pictures).float()
+            losses += float(F.cross_entropy(logits, cond[:, 0] - 1, reduction="sum"))
+            right += int((logits.argmax(1) == cond[:, 0] - 1).sum())
+        return HeldOut(losses / len(self.held), figures={"accuracy": right / len(self.held)})
+
+    def preview(self, net: nn.Module) -> Image.Image | None:
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {"classes": list(self.vocabulary.words), "data": {"digest": self.store.digest}}

@@ -1,0 +1,117 @@
+"""The task `generate`: a denoiser at every level, which is a diffusion model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.loss import denoising_loss
+from sfumato.models.model import Model
+from sfumato.models.named import net_of, schedule_of
+from sfumato.pictures.feed import Feed
+from sfumato.pictures.store import Store
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
+from sfumato.show.grid import grid
+from sfumato.training.task import Batch, HeldOut, bands
+
+HELD_OUT = 256
+PREVIEW = 16
+
+
+class Generate:
+    """Teach D(x, level, cond) the pictures of a store."""
+
+    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+        data = recipe.data
+        self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
+        self.vocabulary = vocabulary_of(recipe, store)
+        self.feed = Feed(store.train, self.vocabulary, data.flip, recipe.train.seed, device)
+        torch.manual_seed(recipe.train.seed)
+        self.net: nn.Module = net_of(recipe.net, store.shape, self.vocabulary)
+        self.schedule = schedule_of(recipe.noise)
+        held = Feed(store.held_out, self.vocabulary, False, 0, device)
+        fixed = torch.Generator().manual_seed(0)
+        count = min(HELD_OUT, len(store.held_out))
+        x0, cond = held.draw(0, count, fixed)
+        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        self.fixed: Batch = {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, fixed)}
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        x0, cond = self.feed.draw(images, batch, generator)
+        strata = torch.arange(batch, dtype=torch.float64)
+        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
+        noise = normal(x0, generator)
+        return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        noise = self.recipe.noise
+        denoiser = Preconditioned(net, noise.prediction, noise.sigma_data)
+        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        return denoising_loss(
+            denoiser,
+            noise.weighting,
+            part["x0"].to(dtype),
+            part["noise"].to(dtype),
+            self.schedule.draw(part["u"]),
+            part["cond"] if self.vocabulary.kind != "none" else None,
+        )
+
+    @torch.inference_mode()
+    def held_out(self, net: nn.Module) -> HeldOut:
+        network = self._model(net).network
+        parts = [
+            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
+        ]
+        losses = torch.cat([self.loss(network, part) for part in parts]).cpu().double()  # type: ignore[arg-type]
+        ratio = self.schedule.draw(self.fixed["u"]).ratio
+        return HeldOut(float(losses.mean()), bands(ratio, losses))
+
+    def preview(self, net: nn.Module) -> Image.Image:
+        model = self._model(net)
+        texts = self._texts()
+        steps = min(model.recipe.sample.steps, 20)
+        return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "shape": list(self.store.shape),
+            "vocabulary": self.vocabulary.to_json(),
+            "data": {"source": self.recipe.data.source, "digest": self.store.digest},
+        }
+
+    def _texts(self) -> list[str] | None:
+        if self.vocabulary.kind == "class":
+            return list(self.vocabulary.words)
+        if self.vocabulary.kind == "words" and (said := self.store.held_out.said):
+            return self.vocabulary.heard(said[:PREVIEW])
+        return None
+
+    def _model(self, net: nn.Module) -> Model:
+        return Model(
+            net,
+            self.recipe,
+            self.vocabulary,
+            self.store.shape,
+            device=str(self.device),
+            precision=self.precision,
+        )
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of a picture's shape, drawn where the pictures are from the generator's seed."""
+    if like.device.type == "cpu":
+        return torch.randn(like.shape, generator=generator)
+    own = torch.Generator(like.device).manual_seed(generator.initial_seed())
+    return torch.randn(like.shape, generator=own, device=like.device)
+
+
+def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:
+    """What the model can be told, by the recipe's `data.condition`."""
+    labels = list(store.train.label_names)
+    return Vocabulary.build(recipe.data.condition, labels, store.train.said or [])

@@ -1,0 +1,1 @@
+"""The photos of a tuning: looked at, cropped, described."""

@@ -1,0 +1,143 @@
+"""Photos as a tuning learns them: several crops and flips each, encoded once, with what is said of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.models.sd.model import TextModel
+from sfumato.pictures.decode import decode
+from sfumato.pictures.tokenizer import RESERVED
+from sfumato.tuning.photos.photos import PhotoReport, PhotoVerdict
+
+RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
+COMMON, SMALL = 0.8, 10_000  # share of a vocabulary that is common; of a smaller one every word is
+LEAST = 0.93  # of a photo's square that a crop keeps
+FEW = 2  # tokens of a word that a base knows, at most
+EVERY = 5  # one photo in five is held out
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """pictures: uint8 (P, V, 3, H, W), the first variant the plain square; latents: (P, V, C, h, w); captions: P texts;
+    learned, held_out: which photos are which."""
+
+    pictures: Tensor
+    latents: Tensor
+    captions: list[str]
+    names: list[str]
+    learned: list[int]
+    held_out: list[int]
+
+
+def prepare(
+    report: PhotoReport,
+    model: TextModel,
+    caption: str,
+    name: str,
+    variants: int,
+    flip: bool,
+    seed: int,
+    describe: Callable[[np.ndarray], str] | None = None,
+) -> PhotoSet:
+    """The photos that are used, for a model. caption: of photos without NAME.txt beside them, and put before what that
+    says if it does not say `name`, the thing's own; describe: says it of photos without a file instead, seen as uint8
+    (3, H, W). Raises UserError.
+    """
+    used = report.used
+    rng = np.random.default_rng(seed)
+    pictures = torch.stack([
+        torch.stack([_variant(v, k, model.shape[1:], flip, rng) for k in range(variants)]) for v in used
+    ])  # fmt: skip
+    latents = model.enter(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).cpu()
+    captions = []
+    for verdict, picture in zip(used, pictures[:, 0].numpy(), strict=True):
+        text = _beside(verdict.path).replace("{trigger}", name)
+        if not text and describe is not None:
+            captions.append(describe(picture))
+        else:
+            captions.append(text if name in text else f"{caption}, {text}" if text else caption)
+    held = list(range(EVERY - 1, len(used), EVERY))
+    learned = [k for k in range(len(used)) if k not in held]
+    return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held)
+
+
+def _variant(verdict: PhotoVerdict, k: int, size: tuple[int, int], flip: bool, rng: np.random.Generator) -> Tensor:
+    """The square of a photo (k = 0), or a little less of it, mirrored half the time; uint8 (3, H, W)."""
+    assert verdict.crop is not None
+    picture = decode(verdict.path)
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
+    share, right, down, coin = (1.0, 0.0, 0.0, 1.0) if k == 0 else (LEAST + (1 - LEAST) * rng.random(), *rng.random(3))
+    crop = verdict.crop
+    side = crop.side * share
+    left, top = crop.left + right * (crop.side - side), crop.top + down * (crop.side - side)
+    cut = image.resize((size[1], size[0]), Image.Resampling.LANCZOS, (left, top, left + side, top + side), 2.0)
+    cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip and coin < 0.5 else cut
+    return torch.from_numpy(np.asarray(cut).transpose(2, 0, 1).copy())
+
+
+def _beside(path: Path) -> str:
+    """The caption in NAME.txt, "" if there is none."""
+    text = path.with_suffix(".txt")
+    try:
+        return " ".join(text.read_text("utf-8").split()) if text.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{text}: not readable as text") from error
+
+
+def trigger(model: TextModel, wanted: str, salt: str = "") -> str:
+    """A name for the new thing: `wanted`, or a word that the tokenizer holds in one or two tokens and no training saw.
+
+    salt: another one gives another word, so that two LoRAs can be used together. Raises UserError if `wanted` falls
+    into more tokens, or the base knows it.
+    """
+    if wanted:
+        if tokens(model, wanted) > 2:
+            raise UserError(f"the trigger {wanted!r} falls into {tokens(model, wanted)} tokens: choose a shorter one")
+        if all(ordinary(model, word) for word in wanted.split()):
+            raise UserError(f"the trigger {wanted!r} is a word that the base knows: leave it out, or make one up")
+        return wanted
+    reserved = [word for word in RESERVED if tokens(model, word) == 1]
+    rare = [word for word in RARE if tokens(model, word) <= 2]
+    if not reserved and not rare:
+        raise UserError("no rare word is short in this base's tokenizer: name one with tune.trigger")
+    words = reserved or rare
+    return words[int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=4).digest()) % len(words) if salt else 0]
+
+
+def ordinary(model: TextModel, word: str) -> bool:
+    """Whether a word is a single token that training saw often: tokens are numbered from frequent to rare."""
+    tokenizer = model.tokenizer
+    assert tokenizer is not None
+    ids = tokenizer(word, add_special_tokens=False).input_ids
+    seen = COMMON if len(tokenizer) > SMALL else 1.0
+    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * len(tokenizer)
+
+
+def many_tokens(model: TextModel, noun: str) -> bool:
+    """Whether a noun falls into more tokens than a word that a base knows."""
+    return tokens(model, noun) > FEW * len(noun.split())
+
+
+def doubts(model: TextModel, noun: str) -> list[str]:
+    """One line if a base does not know the noun: by the list of its words, else by the tokens that it falls into."""
+    mend = "a noun that it knows holds the thing better"
+    if model.words is not None:
+        return [f"{line}: {mend}" for line in model.warnings([noun])]
+    if many_tokens(model, noun):
+        return [f"{model.name} may not know '{noun}', which falls into many tokens: {mend}"]
+    return []
+
+
+def tokens(model: TextModel, words: str) -> int:
+    """Into how many tokens some words fall."""
+    assert model.tokenizer is not None
+    return len(model.tokenizer(words, add_special_tokens=False).input_ids)

@@ -1,0 +1,1 @@
+"""How good the steps of a tuning are, and which is kept."""

@@ -1,0 +1,246 @@
+"""From a folder of photos to a LoRA: everything decided, said and checked before anything is learned."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.files import aside, save_tensors
+from sfumato.lora.adapter import without
+from sfumato.lora.origin import same_base
+from sfumato.models.sd.model import TextModel
+from sfumato.models.zoo import load
+from sfumato.recipe import recipe as recipes
+from sfumato.recipe.recipe import Recipe
+from sfumato.runs.folder import RunFolder
+from sfumato.training import plan
+from sfumato.training.loop import Listener, Loop, Previews, accelerator_for, precision_of
+from sfumato.tuning.parked import Parked
+from sfumato.tuning.photos.captions import described, describes
+from sfumato.tuning.photos.photos import PhotoReport, check
+from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
+from sfumato.tuning.prior import MOST, Prior
+from sfumato.tuning.task import SHOWN, Personalise, asked_a_step
+
+PLAIN = "a {trigger} {noun}"
+LONG = 6  # tokens of a noun
+PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
+LOOKS = 10  # steps at which a tuning is looked at
+A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
+SHARE = 0.9  # of the memory that is free
+BACKWARD = 2.5  # a training step takes so many times its forward pass
+TIGHT = 2.5  # a step holds about so many times the base's weights
+PRIOR = "prior.safetensors"  # what the base says, in the run folder
+AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds, from those of previews
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """A tuning about to start: what was decided, what the photos are like, and what it will take.
+
+    twice: activations are computed twice, to hold fewer; warnings: about the noun, a line each.
+    """
+
+    recipe: Recipe
+    model: TextModel
+    report: PhotoReport
+    photos: PhotoSet
+    task: Personalise
+    folder: RunFolder
+    accelerator: Accelerator
+    estimate: plan.Estimate
+    twice: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def preset_of(name: str, base: str) -> Recipe:
+    """The recipe of a preset for photos that are yet to be named: "default" is `mini` for the base mini, else `sd`.
+
+    Raises UserError.
+    """
+    known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
+    if name not in known:
+        raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
+    recipe = recipes.load(known[name])
+    recipe.name, recipe.tune.base = "", base
+    return recipe
+
+
+def begin(
+    recipe: Recipe,
+    overrides: Iterable[str] = (),
+    out: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    steps: int | None = None,
+) -> TuneJob:
+    """Look at the photos of `data.source`, load the base, and time a few steps.
+
+    steps: exactly so many, of which the last is kept. Raises UserError.
+    """
+    recipe = recipes.build(recipe.model_dump(), overrides)
+    s = recipe.tune
+    s.noun = " ".join(s.noun.split())
+    if steps is not None:
+        recipe.train.images, s.choose = steps * recipe.train.batch, False
+    if recipe.train.precision == "fp64":
+        raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
+    if not s.noun:
+        raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
+    folder = RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
+    if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
+        path.name != ".lock" for path in folder.path.iterdir()
+    ):  # fmt: skip
+        raise UserError(f"{folder.path} holds other files: choose another --out, a folder that is new or empty")
+    accelerator = accelerator_for(recipe.train, folder.path)
+    plan.settle_threads(accelerator.device.type, folder.threads())
+    model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
+    if not isinstance(model, TextModel):
+        raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
+    same_base(model, folder.facts(), str(folder.path))
+    if tokens(model, s.noun) > LONG:
+        raise UserError(f"the noun {s.noun!r} falls into {tokens(model, s.noun)} tokens: this base does not know it")
+    side = recipe.data.image_size
+    if isinstance(side, int):
+        model = model.sized(side, side)
+    report = check(Path(recipe.data.source), model.shape[1], progress)
+    own = recipe.name or folder.path.resolve().name
+    name = trigger(model, s.trigger, own)
+    s.trigger = name
+    recipe.noise.prediction = model.recipe.noise.prediction
+    thing = f"{name} {s.noun}"
+    warnings = tuple(doubts(model, s.noun))
+    model.words = model.words and model.words.also([thing])
+    try:
+        said = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
+    if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
+        recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
+    describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
+    short = _is_short(recipe, model)
+    away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
+    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
+    if away is not None:
+        away.back()
+    recipe = recipe.model_copy(update={"name": own})
+    model.recipe.sample.sampler = recipe.sample.sampler
+    task = Personalise(recipe, model, photos, thing)
+    took, twice = _estimated(task, recipe, accelerator, short)
+    return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
+
+
+def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:
+    """Time and memory of a step, and whether activations are computed twice because memory is short."""
+    wanted, room = recipe.tune.checkpointing, _room(accelerator.device)
+    if not short:
+        try:
+            took = plan.estimate(task, recipe, accelerator)
+            if wanted is False or took.memory < room:
+                return took, False
+        except torch.OutOfMemoryError:
+            if wanted is False:
+                raise UserError("memory is too short for this: tune.checkpointing=true holds less of it") from None
+    task.save_memory()
+    return plan.estimate(task, recipe, accelerator), True
+
+
+def _is_short(recipe: Recipe, model: TextModel) -> bool:
+    """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
+    device, wanted = torch.device(model.device), recipe.tune.checkpointing
+    weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
+    return wanted is True or (wanted is None and device.type == "cpu" and weights * TIGHT > _room(device))
+
+
+def _room(device: torch.device) -> float:
+    """Bytes that this process may come to hold."""
+    if device.type == "cuda":
+        return SHARE * torch.cuda.mem_get_info()[1]
+    return SHARE * (psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+
+
+def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
+    """Learn until the end or a signal; goes on where an earlier call stopped. Raises UserError."""
+    with job.folder.hold():
+        told = hashlib.sha256(job.photos.pictures.numpy().tobytes())
+        told.update("\n".join(job.photos.captions).encode())
+        facts = {
+            "digest": told.hexdigest(),
+            "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),
+            "photos": [v.to_json() for v in job.report.verdicts],
+            "held_out": job.photos.held_out,
+            "base": job.model.identity and job.model.identity.to_json(),
+        }
+        job.folder.begin(job.recipe, facts)
+        if job.recipe.tune.prior:
+            job.task.hold(_prior(job, listener))
+        previews: Previews = "at once" if affords_previews(job) else "none"
+        Loop(job.task, job.recipe, job.folder, job.accelerator, listener, previews).run()
+        job.accelerator.end_training()
+    return job.folder
+
+
+def forward_takes(job: TuneJob, passes: float) -> float:
+    """Seconds of forward passes of one picture, guessed from the time of a training step: that is forward and backward,
+    of the photos and of what the base was asked.
+    """
+    batch = job.recipe.train.batch
+    rows = 1 + (asked_a_step(batch) / batch if job.recipe.tune.prior else 0)
+    return passes / (BACKWARD * rows * job.estimate.images_per_second)
+
+
+def questions(job: TuneJob) -> int:
+    """How many the base is asked before the first step."""
+    s = job.recipe
+    return max(1, min(MOST, s.train.images // s.train.batch * asked_a_step(s.train.batch))) if s.tune.prior else 0
+
+
+def affords_previews(job: TuneJob) -> bool:
+    """Whether a preview takes less than a minute, or a tenth of the training."""
+    takes = forward_takes(job, 2 * len(SHOWN) * job.model.recipe.sample.steps)
+    return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
+
+
+def _prior(job: TuneJob, listener: Listener | None) -> Prior:
+    """What the base says, or pictures of the class as it draws them: from the run folder, or made and put there."""
+    r, task, file = job.recipe, job.task, job.folder.path / PRIOR
+    with contextlib.suppress(FileNotFoundError, SafetensorError, TypeError):  # damaged: made again, the same
+        return Prior(**load_file(file))
+
+    what = f"pictures of a {r.tune.noun} drawn" if r.tune.class_pictures else "questions of the base answered"
+
+    def tell(done: int, of: int) -> None:
+        if listener is not None:
+            listener({"event": "prior", "images": 0, "what": what, "done": done, "of": of})
+
+    if r.tune.class_pictures:
+        found = task.questions(MOST, _class(job, tell))
+    else:
+        found = task.answered(task.questions(questions(job)), tell)
+    with aside(file) as temporary:
+        save_tensors(temporary, {name: tensor.clone() for name, tensor in found.tensors().items()})
+    return found
+
+
+def _class(job: TuneJob, tell: Callable[[int, int], None]) -> Tensor:
+    """Latents of pictures of the class as the base draws it."""
+    r, model = job.recipe, job.model
+    found: list[Tensor] = []
+    with job.task.parked.here(), without(model.net):
+        for first in range(0, r.tune.class_pictures, AT_ONCE):
+            count = min(AT_ONCE, r.tune.class_pictures - first)
+            drawn = model.sample(count, texts=[f"a {r.tune.noun}"], seed=r.train.seed + APART + first, warn=False)
+            found.append(model.enter(drawn).cpu())
+            tell(first + count, r.tune.class_pictures)
+    return torch.cat(found)

@@ -1,0 +1,191 @@
+"""The task `tune`: a LoRA learns a few photos, and stays with its base where they are not meant."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.loss import denoising_loss
+from sfumato.lora.adapter import Adapter, Shape, attach, without
+from sfumato.models.sd.model import TextModel
+from sfumato.models.sd.prompts import tokens
+from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.sections import Tune as Settings
+from sfumato.show.grid import grid
+from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.tasks.generate import normal
+from sfumato.tuning.parked import Parked
+from sfumato.tuning.photos.photoset import PhotoSet
+from sfumato.tuning.prior import Prior, answered, asked_of, questions, words
+
+BESIDE = 2  # photos of a batch, for each question of the base that is learned beside them
+STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
+SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a large {thing} on a white background")
+
+
+def asked_a_step(batch: int) -> int:
+    """How many questions of the base are learned beside so many photos."""
+    return -(-batch // BESIDE)
+
+
+class Personalise:
+    """Teach the adapter of a base the captions of a photo set; a prior holds it to the base on all other words.
+
+    What is told in a step are rows of one table, `told`: the photos' captions, nothing, the class, and what is asked.
+
+    The autoencoder, and the text encoder unless it learns too, are out of memory between previews.
+    """
+
+    def __init__(self, recipe: Recipe, model: TextModel, photos: PhotoSet, thing: str) -> None:
+        self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
+        self.device = torch.device(model.device)
+        attach(model.net, shape_of(recipe.tune), recipe.train.seed)  # type: ignore[arg-type]
+        self.net: nn.Module = Adapter(model.net)  # type: ignore[arg-type]
+        self.learned = torch.tensor(photos.learned)
+        assert model.tokenizer is not None
+        texts, others = photos.captions, words(model.tokenizer, thing, recipe.train.seed)
+        self.null = len(texts)
+        self.plain = self.null + 1
+        told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
+        self.told = self._told(tokens(model.tokenizer, told))
+        self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
+        self.fixed, self.elsewhere = self._fixed()
+        self.unmoved: Tensor | None = None
+        self.saving = False
+        self.prior = self.questions(1)  # until `hold`
+        away: list[nn.Module] = [model.autoencoder]
+        self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
+
+    def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
+        """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
+        if of_class is not None:
+            rows = torch.full((len(of_class), 1), self.plain)
+            return questions(of_class[:, None], rows, None, count, self.recipe.train.seed)
+        photos = self.photos.latents[self.learned]
+        return questions(photos, self.asked[self.learned], self.null, count, self.recipe.train.seed)
+
+    def answered(self, asked: Prior, progress: Callable[[int, int], None]) -> Prior:
+        """The same with what the base says of them."""
+        with without(self.model.net):
+            return answered(asked, self.model.denoiser, self.model.schedule, self._encoded, progress)
+
+    def hold(self, prior: Prior) -> None:
+        """Learn what the base says beside the photos."""
+        self.prior = prior
+
+    def save_memory(self) -> None:
+        """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
+        unet: Any = self.model.net.unet
+        unet.enable_gradient_checkpointing()
+        self.saving = True
+
+    def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
+        at = torch.randint(0, len(self.learned), (batch,), generator=generator)
+        which = self.learned[at]
+        variant = torch.randint(0, self.photos.latents.shape[1], (batch,), generator=generator)
+        x0 = self.photos.latents[which, variant].to(self.device)
+        strata = torch.arange(batch, dtype=torch.float64)
+        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
+        row = torch.where(told, which, self.null).to(self.device)
+        drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
+        if self.recipe.tune.prior:
+            drawn["asked"] = torch.randint(0, len(self.prior.u), (batch,), generator=generator)
+        return drawn
+
+    def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
+        wanted, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
+        if weight:
+            p, at = self.prior, part["asked"][: asked_a_step(count)]
+            pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.wanted))
+            x0, noise, u, row, wanted = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
+        level, cond = self.model.schedule.draw(u), self.told[row]
+        found = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, wanted)
+        return found[:count] + weight * found[count:].mean() if weight else found
+
+    @torch.no_grad()
+    def held_out(self, net: nn.Module) -> HeldOut:
+        """The loss of held-out photos; drift: how far the adapter leads from the base on words that do not name the
+        thing, as a mean square.
+        """
+        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        found = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
+        if self.unmoved is None:
+            with without(self.model.net):
+                self.unmoved = self._said_elsewhere(denoiser)
+        drift = float((self._said_elsewhere(denoiser) - self.unmoved).square().mean())
+        ratio = self.model.schedule.draw(self.fixed["u"]).ratio
+        return HeldOut(float(found.mean()), bands(ratio, found), {"drift": drift})
+
+    def _said_elsewhere(self, denoiser: Preconditioned) -> Tensor:
+        """What is said of held-out photos to words that do not name the thing."""
+        said = []
+        for part in self._pieces(self.elsewhere):
+            level = self.model.schedule.draw(part["u"])
+            raw, _ = denoiser.raw(level.mix(part["x0"], part["noise"]), level, self.told[part["row"]])
+            said.append(raw.cpu().double())
+        return torch.cat(said)
+
+    def _pieces(self, whole: Batch) -> Iterator[Batch]:
+        """Parts that hold less memory than a step."""
+        at_once = self.recipe.train.batch * (1 if self.saving else 4)
+        for k in range(0, len(whole["u"]), at_once):
+            yield {key: value[k : k + at_once] for key, value in whole.items()}
+
+    @torch.no_grad()
+    def preview(self, net: nn.Module) -> Image.Image:
+        texts = [each.format(thing=self.thing) for each in SHOWN]
+        with self.parked.here(), net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
+            return grid(self.model.sample(len(texts), texts=texts, warn=False), columns=4, captions=texts)
+
+    def describe(self) -> dict[str, Any]:
+        base = {"base": self.model.identity.to_json()} if self.model.identity else {}
+        told = self.model.vocabulary.to_json()
+        return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
+
+    def _told(self, ids: Tensor) -> Tensor:
+        """Tokens if the text encoder learns too, else its states, made once."""
+        if self.recipe.tune.text_encoder:
+            return ids.to(self.device)
+        with torch.no_grad():
+            parts: list[Tensor] = [
+                self.model.net.states(part.to(self.device)).float()  # type: ignore[operator]
+                for part in ids.split(32)
+            ]
+        return torch.cat(parts)
+
+    def _encoded(self, row: Tensor) -> Tensor:
+        """States of rows, whether the text encoder learns or not."""
+        told = self.told[row]
+        if not self.recipe.tune.text_encoder:
+            return told
+        states: Tensor = self.model.net.states(told).float()  # type: ignore[operator]
+        return states
+
+    def _fixed(self) -> tuple[Batch, Batch]:
+        """Held-out photos (of one photo: itself) at fixed levels with fixed noise, told their captions; and some of
+        them, told other words.
+        """
+        rows = self.photos.held_out or self.photos.learned[:1]
+        at = torch.arange(STRATA * NOISES * len(rows))
+        which = torch.tensor(rows).repeat_interleave(STRATA * NOISES)
+        x0 = self.photos.latents[which, 0].to(self.device)
+        u = ((at % STRATA).double() + 0.5) / STRATA
+        noise = normal(x0, torch.Generator().manual_seed(0))
+        held: Batch = {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
+        once = at // STRATA % NOISES == 0
+        away = self.asked[which, at % self.asked.shape[1]].to(self.device)
+        return held, {key: value[once.to(value.device)] for key, value in {**held, "row": away}.items()}
+
+
+def shape_of(s: Settings) -> Shape:
+    init: bool | str = True if s.init == "default" else s.init
+    return Shape(s.rank, s.alpha, s.dropout, s.feed_forward, s.text_encoder, s.dora, s.rank_stabilised, init)

@@ -1,0 +1,254 @@
+"""LoRA files: what is written loads in diffusers, in PEFT and by kohya's rules with the very same effect."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sfumato.errors import UserError
+from sfumato.lora.adapter import Shape, attach, enabled, taken
+from sfumato.lora.formats import CONFIG, read, write_kohya, write_peft
+from sfumato.lora.lora import Lora, merge
+from sfumato.models.sd.folder import scheduler
+from sfumato.models.sd.model import TextModel
+
+from .conftest import answer, base, stirred
+
+SHAPES = {
+    "attention": Shape(rank=4, alpha=8, feed_forward=False),
+    "feed-forward too": Shape(rank=3, alpha=2),
+    "text encoder": Shape(rank=4, alpha=8, text=True),
+    "rank-stabilised": Shape(rank=4, alpha=8, rank_stabilised=True),
+    "DoRA": Shape(rank=4, alpha=8, dora=True),
+    "PiSSA": Shape(rank=4, alpha=8, init="pissa"),
+}
+
+
+def tuned(shape: Shape) -> tuple[TextModel, Lora]:
+    model = base()
+    attach(model.net, shape)  # type: ignore[arg-type]
+    stirred(model.net)  # type: ignore[arg-type]
+    return model, taken(model.net)  # type: ignore[arg-type]
+
+
+def far(a: Tensor, b: Tensor) -> float:
+    """How much two answers differ, as a share of the first; the LoRA itself changes a hundredth of it or more."""
+    assert (a - answer(base())).norm() > 0.01 * a.norm()
+    return float((a - b).norm() / a.norm())
+
+
+def pipeline(model: TextModel) -> StableDiffusionPipeline:
+    net: Any = model.net
+    return StableDiffusionPipeline(
+        vae=model.vae, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
+        scheduler=DDIMScheduler(**scheduler(model)), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def by_kohyas_rules(model: TextModel, path: Path, weight: float = 1.0) -> None:
+    """An independent reading, as A1111 and ComfyUI do it: flattened module names, alpha / rank, DoRA by output rows."""
+    tensors = load_file(path)
+    net: Any = model.net
+    for root, prefix in ((net.unet, "lora_unet_"), (net.text, "lora_te_text_model_")):
+        for name, module in root.named_modules():
+            key = prefix + name.removeprefix("text_model.").replace(".", "_")
+            if f"{key}.lora_up.weight" not in tensors:
+                continue
+            up, down = (tensors[f"{key}.lora_{which}.weight"].float() for which in ("up", "down"))
+            change = tensors[f"{key}.alpha"].item() / down.shape[0] * (up @ down)
+            if f"{key}.dora_scale" in tensors:
+                whole = module.weight.data + change
+                change = (
+                    tensors[f"{key}.dora_scale"].float() * whole / whole.norm(dim=1, keepdim=True) - module.weight.data
+                )
+            module.weight.data += weight * change
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_kohyas_file_by_independent_rules_and_by_ours(name: str, tmp_path: Path) -> None:
+    live, lora = tuned(SHAPES[name])
+    want = answer(live)
+    for dtype, bar in ((torch.float32, 1e-5), (torch.float16, 1e-3)):
+        path = write_kohya(lora, tmp_path / "a.safetensors", {"ss_network_dim": "4"}, dtype)
+        independent, ours = base(), base()
+        by_kohyas_rules(independent, path)
+        assert far(want, answer(independent)) < bar
+        assert merge(ours.net, read(path, ours.net), 1.0, "a") > 4  # type: ignore[arg-type]
+        assert far(want, answer(ours)) < bar
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "DoRA"])
+def test_kohyas_file_in_diffusers_and_fused(name: str, tmp_path: Path) -> None:
+    live, lora = tuned(SHAPES[name])
+    want = answer(live)
+    path = write_kohya(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    other = base()
+    pipe = pipeline(other)
+    pipe.load_lora_weights(path)
+    assert far(want, answer(other)) < 1e-5
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    assert far(want, answer(other)) < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_pefts_folder_in_peft_and_by_ours(name: str, tmp_path: Path) -> None:
+    live, lora = tuned(SHAPES[name])
+    want = answer(live)
+    folder = write_peft(lora, tmp_path / "peft", "base", SHAPES[name].rank_stabilised)
+    other, ours = base(), base()
+    net: Any = other.net
+    net.unet = PeftModel.from_pretrained(net.unet, folder).base_model.model
+    if lora.text:
+        net.text = PeftModel.from_pretrained(net.text, folder / "text_encoder").base_model.model
+    assert far(want, answer(other)) < 1e-5
+    merge(ours.net, read(folder, ours.net), 1.0, "a")  # type: ignore[arg-type]
+    assert far(want, answer(ours)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["attention", "text encoder"])
+def test_diffusers_own_file_is_read(name: str, tmp_path: Path) -> None:
+    live, _ = tuned(Shape(rank=4, alpha=4, feed_forward=False, text=SHAPES[name].text))
+    want = answer(live)
+    from peft import get_peft_model_state_dict
+
+    net: Any = live.net
+    text = get_peft_model_state_dict(net.text) if SHAPES[name].text else None
+    StableDiffusionPipeline.save_lora_weights(tmp_path, get_peft_model_state_dict(net.unet), text)
+    ours = base()
+    merge(ours.net, read(tmp_path / "pytorch_lora_weights.safetensors", ours.net), 1.0, "a")  # type: ignore[arg-type]
+    assert far(want, answer(ours)) < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_switching_off_gives_the_base_and_on_the_same_again(name: str) -> None:
+    live, _ = tuned(SHAPES[name])
+    want = answer(live)
+    enabled(live.net, False)  # type: ignore[arg-type]
+    assert torch.equal(answer(live), answer(base()))
+    enabled(live.net, True)  # type: ignore[arg-type]
+    assert torch.equal(answer(live), want)
+
+
+def test_weights_add(tmp_path: Path) -> None:
+    _, lora = tuned(SHAPES["attention"])
+    half, whole = base(), base()
+    for _ in range(2):
+        merge(half.net, lora, 0.5, "a")  # type: ignore[arg-type]
+    merge(whole.net, lora, 1.0, "a")  # type: ignore[arg-type]
+    assert far(answer(whole), answer(half)) < 1e-5
+
+
+def test_a_foreign_file_without_alpha_means_rank(tmp_path: Path) -> None:
+    _, lora = tuned(Shape(rank=4, alpha=4, feed_forward=False))
+    path = write_kohya(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    bare = {key: value for key, value in load_file(path).items() if not key.endswith("alpha")}
+    bare = {key.replace("lora_te_", "lora_te1_"): value for key, value in bare.items()}
+    save_file(bare, tmp_path / "b.safetensors")
+    again = read(tmp_path / "b.safetensors", base().net)  # type: ignore[arg-type]
+    assert {piece.scale for piece in again.unet.values()} == {1.0}
+
+
+def hostile(path: Path) -> None:
+    path.write_bytes(struct.pack("<Q", 2**40) + b"{}")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: {k.replace("lora_unet_", "lora_te2_"): v for k, v in t.items()}, "Stable Diffusion XL"),
+        (lambda t: {k.replace("attn1", "attn9"): v for k, v in t.items()}, "for another base"),
+        (lambda t: {k: torch.full_like(v, torch.nan) for k, v in t.items()}, "not finite"),
+        (lambda t: {k: v for k, v in t.items() if "lora_up" not in k}, "no up matrix"),
+        (lambda t: {k: v[:, :5] if "lora_down" in k else v for k, v in t.items()}, "for another base"),
+        (lambda t: {k: v[:, :2] if "lora_up" in k else v for k, v in t.items()}, "has matrices of"),
+        (lambda t: {k.replace("lora_down", "hada_w1_a"): v for k, v in t.items()}, "LoHa"),
+        (lambda t: {"weight": torch.zeros(2)}, "no part of a LoRA"),
+        (lambda t: {k: torch.zeros(2) if k.endswith("alpha") else v for k, v in t.items()}, "make no LoRA"),
+        (lambda t: {k: torch.zeros(0, 64) if "lora_down" in k else v for k, v in t.items()}, "damaged"),
+        (lambda t: {k: torch.zeros(()) if "lora_down" in k else v for k, v in t.items()}, "damaged"),
+        (lambda t: {k.replace("lora_unet_", "lora_unet_input_blocks_"): v for k, v in t.items()}, "Diffusion XL"),
+        (
+            lambda t: t | {
+                k.replace("lora_up.weight", "dora_scale"): torch.ones(1, 3) for k in t if "lora_up" in k
+            },
+            "not one a row",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line_and_changes_nothing(tmp_path: Path, change: Any, reason: str) -> None:
+    _, lora = tuned(SHAPES["attention"])
+    path = write_kohya(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    save_file({k: v.contiguous() for k, v in change(load_file(path)).items()}, path)
+    model = base()
+    before = answer(model)
+    with pytest.raises(UserError, match=reason) as caught:
+        merge(model.net, read(path, model.net), 1.0, str(path))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert torch.equal(answer(model), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("gone.safetensors", None, "not there"),
+        ("a.safetensors", b"", "not a safetensors file"),
+        ("a.safetensors", struct.pack("<Q", 2**40) + b"{}", "not a safetensors file"),
+        ("a.bin", b"x", "can run code"),
+    ],
+)
+def test_hostile_files(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=reason):
+        read(tmp_path / name, base().net)  # type: ignore[arg-type]
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a LoRA folder"):
+        read(tmp_path, base().net)  # type: ignore[arg-type]
+    _, lora = tuned(SHAPES["attention"])
+    folder = write_peft(lora, tmp_path / "peft", "base")
+    (folder / "adapter_config.json").write_text(json.dumps({"r": "many"}))
+    with pytest.raises(UserError, match="does not describe a LoRA"):
+        read(folder, base().net)  # type: ignore[arg-type]
+
+
+def test_old_diffusers_names_and_headers_that_lie(tmp_path: Path) -> None:
+    _, lora = tuned(Shape(rank=4, alpha=4, feed_forward=False))
+    old = {}
+    for name, piece in lora.unet.items():
+        path, _, layer = name.removesuffix(".0").rpartition(".")
+        old[f"unet.{path}.processor.{layer}_lora.down.weight"] = piece.down
+        old[f"unet.{path}.processor.{layer}_lora.up.weight"] = piece.up
+    save_file(old, tmp_path / "old.safetensors")
+    again = read(tmp_path / "old.safetensors", base().net)  # type: ignore[arg-type]
+    assert set(again.unet) == set(lora.unet)
+    for lie in ("no json", "null", json.dumps({"unet.lora_alpha": "much"})):
+        save_file(old, tmp_path / "lie.safetensors", {"lora_adapter_metadata": lie})
+        with pytest.raises(UserError, match="make no LoRA"):
+            read(tmp_path / "lie.safetensors", base().net)  # type: ignore[arg-type]
+
+
+def test_peft_patterns_and_configurations_that_make_no_sense(tmp_path: Path) -> None:
+    _, lora = tuned(Shape(rank=4, alpha=4, feed_forward=False))
+    folder = write_peft(lora, tmp_path / "peft", "base")
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"alpha_pattern": {"to_q": 8}}))
+    scales = {name.rpartition(".")[2]: piece.scale for name, piece in read(folder, base().net).unet.items()}  # type: ignore[arg-type]
+    assert scales["to_q"] == 2
+    assert scales["to_k"] == 1
+    for change in ({"r": 0}, {"r": -4, "use_rslora": True}, {"lora_alpha": "x"}, {"alpha_pattern": [1]}):
+        (folder / CONFIG).write_text(json.dumps(config | change))
+        with pytest.raises(UserError, match="does not describe a LoRA"):
+            read(folder, base().net)  # type: ignore[arg-type]

@@ -1,0 +1,70 @@
+"""What pictures are seen with: the base, or DINOv2 and CLIP where their weights are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sfumato.judging import weights
+from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
+from sfumato.tuning.photos.subject import cut
+from sfumato.tuning.score.eyes import Eyes
+from sfumato.tuning.score.score import Judge
+
+from ..judge import standins
+from .conftest import base
+
+PROMPTS = ["a cat", "a a", "a cat cat"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SFUMATO_DATA", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "cache" / "features"
+
+
+@pytest.fixture
+def pictures() -> Tensor:
+    return torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_base_looks_where_nothing_else_is_at_hand(pictures: Tensor) -> None:
+    eyes = Eyes(base(), others=True)
+    assert eyes.name == "the base"
+    assert eyes.places(pictures).shape[0] == 6
+    assert torch.allclose(eyes.places(pictures)[2:4], eyes.places(pictures[2:4]), atol=1e-4)
+    known = eyes.recognised(pictures, PROMPTS)
+    assert known.shape == (6,)
+    assert ((known >= 0) & (known <= 1)).all()
+
+
+def test_dinov2_and_clip_are_asked_where_they_are_at_hand(home: Path, pictures: Tensor) -> None:
+    folder, _ = standins.dinov2(home)
+    standins.prepare(folder)
+    assert weights.at_hand(DINOV2)
+    assert not weights.at_hand(CLIP)
+    assert Eyes(base(), others=True).name == "DINOv2 (likeness) and the base (fidelity)"
+    standins.clip(home)
+    eyes = Eyes(base(), others=True)
+    assert eyes.name == "DINOv2 (likeness) and CLIP (fidelity)"
+    assert torch.allclose(eyes.of_things(pictures), torch.from_numpy(open_features("dinov2")(cut(pictures))))
+    table = clip_table(pictures, PROMPTS)
+    wanted = [sum(float(table[k, k % 3] > table[k, j]) for j in range(3)) / 2 for k in range(6)]
+    assert eyes.recognised(pictures, PROMPTS).tolist() == pytest.approx(wanted)
+    assert Eyes(base()).name == "the base"
+
+
+@pytest.mark.parametrize("world", ["photos", "emoji"])
+def test_a_judge_of_photos_uses_them_and_one_of_drawings_does_not(home: Path, pictures: Tensor, world: str) -> None:
+    folder, _ = standins.dinov2(home)
+    standins.prepare(folder)
+    judge = Judge(base(), torch.no_grad, pictures[:4], "zarnu car", "car", world, seeds=2, steps=2)
+    assert ("DINOv2" in judge.eyes.name) == (world == "photos")
+    score, drawn, near = judge.score(1)
+    assert near.shape == (len(drawn), 4)
+    assert 0 <= score.fidelity.value <= 1.01
