@@ -49,5 +49,5 @@ def answer(model: TextModel) -> torch.Tensor:
     x = torch.randn(3, *model.space, generator=generator)
     c = torch.tensor([-0.6, 0.0, 0.5])
     with torch.inference_mode():
-        states = model.tell(["a red car"], 3)
-        return torch.cat([model.network(x, c, states).flatten(), states.flatten()])
+        told = model.tell(["a red car"], 3)
+        return torch.cat([model.network(x, c, told).flatten(), told.tensors["states"].flatten()])

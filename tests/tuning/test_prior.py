@@ -46,13 +46,12 @@ def test_answers_are_the_bases_with_no_adapter() -> None:
     attach(model.net, Shape(rank=2))  # type: ignore[arg-type]
     asked = questions(torch.randn(2, 1, *model.space), torch.zeros(2, 3, dtype=torch.int64), None, 20, 0)
     states = model.tell(["a red car"], 1)
-    assert states is not None
     done: list[tuple[int, int]] = []
     found = []
     for _ in range(2):
         with without(model.net):  # type: ignore[arg-type]
             found.append(answered(
-                asked, model.denoiser, model.schedule, lambda row: states.expand(len(row), -1, -1),
+                asked, model.denoiser, model.schedule, lambda row: states.repeat(len(row)),
                 lambda a, b: done.append((a, b)),
             ))  # fmt: skip
         stirred(model.net)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from sfumato.denoising import noise as noises
 from sfumato.denoising.arrays import take
 from sfumato.denoising.posterior import STEPS, posterior
 from sfumato.denoising.tiles import TILE, Tiled
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.saturation import unclipped
@@ -132,7 +133,7 @@ def anysize(model: Model, y: Tensor, tile: int = TILE, told: Told | None = None)
 def greyed(denoiser: Denoiser) -> Denoiser:
     """A denoiser of colour pictures for grey ones."""
 
-    def run(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def run(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         return denoiser(x.expand(-1, 3, -1, -1), level, cond).mean(1, keepdim=True)
 
     return run
@@ -144,7 +145,7 @@ def mirrored(denoiser: Denoiser) -> Denoiser:
     Where left and right are alike in the data, so is the expected picture, and what a network says otherwise is error.
     """
 
-    def run(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def run(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         other = Level(*(s.flip(3) if s.ndim == 4 else s for s in (level.alpha, level.sigma)))
         return (denoiser(x, level, cond) + denoiser(x.flip(3), other, cond).flip(3)) / 2
 
@@ -259,5 +260,5 @@ def knows_clipping(model: Model) -> bool:
     return model.vocabulary == NOISE
 
 
-def tell(model: Model, clipped: bool, y: Tensor) -> Tensor | None:
+def tell(model: Model, clipped: bool, y: Tensor) -> Condition | None:
     return model.tell([CLIPPED if clipped else PURE], len(y)) if knows_clipping(model) else None

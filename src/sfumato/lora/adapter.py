@@ -181,12 +181,12 @@ class Adapter(nn.Module):
             other.register_parameter(name, nn.Parameter(p.detach().clone(), p.requires_grad))
         return other.train(self.training)
 
-    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, **cond: Tensor) -> Tensor:
         for dropout in self.dropouts:
             dropout.train(self.training)
         try:
             with self.in_place():
-                found: Tensor = self.base[0](x, c, cond)
+                found: Tensor = self.base[0](x, c, **cond)
                 return found
         finally:
             for dropout in self.dropouts:

@@ -58,10 +58,10 @@ def answer(model: TextModel, prompt: str) -> Tensor:
     """What a model predicts of fixed latents at fixed levels, told a prompt, and what its text encoder says of it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(LEVELS), *model.space, generator=generator).to(model.device)
-    states = model.tell([prompt], len(LEVELS))
-    assert states is not None
-    parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), states[:1]) for k, c in enumerate(LEVELS)]
-    return torch.cat([*(part.float().flatten() for part in parts), states[0].flatten()]).cpu()
+    told = model.tell([prompt], 1)
+    parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), told) for k, c in enumerate(LEVELS)]
+    said = [tensor[0].float().flatten() for tensor in told.tensors.values()]
+    return torch.cat([*(part.float().flatten() for part in parts), *said]).cpu()
 
 
 def _far(a: Tensor, b: Tensor) -> float:

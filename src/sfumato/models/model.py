@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
@@ -57,14 +58,19 @@ class Model:
         noise = self.recipe.noise
         return Preconditioned(self.network, noise.prediction, noise.sigma_data)
 
-    def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
+    def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         """The network in the model's precision."""
-        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        with torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None):
-            return self.net(x, c, cond, *more)
+        with self.autocast():
+            found: Tensor = self.net(x, c, **tensors_of(cond))
+            return found
 
-    def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
-        """Labels or captions as tokens (n, L), repeated to n; None tells nothing.
+    def autocast(self) -> torch.autocast:
+        """The model's precision, for what runs inside."""
+        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        return torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None)
+
+    def tell(self, texts: Sequence[str] | None, n: int) -> Condition | None:
+        """Labels or captions as a condition of n rows, text k % len for row k; None for none.
 
         Raises UserError if the model cannot be told anything, or not this.
         """
@@ -73,7 +79,7 @@ class Model:
         if self.vocabulary.kind == "none":
             raise UserError(f"{self.name} was trained without labels or captions: leave --label and --prompt out")
         told = [texts[k % len(texts)] for k in range(n)]
-        return self.vocabulary.encode(told).to(self.device)
+        return Condition.of(tokens=self.vocabulary.encode(told).to(self.device))
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
         """What of some texts the model does not read or does not know, a line each."""
@@ -142,11 +148,11 @@ class Model:
         return self.shape
 
     @property
-    def null(self) -> Tensor | None:
-        """The condition that stands for nothing, (1, L); None if the model cannot be told anything."""
+    def null(self) -> Condition | None:
+        """The condition that stands for nothing, one row; None if the model cannot be told anything."""
         if self.vocabulary.kind == "none":
             return None
-        return torch.zeros(1, self.vocabulary.length, dtype=torch.int64, device=self.device)
+        return Condition.of(tokens=torch.zeros(1, self.vocabulary.length, dtype=torch.int64, device=self.device))
 
     def enter(self, pictures: Tensor) -> Tensor:
         """Pictures, uint8 (N, C, H, W), as what is denoised. Raises UserError if they are of another size."""
@@ -171,7 +177,7 @@ class Model:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def _prepared(self, s: Sample, cond: Tensor | None, null: Tensor | None) -> Denoiser:
+    def _prepared(self, s: Sample, cond: Condition | None, null: Condition | None) -> Denoiser:
         denoise: Denoiser = self.denoiser
         if cond is not None and null is not None and s.guidance != 1:
             denoise = Guided(denoise, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)

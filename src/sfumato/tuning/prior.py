@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.schedule import Schedule
 from sfumato.pictures.tokenizer import RESERVED
@@ -90,10 +91,10 @@ def answered(
     asked: Prior,
     base: Denoiser,
     schedule: Schedule,
-    told: Callable[[Tensor], Tensor],
+    told: Callable[[Tensor], Condition],
     progress: Callable[[int, int], None],
 ) -> Prior:
-    """The same with what the base says. told: states of rows (N,)."""
+    """The same with what the base says. told: the conditions of rows (N,)."""
     count, found = len(asked.u), []
     for k in range(0, count, AT_ONCE):
         at = slice(k, k + AT_ONCE)

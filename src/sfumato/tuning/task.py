@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.lora.adapter import Adapter, Shape, attach, without
 from sfumato.models.sd.model import TextModel
@@ -100,7 +101,7 @@ class Personalise:
         return drawn
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
-        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
         x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
         wanted, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
         if weight:
@@ -116,7 +117,7 @@ class Personalise:
         """The loss of held-out photos; drift: how far the adapter leads from the base on words that do not name the
         thing, as a mean square.
         """
-        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
         found = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
         if self.unmoved is None:
             with without(self.model.net):
@@ -151,24 +152,24 @@ class Personalise:
         told = self.model.vocabulary.to_json()
         return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
 
-    def _told(self, ids: Tensor) -> Tensor:
+    def _told(self, ids: Tensor) -> Condition:
         """Tokens if the text encoder learns too, else its states, made once."""
         if self.recipe.tune.text_encoder:
-            return ids.to(self.device)
+            return Condition.of(tokens=ids.to(self.device))
         with torch.no_grad():
             parts: list[Tensor] = [
                 self.model.net.states(part.to(self.device)).float()  # type: ignore[operator]
                 for part in ids.split(32)
             ]
-        return torch.cat(parts)
+        return Condition.of(states=torch.cat(parts))
 
-    def _encoded(self, row: Tensor) -> Tensor:
+    def _encoded(self, row: Tensor) -> Condition:
         """States of rows, whether the text encoder learns or not."""
         told = self.told[row]
         if not self.recipe.tune.text_encoder:
             return told
-        states: Tensor = self.model.net.states(told).float()  # type: ignore[operator]
-        return states
+        states: Tensor = self.model.net.states(told.tensors["tokens"]).float()  # type: ignore[operator]
+        return Condition.of(states=states)
 
     def _fixed(self) -> tuple[Batch, Batch]:
         """Held-out photos (of one photo: itself) at fixed levels with fixed noise, told their captions; and some of

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.schedule import Discrete, Schedule
 from sfumato.errors import UserError
 from sfumato.models.identity import Identity
@@ -72,17 +73,17 @@ class TextModel(Model):
                 raise UserError(f"{self.name} draws sides that are multiples of {multiple}: use {near} for {side}")
         return replace(self, shape=(3, height, width))
 
-    def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
-        """Prompts as the text encoder's states (n, L, D), repeated to n; none at all: the empty prompt."""
+    def tell(self, texts: Sequence[str] | None, n: int) -> Condition:
+        """Prompts as the text encoder's states (n, L, D), prompt k % len for row k; none at all: the empty prompt."""
         assert self.tokenizer is not None
         told = list(dict.fromkeys(texts or [""]))
         ids = prompts.tokens(self.tokenizer, told).to(self.device)
         states = self._encoded(ids)
         rows = [told.index((texts or [""])[k % len(texts or [""])]) for k in range(n)]
-        return states[torch.tensor(rows, device=states.device)]
+        return Condition.of(states=states[torch.tensor(rows, device=states.device)])
 
     @property
-    def null(self) -> Tensor | None:
+    def null(self) -> Condition:
         return self.tell(None, 1)
 
     @torch.inference_mode()
@@ -115,10 +116,13 @@ class TextModel(Model):
         spread = float((level.alpha**2 + level.sigma**2).sqrt())
         return self.leave(x / spread)
 
-    def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
+    def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
         net: Any = self.net
-        return super().network(x, c, cond, *more) if net.unet.dtype is torch.float32 else net(x, c, cond)
+        if net.unet.dtype is torch.float32:
+            return super().network(x, c, cond)
+        found: Tensor = net(x, c, **tensors_of(cond))
+        return found
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
         """What does not fit, a line a prompt, and one line on the words that no caption of the training held."""

@@ -75,10 +75,10 @@ class Autoencoder(nn.Module):
 
 
 class TextNet(nn.Module):
-    """F(x, c, cond) of a text-to-image model: what the heart calls, in terms of what these networks take.
+    """F(x, c, tokens or states) of a text-to-image model: what the heart calls, in terms of what these networks take.
 
-    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); cond: tokens, int64 (N, L), or
-    a text encoder's states, (N, L, D). A level between two timesteps of `schedule` is told as a fraction.
+    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); tokens: int64 (N, L), or in
+    their place the text encoder's states, (N, L, D). A level between two timesteps of `schedule` is told as a fraction.
     """
 
     levels: Tensor
@@ -102,11 +102,15 @@ class TextNet(nn.Module):
         near = exact.round()
         return torch.where((exact - near).abs() < 1e-3, near, exact).float()
 
-    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, tokens: Tensor | None = None, states: Tensor | None = None) -> Tensor:
         own = self.unet.dtype
         with attention_of(x, self.unet):
-            states = (cond if cond.is_floating_point() else self.states(cond)).to(own)
-            found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=states, return_dict=False)[0]
+            if states is None:
+                if tokens is None:
+                    raise ValueError("a text-to-image network needs tokens or states")
+                states = self.states(tokens)
+            told = states.to(own)
+            found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=told, return_dict=False)[0]
         return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.loss import denoising_loss
@@ -105,6 +107,9 @@ class Denoise:
         return Level.of(part["level"]) if self.photo else self.schedule.draw(part["u"])
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(net, part)
+
+    def _loss(self, net: Callable[..., Any], part: Batch) -> Tensor:
         noise = self.recipe.noise
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         level = self._level(part)
@@ -115,13 +120,15 @@ class Denoise:
         else:
             n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
             truth = level.ratio.log()
-        cond = (1 + part["clip"].long())[:, None] if self.told else None
+        cond = Condition.of(tokens=(1 + part["clip"].long())[:, None]) if self.told else None
         read: list[Tensor] = []
 
-        def network(x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+        def network(x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
             if not self.recipe.net.gauge:
-                return net(x, c, cond)
-            out, gauged = net(x, c, cond, Level.of(level.ratio).mix(x0, n))
+                plain: Tensor = net(x, c, **tensors_of(cond))
+                return plain
+            out: Tensor
+            out, gauged = net(x, c, noisy=Level.of(level.ratio).mix(x0, n), **tensors_of(cond))
             read.append(gauged)
             return out
 
@@ -134,11 +141,16 @@ class Denoise:
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        network = self._model(net).network
+        model = self._model(net)
+
+        def network(*given: Tensor, **told: Tensor) -> Any:
+            with model.autocast():
+                return net(*given, **told)
+
         rows = [
             {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["x0"]), 64)
         ]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
+        losses = torch.cat([self._loss(network, part) for part in rows]).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
@@ -50,8 +51,11 @@ class Generate:
         return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(conditioned(net), part)
+
+    def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
-        denoiser = Preconditioned(net, noise.prediction, noise.sigma_data)
+        denoiser = Preconditioned(network, noise.prediction, noise.sigma_data)
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         return denoising_loss(
             denoiser,
@@ -59,7 +63,7 @@ class Generate:
             part["x0"].to(dtype),
             part["noise"].to(dtype),
             self.schedule.draw(part["u"]),
-            part["cond"] if self.vocabulary.kind != "none" else None,
+            Condition.of(tokens=part["cond"]) if self.vocabulary.kind != "none" else None,
         )
 
     @torch.inference_mode()
@@ -68,7 +72,7 @@ class Generate:
         parts = [
             {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
         ]
-        losses = torch.cat([self.loss(network, part) for part in parts]).cpu().double()  # type: ignore[arg-type]
+        losses = torch.cat([self._loss(network, part) for part in parts]).cpu().double()
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         return HeldOut(float(losses.mean()), bands(ratio, losses))
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
@@ -82,17 +83,20 @@ class LearnText:
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, generator)}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(conditioned(net), part)
+
+    def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
         return denoising_loss(
-            Preconditioned(net, noise.prediction), noise.weighting, part["x0"], part["noise"],
-            self.schedule.draw(part["u"]), part["cond"],
+            Preconditioned(network, noise.prediction), noise.weighting, part["x0"], part["noise"],
+            self.schedule.draw(part["u"]), Condition.of(tokens=part["cond"]),
         )  # fmt: skip
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        network: Any = self._model(net).network
+        network = self._model(net).network
         rows = [{key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.null_u), 64)]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()
+        losses = torch.cat([self._loss(network, part) for part in rows]).cpu().double()
         return HeldOut(float(losses.mean()), bands(self.schedule.draw(self.null_u).ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:

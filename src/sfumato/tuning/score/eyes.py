@@ -78,7 +78,7 @@ class Eyes:
             for j in range(len(states)):
                 for k, part in enumerate(latents.split(BATCH)):
                     x = level.mix(part, noise.expand_as(part))
-                    away = model.denoiser(x, level, states[j : j + 1].expand(len(part), -1, -1)) - part
+                    away = model.denoiser(x, level, states[j : j + 1].repeat(len(part))) - part
                     fits[BATCH * k :][: len(part), j] -= away.square().flatten(1).mean(1).cpu() / ratio**2
         return fits
 
@@ -92,7 +92,7 @@ class Eyes:
         try:
             for part in latents.split(BATCH):
                 x = level.mix(part, noise.expand_as(part))
-                model.denoiser.raw(x, level, null.expand(len(part), -1, -1))
+                model.denoiser.raw(x, level, null.repeat(len(part)))
         finally:
             hook.remove()
         return torch.cat(found)
