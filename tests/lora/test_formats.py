@@ -18,8 +18,8 @@ from sfumato.errors import UserError
 from sfumato.lora.adapter import Shape, attach, enabled, taken
 from sfumato.lora.formats import CONFIG, read, write_kohya, write_peft
 from sfumato.lora.lora import Lora, merge
+from sfumato.models.latent import LatentModel
 from sfumato.models.sd.folder import scheduler
-from sfumato.models.sd.model import TextModel
 
 from ..tuning.conftest import answer, base, stirred
 
@@ -33,7 +33,7 @@ SHAPES = {
 }
 
 
-def tuned(shape: Shape) -> tuple[TextModel, Lora]:
+def tuned(shape: Shape) -> tuple[LatentModel, Lora]:
     model = base()
     attach(model.net, shape)  # type: ignore[arg-type]
     stirred(model.net)  # type: ignore[arg-type]
@@ -46,16 +46,16 @@ def far(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / a.norm())
 
 
-def pipeline(model: TextModel) -> StableDiffusionPipeline:
+def pipeline(model: LatentModel) -> StableDiffusionPipeline:
     net: Any = model.net
     return StableDiffusionPipeline(
-        vae=model.vae, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
+        vae=model.autoencoder, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
         scheduler=DDIMScheduler(**scheduler(model)), safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip
 
 
-def by_kohyas_rules(model: TextModel, path: Path, weight: float = 1.0) -> None:
+def by_kohyas_rules(model: LatentModel, path: Path, weight: float = 1.0) -> None:
     """An independent reading, as A1111 and ComfyUI do it: flattened module names, alpha / rank, DoRA by output rows."""
     tensors = load_file(path)
     net: Any = model.net

@@ -12,7 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sfumato.judging.emoji import judged
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.models.zoo import PRETRAINED, load
 from sfumato.pictures.drawn.emoji.scene import asked
 from sfumato.pictures.drawn.emoji.things import subjects
@@ -25,9 +25,9 @@ PROMPT, STEPS, GUIDANCE = "a red apple on a blue background", 8, 4.0
 
 
 @functools.cache
-def mini() -> TextModel:
+def mini() -> LatentModel:
     found = load("mini", precision="fp32")
-    assert isinstance(found, TextModel)
+    assert isinstance(found, LatentModel)
     return found
 
 

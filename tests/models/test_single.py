@@ -96,10 +96,10 @@ def test_every_weight_finds_its_place(tmp_path: Path, monkeypatch: pytest.Monkey
     learned.backend_tokenizer.model.save(str(tmp_path / "tokenizer"))
     monkeypatch.setitem(single.FAMILIES, "sd1", SMALL)
     model: Any = load(path, device="cpu", precision="fp32")
-    for mine, theirs in zip((model.net.unet, model.vae, model.net.text), parts, strict=True):
+    for mine, theirs in zip((model.net.unet, model.autoencoder, model.net.text), parts, strict=True):
         for key, tensor in theirs.state_dict().items():
             assert torch.equal(mine.state_dict()[key], tensor), key
-    assert model.recipe.noise.prediction == "v"
+    assert model.prediction == "v"
     assert model.shape == (3, 16, 16)
     assert model.sample(1, texts=["a red car"], steps=2).shape == (1, 3, 16, 16)
 

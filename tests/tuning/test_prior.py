@@ -45,7 +45,7 @@ def test_answers_are_the_bases_with_no_adapter() -> None:
     model = base()
     attach(model.net, Shape(rank=2))  # type: ignore[arg-type]
     asked = questions(torch.randn(2, 1, *model.space), torch.zeros(2, 3, dtype=torch.int64), None, 20, 0)
-    states = model.tell(["a red car"], 1)
+    states = model.condition(["a red car"], 1)
     done: list[tuple[int, int]] = []
     found = []
     for _ in range(2):

@@ -49,7 +49,7 @@ def denoise(
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
     order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
     pairs = work.plan(files, out, order)
-    loaded = load(model)
+    loaded = load(model).cleaner()
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with stages() as tell:

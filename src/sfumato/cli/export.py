@@ -22,8 +22,8 @@ def export(
 
     sfumato export runs/mini --to diffusers --out mini
     """
+    from sfumato.models.latent import LatentModel
     from sfumato.models.sd.folder import write
-    from sfumato.models.sd.model import TextModel
     from sfumato.models.zoo import load
 
     if to != "diffusers":
@@ -31,7 +31,7 @@ def export(
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
     loaded = load(model, device="cpu", precision="fp32")
-    if not isinstance(loaded, TextModel):
+    if not isinstance(loaded, LatentModel):
         raise UserError(f"{loaded.name} is not a text-to-image model: diffusers has no pipeline for it")
     write(loaded, out, half)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

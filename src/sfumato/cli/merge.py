@@ -24,8 +24,8 @@ def merge(
     sfumato merge car/ style.safetensors --base sd15 --lora-scale 1 --lora-scale 0.6 --out merged
     """
     from sfumato.lora.apply import apply
+    from sfumato.models.latent import LatentModel
     from sfumato.models.sd.folder import write
-    from sfumato.models.sd.model import TextModel
     from sfumato.models.zoo import load
 
     if out.exists() and not overwrite:
@@ -33,7 +33,7 @@ def merge(
     model = load(base, device="cpu", precision="fp32")
     for line in apply(model, loras, scale or []):
         say(line)
-    assert isinstance(model, TextModel)
+    assert isinstance(model, LatentModel)
     write(model, out, half)
     say(f"{out}: a pipeline that loads with StableDiffusionPipeline.from_pretrained")
     if json:

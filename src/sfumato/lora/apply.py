@@ -15,8 +15,8 @@ from sfumato.lora.formats import CONFIG, read
 from sfumato.lora.lora import merge
 from sfumato.lora.origin import Origin, check, origin
 from sfumato.models.identity import Identity
+from sfumato.models.latent import LatentModel
 from sfumato.models.model import Model
-from sfumato.models.sd.model import TextModel
 from sfumato.models.sd.networks import TextNet
 from sfumato.recipe.recipe import Recipe
 from sfumato.tuning.task import shape_of
@@ -28,7 +28,7 @@ def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[
     scales: one for all, one a LoRA, or none for 1. All are read before anything is changed. Raises UserError, also for
     a LoRA that was made for another version of this base.
     """
-    if not isinstance(model, TextModel) or not isinstance(model.net, TextNet):
+    if not isinstance(model, LatentModel) or not isinstance(model.net, TextNet):
         raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
     weights = list(scales) or [1.0]
     weights = weights * len(loras) if len(weights) == 1 else weights
@@ -65,7 +65,7 @@ def unfinished(config: dict[str, Any], weights: Path, name: str, device: str, pr
 
     recipe = Recipe.model_validate(config["recipe"])
     model = load(recipe.tune.base, device, precision)
-    if not isinstance(model, TextModel) or not isinstance(model.net, TextNet):
+    if not isinstance(model, LatentModel) or not isinstance(model.net, TextNet):
         raise UserError(f"{recipe.tune.base} is not a text-to-image model: a LoRA cannot change it")
     thing = str(config.get("thing", ""))
     check(model, Origin.of(Identity.from_json(config.get("base")), recipe.tune.base, thing), str(weights.parent))

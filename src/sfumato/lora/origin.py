@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from sfumato.errors import UserError
 from sfumato.lora.formats import CONFIG, TEXT_CONFIG, TEXT_WEIGHTS, WEIGHTS
 from sfumato.models.identity import Identity
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 
 BASE, DIGEST, TRIGGER = "sfumato.base", "sfumato.base_digest", "modelspec.trigger_phrase"
 NAMED = "ss_sd_model_name"  # where kohya's files name their base
@@ -58,7 +58,7 @@ def origin(path: Path) -> Origin:
     return Origin(base, header.get(DIGEST, ""), header.get(TRIGGER, ""))
 
 
-def check(model: TextModel, made: Origin, where: str) -> None:
+def check(model: LatentModel, made: Origin, where: str) -> None:
     """Raises UserError if a LoRA was made for another version of a base, or for another base that has a version.
 
     A base without an identity takes any LoRA whose shapes fit; so does every base a LoRA that neither says a version
@@ -75,7 +75,7 @@ def check(model: TextModel, made: Origin, where: str) -> None:
     )
 
 
-def same_base(model: TextModel, begun: Mapping[str, Any] | None, where: str) -> None:
+def same_base(model: LatentModel, begun: Mapping[str, Any] | None, where: str) -> None:
     """Raises UserError if a tuning was begun on another version of a base. begun: its facts, None if there are none."""
     here = model.identity
     if begun is not None and begun.get("base") != (here and here.to_json()):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sfumato.errors import UserError
 from sfumato.lora.formats import TEXT_WEIGHTS
 from sfumato.lora.origin import check, origin
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 
 WITHIN = 1e-3  # of the live model's predictions
 LEAST = 1e-5  # that a LoRA must change of its base's predictions
@@ -22,7 +22,7 @@ LEVELS = (-0.6, -0.2, 0.0, 0.2, 0.5)  # ln(sigma / alpha) / 4
 KOHYA = {"unet": "lora_unet_", "text": "lora_te_text_model_"}
 
 
-def verify(want: Tensor, bare: TextModel, folder: Path, file: Path, prompt: str) -> dict[str, float]:
+def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: str) -> dict[str, float]:
     """How far each reading of what was written is from `want`, the live model's `answer`, relative to it.
 
     bare: the base without any LoRA, which is left as it was. The keys are "effect", "kohya", "peft" and "diffusers";
@@ -54,11 +54,11 @@ def verify(want: Tensor, bare: TextModel, folder: Path, file: Path, prompt: str)
 
 
 @torch.no_grad()
-def answer(model: TextModel, prompt: str) -> Tensor:
+def answer(model: LatentModel, prompt: str) -> Tensor:
     """What a model predicts of fixed latents at fixed levels, told a prompt, and what its text encoder says of it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(LEVELS), *model.space, generator=generator).to(model.device)
-    told = model.tell([prompt], 1)
+    told = model.condition([prompt], 1)
     parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), told) for k, c in enumerate(LEVELS)]
     said = [tensor[0].float().flatten() for tensor in told.tensors.values()]
     return torch.cat([*(part.float().flatten() for part in parts), *said]).cpu()
@@ -68,7 +68,7 @@ def _far(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / a.norm())
 
 
-def _by_kohyas_rules(model: TextModel, file: Path, prompt: str) -> Tensor:
+def _by_kohyas_rules(model: LatentModel, file: Path, prompt: str) -> Tensor:
     """An independent reading, as A1111 and ComfyUI do it: W + (alpha / rank) up @ down under flattened module names."""
     tensors, net = load_file(file), model.net
     before: list[tuple[Any, Tensor]] = []
@@ -94,7 +94,7 @@ def _by_kohyas_rules(model: TextModel, file: Path, prompt: str) -> Tensor:
             module.weight.data = weight
 
 
-def _by_peft(model: TextModel, folder: Path, prompt: str) -> Tensor:
+def _by_peft(model: LatentModel, folder: Path, prompt: str) -> Tensor:
     from peft import PeftModel
 
     net: Any = model.net
@@ -111,14 +111,14 @@ def _holds(folder: Path) -> bool:
     return (folder / "adapter_model.safetensors").is_file()
 
 
-def _by_diffusers(model: TextModel, file: Path, prompt: str) -> Tensor:
+def _by_diffusers(model: LatentModel, file: Path, prompt: str) -> Tensor:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     from sfumato.models.sd.folder import scheduler
 
     net: Any = model.net
     pipe = StableDiffusionPipeline(
-        vae=model.vae, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
+        vae=model.autoencoder, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
         scheduler=DDIMScheduler(**scheduler(model)), safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
 from sfumato.models.model import Model
 from sfumato.models.named import net_of
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
 
@@ -71,7 +72,7 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
     if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise UserError(f"{folder / weights} is damaged: {bad[0]} is not finite; take another checkpoint")
     net.eval().requires_grad_(False).to(device)
-    return Model(net, recipe, vocabulary, shape, called, device, precision, config)
+    return PixelModel.of(net, recipe, vocabulary, shape, name=called, device=device, precision=precision, facts=config)
 
 
 def find(name: str | Path) -> tuple[Path, str]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfumato.nets.gauge import NoiseGauge, PlaceGauge
+from sfumato.nets.net import PictureNet
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PlainConfig:
         return self.multiple + sum(count * self.stem * 2**level for level, count in enumerate(convolutions))
 
 
-class PlainUNet(nn.Module):
+class PlainUNet(PictureNet):
     """F(x, c, tokens): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, tokens (N, 1) or None for nothing.
 
     The level enters as one more channel, sigma itself bent to stay below 1, and thresholds of ReLUs can follow it.
@@ -68,8 +69,16 @@ class PlainUNet(nn.Module):
         self.leave = nn.Conv2d(widths[0], inner, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-        self.gauge: nn.Module | None = PlaceGauge(config.colours) if config.gauge else None
+        self.gauge = PlaceGauge(config.colours) if config.gauge else None
         self.register_load_state_dict_pre_hook(_earlier_gauge)
+
+    @property
+    def multiple(self) -> int:
+        return self.config.multiple
+
+    @property
+    def reach(self) -> int:
+        return self.config.reach
 
     def forward(
         self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None

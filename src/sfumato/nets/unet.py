@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from sfumato.nets.condition import TokenTable
 from sfumato.nets.gauge import NoiseGauge
+from sfumato.nets.net import PictureNet
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ PRESETS: dict[str, UNetConfig] = {
 }
 
 
-class UNet(nn.Module):
+class UNet(PictureNet):
     """F(x, c, tokens): x (N, C, H, W), c (N,) the level as a number of order one, tokens (N, length) or None."""
 
     def __init__(self, config: UNetConfig) -> None:
@@ -108,6 +109,10 @@ class UNet(nn.Module):
         self.norm = norm(c)
         self.leave = zeroed(nn.Conv2d(c, inner, 3, padding=1))
         self.gauge = NoiseGauge(config.colours) if config.gauge else None
+
+    @property
+    def multiple(self) -> int:
+        return self.config.multiple
 
     def forward(
         self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None

@@ -13,13 +13,13 @@ from sfumato.lora.formats import write_kohya, write_peft
 from sfumato.lora.lora import Lora
 from sfumato.lora.origin import Origin
 from sfumato.models.bases import NAMES
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
 
 CARD, README = "card.json", "README.md"
 
 
-def write(lora: Lora, folder: Path, recipe: Recipe, model: TextModel, step: int, facts: dict[str, Any]) -> Path:
+def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: dict[str, Any]) -> Path:
     """`folder` with PEFT's files, NAME.safetensors, card.json and README.md; gives the file in kohya's keys.
 
     step: the optimiser step it is of; facts: more for the card (JSON). Raises UserError if the disk is full.
@@ -36,11 +36,11 @@ def write(lora: Lora, folder: Path, recipe: Recipe, model: TextModel, step: int,
     return path
 
 
-def metadata(recipe: Recipe, model: TextModel, step: int) -> dict[str, str]:
+def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
     """What sd-scripts, A1111 and the modelspec (1.0.1) look for in a file's header, all as texts."""
     s, (_, height, width) = recipe.tune, model.shape
-    v = model.recipe.noise.prediction == "v"
-    second = model.net.unet.config.cross_attention_dim == 1024  # type: ignore[union-attr]
+    v = model.prediction == "v"
+    second = model.net.unet.config.cross_attention_dim == 1024
     thing = f"{s.trigger} {s.noun}"
     kind = ("stable-diffusion-v2-768-v" if v else "stable-diffusion-v2-512") if second else "stable-diffusion-v1"
     return {
@@ -58,7 +58,7 @@ def metadata(recipe: Recipe, model: TextModel, step: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def made_for(recipe: Recipe, model: TextModel) -> Origin:
+def made_for(recipe: Recipe, model: LatentModel) -> Origin:
     """The base and its version, and what was taught."""
     return Origin.of(model.identity, recipe.tune.base, f"{recipe.tune.trigger} {recipe.tune.noun}")
 

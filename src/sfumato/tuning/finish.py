@@ -16,7 +16,7 @@ from sfumato.errors import PromptWarning
 from sfumato.files import write_json
 from sfumato.lora.adapter import Adapter, attach, taken, without
 from sfumato.lora.verify import answer, verify
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.models.zoo import load
 from sfumato.recipe.sections import Tune
 from sfumato.runs import checkpoint
@@ -101,7 +101,7 @@ def _finished(job: TuneJob, progress: Progress | None) -> Finished:
     looks = [look for look in looks[:-1] if look.step % every == 0 and job.recipe.tune.choose] + looks[-1:]
     judge = Judge(
         job.model, lambda: without(job.model.net), job.photos.pictures[:, 0], job.task.thing,
-        job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",
+        job.recipe.tune.noun, "emoji" if job.model.source == "emoji" else "photos",
     )  # fmt: skip
     drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -119,7 +119,7 @@ def _finished(job: TuneJob, progress: Progress | None) -> Finished:
     shutil.rmtree(unproven, ignore_errors=True)
     try:
         file = artifact.write(
-            taken(job.model.net), unproven, job.recipe, job.model, choice.step,  # type: ignore[arg-type]
+            taken(job.model.net), unproven, job.recipe, job.model, choice.step,
             {"chosen": choice.to_json(), "photos": [v.to_json() for v in job.report.verdicts]},
         )  # fmt: skip
         proofs = proven(job, tensors, file)
@@ -138,9 +138,9 @@ def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, fl
     s: Tune = job.recipe.tune
     device = job.model.device
 
-    def fresh() -> TextModel:
+    def fresh() -> LatentModel:
         found = load(s.base, device=device, precision="fp32")
-        assert isinstance(found, TextModel)
+        assert isinstance(found, LatentModel)
         return found
 
     live: Any = fresh()

@@ -20,7 +20,7 @@ from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.models.zoo import load
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
@@ -54,7 +54,7 @@ class TuneJob:
     """
 
     recipe: Recipe
-    model: TextModel
+    model: LatentModel
     report: PhotoReport
     photos: PhotoSet
     task: Personalise
@@ -106,7 +106,7 @@ def begin(
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
     model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
-    if not isinstance(model, TextModel):
+    if not isinstance(model, LatentModel):
         raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
     same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
@@ -118,7 +118,8 @@ def begin(
     own = recipe.name or folder.path.resolve().name
     name = trigger(model, s.trigger, own)
     s.trigger = name
-    recipe.noise.prediction = model.recipe.noise.prediction
+    noise = recipe.noise.model_copy(update={"prediction": model.prediction})
+    recipe = recipe.model_copy(update={"noise": noise})
     thing = f"{name} {s.noun}"
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
@@ -130,12 +131,12 @@ def begin(
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
-    away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
+    away = Parked([model.net.unet]) if short else None
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
     recipe = recipe.model_copy(update={"name": own})
-    model.recipe.sample.sampler = recipe.sample.sampler
+    model.defaults = model.defaults.model_copy(update={"sampler": recipe.sample.sampler})
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
@@ -156,7 +157,7 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, shor
     return plan.estimate(task, recipe, accelerator), True
 
 
-def _is_short(recipe: Recipe, model: TextModel) -> bool:
+def _is_short(recipe: Recipe, model: LatentModel) -> bool:
     """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
     device, wanted = torch.device(model.device), recipe.tune.checkpointing
     weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
@@ -208,7 +209,7 @@ def questions(job: TuneJob) -> int:
 
 def affords_previews(job: TuneJob) -> bool:
     """Whether a preview takes less than a minute, or a tenth of the training."""
-    takes = forward_takes(job, 2 * len(SHOWN) * job.model.recipe.sample.steps)
+    takes = forward_takes(job, 2 * len(SHOWN) * job.model.defaults.steps)
     return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
 
 

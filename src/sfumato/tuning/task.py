@@ -14,7 +14,7 @@ from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.lora.adapter import Adapter, Shape, attach, without
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.models.sd.prompts import tokens
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Tune as Settings
@@ -43,13 +43,12 @@ class Personalise:
     The autoencoder, and the text encoder unless it learns too, are out of memory between previews.
     """
 
-    def __init__(self, recipe: Recipe, model: TextModel, photos: PhotoSet, thing: str) -> None:
+    def __init__(self, recipe: Recipe, model: LatentModel, photos: PhotoSet, thing: str) -> None:
         self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
         self.device = torch.device(model.device)
-        attach(model.net, shape_of(recipe.tune), recipe.train.seed)  # type: ignore[arg-type]
-        self.net: nn.Module = Adapter(model.net)  # type: ignore[arg-type]
+        attach(model.net, shape_of(recipe.tune), recipe.train.seed)
+        self.net: nn.Module = Adapter(model.net)
         self.learned = torch.tensor(photos.learned)
-        assert model.tokenizer is not None
         texts, others = photos.captions, words(model.tokenizer, thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
@@ -61,7 +60,7 @@ class Personalise:
         self.saving = False
         self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
-        self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
+        self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])
 
     def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
         """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
@@ -157,10 +156,7 @@ class Personalise:
         if self.recipe.tune.text_encoder:
             return Condition.of(tokens=ids.to(self.device))
         with torch.no_grad():
-            parts: list[Tensor] = [
-                self.model.net.states(part.to(self.device)).float()  # type: ignore[operator]
-                for part in ids.split(32)
-            ]
+            parts: list[Tensor] = [self.model.net.states(part.to(self.device)).float() for part in ids.split(32)]
         return Condition.of(states=torch.cat(parts))
 
     def _encoded(self, row: Tensor) -> Condition:
@@ -168,7 +164,7 @@ class Personalise:
         told = self.told[row]
         if not self.recipe.tune.text_encoder:
             return told
-        states: Tensor = self.model.net.states(told.tensors["tokens"]).float()  # type: ignore[operator]
+        states: Tensor = self.model.net.states(told.tensors["tokens"]).float()
         return Condition.of(states=states)
 
     def _fixed(self) -> tuple[Batch, Batch]:

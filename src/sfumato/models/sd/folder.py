@@ -1,4 +1,4 @@
-"""Folders in the format of diffusers' StableDiffusionPipeline: read into a TextModel, and written."""
+"""Folders in the format of diffusers' StableDiffusionPipeline: read into a LatentModel, and written."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, 
 from sfumato.errors import UserError
 from sfumato.models import words
 from sfumato.models.identity import Identity
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.models.sd.networks import TextNet, layout
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe.recipe import Recipe, build
+from sfumato.recipe.recipe import build
+from sfumato.recipe.sections import Sample
 
 INDEX = "model_index.json"
 OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
@@ -28,7 +29,7 @@ PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
+def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
     """A pipeline folder as a model, on its own betas, prediction and resolution.
 
     Raises UserError: another family, a part that is missing, or weights that are not safetensors.
@@ -54,11 +55,12 @@ def read(folder: Path, name: str, device: str, precision: str) -> TextModel:
     told = folder / OWN
     known = json.loads(told.read_text("utf-8")) if told.is_file() else {"sample": {"guidance": 7.5}}
     identity = Identity.from_json(known.pop("base", None))
-    noise = {"schedule": "scaled-linear", "prediction": prediction_of(config)}
-    recipe = build({**known, "noise": noise}, where=OWN)
-    model = assembled(unet, vae, text, tokenizer, levels_of(config), recipe, name, device, precision)
-    model.words, model.identity = known_words(folder / words.FILE), identity
-    return model
+    described = build(known, where=OWN)
+    return assembled(
+        unet, vae, text, tokenizer, levels_of(config), prediction_of(config), name, device, precision,
+        defaults=described.sample, source=described.data.source, words=known_words(folder / words.FILE),
+        identity=identity,
+    )  # fmt: skip
 
 
 def known_words(file: Path) -> words.Words | None:
@@ -91,10 +93,10 @@ def piecewise(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
 
 
 def assembled(
-    unet: Any, vae: Any, text: Any, tokenizer: Any, levels: Discrete, recipe: Recipe, name: str, device: str,
-    precision: str,
-) -> TextModel:  # fmt: skip
-    """A model of its parts; of the recipe the prediction and the sample section count.
+    unet: Any, vae: Any, text: Any, tokenizer: Any, levels: Discrete, prediction: str, name: str, device: str,
+    precision: str, *, defaults: Sample, **facts: Any,
+) -> LatentModel:  # fmt: skip
+    """A model of its parts. facts: other fields of it.
 
     Every dtype is decided here: see `dtypes`.
     """
@@ -104,13 +106,17 @@ def assembled(
         nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
         part.eval().requires_grad_(False)
     net.unet.to(memory_format=layout(device))
-    recipe = recipe.model_copy(deep=True, update={"name": name, "task": "text"})
-    recipe.sample.clip = False
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)
-    told = Vocabulary("words", [], tokenizer.model_max_length)
-    return TextModel(
-        net, recipe, told, (3, side, side), name, device, precision, vae=vae, tokenizer=tokenizer, levels=levels
-    )
+    return LatentModel(
+        net=net, vocabulary=Vocabulary("words", [], tokenizer.model_max_length), shape=(3, side, side),
+        schedule=levels, prediction=prediction, defaults=unclipped(defaults), name=name, device=device,
+        precision=precision, autoencoder=vae, tokenizer=tokenizer, **facts,
+    )  # fmt: skip
+
+
+def unclipped(sample: Sample) -> Sample:
+    """A sample section for latents, which have no range to be kept in."""
+    return sample.model_copy(update={"clip": False})
 
 
 def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
@@ -162,7 +168,7 @@ def prediction_of(config: dict[str, Any]) -> str:
     return PREDICTIONS[kind]
 
 
-def write(model: TextModel, folder: Path, half: bool = True) -> Path:
+def write(model: LatentModel, folder: Path, half: bool = True) -> Path:
     """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
     import copy
     import shutil
@@ -173,7 +179,7 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
 
     from sfumato.files import disk_trouble, sync
 
-    net: Any = model.net
+    net = model.net
     dtype = torch.float16 if half else torch.float32
     parts = (copy.deepcopy(part) for part in (net.unet, net.text, model.autoencoder))
     unet, text, vae = (nn.Module.to(part, "cpu", dtype) for part in parts)
@@ -185,7 +191,6 @@ def write(model: TextModel, folder: Path, half: bool = True) -> Path:
     try:
         temporary.mkdir(parents=True)
         pipeline.save_pretrained(temporary, safe_serialization=True)
-        assert model.tokenizer is not None
         model.tokenizer.backend_tokenizer.model.save(str(temporary / "tokenizer"))  # vocab.json and merges.txt
         (temporary / OWN).write_text(json.dumps(own(model), indent=1), "utf-8")
         if model.words is not None:
@@ -217,17 +222,15 @@ def _quietly() -> None:
     logging.disable_progress_bar()
 
 
-def own(model: TextModel) -> dict[str, Any]:
+def own(model: LatentModel) -> dict[str, Any]:
     """What a recipe would say and diffusers does not ask."""
     base = {"base": model.identity.to_json()} if model.identity else {}
-    sampled = model.recipe.sample.model_dump(mode="json")
-    return {**base, "data": {"source": model.recipe.data.source}, "sample": sampled}
+    return {**base, "data": {"source": model.source}, "sample": model.defaults.model_dump(mode="json")}
 
 
-def scheduler(model: TextModel) -> dict[str, Any]:
+def scheduler(model: LatentModel) -> dict[str, Any]:
     """What a scheduler of diffusers needs to know of a model's levels."""
-    levels = model.levels
-    assert levels is not None
+    levels = model.schedule
     terminal = float(levels.alpha_bar[-1]) < 1e-9
     plain = scaled_linear(levels.timesteps)
     expected = zero_terminal(plain) if terminal else plain
@@ -236,7 +239,7 @@ def scheduler(model: TextModel) -> dict[str, Any]:
         known = {"trained_betas": betas(levels.alpha_bar).tolist()}
     names = {value: key for key, value in PREDICTIONS.items()}
     return {
-        **known, "num_train_timesteps": levels.timesteps, "prediction_type": names[model.recipe.noise.prediction],
+        **known, "num_train_timesteps": levels.timesteps, "prediction_type": names[model.prediction],
         "rescale_betas_zero_snr": terminal and "trained_betas" not in known, "timestep_spacing": "trailing",
         "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
     }  # fmt: skip

@@ -18,10 +18,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sfumato.diffusion.schedule import scaled_linear
 from sfumato.errors import UserError
 from sfumato.models.bases import NAMES
+from sfumato.models.latent import LatentModel
 from sfumato.models.sd.folder import assembled
-from sfumato.models.sd.model import TextModel
 from sfumato.pictures.source import data_folder
-from sfumato.recipe.recipe import build
+from sfumato.recipe.sections import Sample
 
 TOKENIZER = "openai/clip-vit-large-patch14"
 UNET, TEXT1, TEXT2 = "model.diffusion_model.", "cond_stage_model.transformer.", "cond_stage_model.model."
@@ -63,7 +63,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def read(path: Path, name: str, device: str, precision: str) -> TextModel:
+def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
     """A checkpoint of Stable Diffusion 1 or 2 as a model.
 
     Raises UserError: no safetensors, another family, weights that are missing, or no tokenizer at hand.
@@ -77,10 +77,11 @@ def read(path: Path, name: str, device: str, precision: str) -> TextModel:
     )
     if family == "sd2" and prediction == "v":
         unet.register_to_config(sample_size=96)
-    noise = {"schedule": "scaled-linear", "prediction": prediction}
-    recipe = build({"noise": noise, "sample": {"guidance": 7.5}}, where=str(path))
     tokenizer = _tokenizer(path, family, text.config.max_position_embeddings)
-    return assembled(unet, vae, text, tokenizer, scaled_linear(1000), recipe, name, device, precision)
+    return assembled(
+        unet, vae, text, tokenizer, scaled_linear(1000), prediction, name, device, precision,
+        defaults=Sample(guidance=7.5),
+    )  # fmt: skip
 
 
 def family_of(tensors: Mapping[str, Tensor], path: Path) -> str:

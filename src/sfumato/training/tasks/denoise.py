@@ -15,8 +15,8 @@ from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
 from sfumato.errors import UserError
-from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
+from sfumato.models.pixel import PixelModel
 from sfumato.noises.dice import Dice
 from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
@@ -159,7 +159,7 @@ class Denoise:
 
     def _read(self, net: nn.Module) -> dict[str, float]:
         """How far off the gauge reads noises of photos: root mean square error of ln sigma."""
-        gauge: nn.Module | None = getattr(net, "gauge", None)
+        gauge = self._model(net).net.gauge
         if not self.photo or gauge is None:
             return {}
         read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(64)])
@@ -189,8 +189,12 @@ class Denoise:
         model = self._model(net)
         told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
         level = Level.of(SIGMA)
-        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(64)]).clamp(-1, 1)
+        return torch.cat([model.denoiser(x, level, model.condition(told, len(x))) for x in noisy.split(64)]).clamp(
+            -1, 1
+        )
 
-    def _model(self, net: nn.Module) -> Model:
+    def _model(self, net: nn.Module) -> PixelModel:
         shape = (self.shape[0], self.shape[1], self.shape[2])
-        return Model(net, self.recipe, self.vocabulary, shape, device=str(self.device), precision=self.precision)
+        return PixelModel.of(
+            net, self.recipe, self.vocabulary, shape, device=str(self.device), precision=self.precision
+        )

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
@@ -79,7 +79,7 @@ class Generate:
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
         texts = self._texts()
-        steps = min(model.recipe.sample.steps, 20)
+        steps = min(model.defaults.steps, 20)
         return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
 
     def describe(self) -> dict[str, Any]:
@@ -96,14 +96,9 @@ class Generate:
             return self.vocabulary.heard(said[:PREVIEW])
         return None
 
-    def _model(self, net: nn.Module) -> Model:
-        return Model(
-            net,
-            self.recipe,
-            self.vocabulary,
-            self.store.shape,
-            device=str(self.device),
-            precision=self.precision,
+    def _model(self, net: nn.Module) -> PixelModel:
+        return PixelModel.of(
+            net, self.recipe, self.vocabulary, self.store.shape, device=str(self.device), precision=self.precision
         )
 
 

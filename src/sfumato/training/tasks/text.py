@@ -13,9 +13,10 @@ from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
+from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
 from sfumato.models.sd.checkpoint import describe
-from sfumato.models.sd.model import TextModel
+from sfumato.models.sd.folder import unclipped
 from sfumato.models.sd.networks import TextNet, layout, text_encoder, unet
 from sfumato.models.sd.prompts import tokens
 from sfumato.models.words import words_of
@@ -45,7 +46,7 @@ class LearnText:
         self.recipe, self.device, self.precision = recipe, device, precision
         self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         base: Any = model_named(recipe.train.begin)
-        if base is not None and not isinstance(base, TextModel):
+        if base is not None and not isinstance(base, LatentModel):
             raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
@@ -135,11 +136,10 @@ class LearnText:
         x0 = stored.to(self.device).float() * self.vae.config.scaling_factor
         return x0.contiguous(memory_format=layout(self.device))
 
-    def _model(self, net: Any) -> TextModel:
-        told = Vocabulary("words", [], self.recipe.text.length)
-        recipe = self.recipe.model_copy(deep=True)
-        recipe.sample.clip = False
-        return TextModel(
-            net, recipe, told, self.pictures, device=str(self.device), precision=self.precision, vae=self.vae,
-            tokenizer=self.tokenizer, levels=self.schedule, words=self.words,
+    def _model(self, net: Any) -> LatentModel:
+        return LatentModel(
+            net=net, vocabulary=Vocabulary("words", [], self.recipe.text.length), shape=self.pictures,
+            schedule=self.schedule, prediction=self.recipe.noise.prediction, defaults=unclipped(self.recipe.sample),
+            source=self.recipe.data.source, recipe=self.recipe, device=str(self.device), precision=self.precision,
+            autoencoder=self.vae, tokenizer=self.tokenizer, words=self.words,
         )  # fmt: skip

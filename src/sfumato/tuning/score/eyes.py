@@ -17,7 +17,7 @@ from torch import Tensor
 from sfumato.diffusion.level import Level
 from sfumato.judging import weights
 from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.tuning.photos.subject import cut
 
 LOOK = 0.3  # sigma / alpha at which pictures are looked at
@@ -33,7 +33,7 @@ class Eyes:
     each if its weights need no network.
     """
 
-    def __init__(self, model: TextModel, others: bool = False) -> None:
+    def __init__(self, model: LatentModel, others: bool = False) -> None:
         self.model: Any = model
         self.dino = open_features("dinov2", str(model.device)) if others and weights.at_hand(DINOV2) else None
         self.clip = others and weights.at_hand(CLIP)
@@ -70,7 +70,7 @@ class Eyes:
     def _fits(self, pictures: Tensor, prompts: Sequence[str]) -> Tensor:
         """How little the base errs about each picture under each prompt, (N, P)."""
         model, latents = self.model, self.model.enter(pictures)
-        states = model.tell(prompts, len(prompts))
+        states = model.condition(prompts, len(prompts))
         fits = torch.zeros(len(latents), len(states))
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(1)).to(latents.device)
         for ratio in ASKED:
@@ -88,7 +88,7 @@ class Eyes:
         hook = block.register_forward_hook(lambda module, told, out: found.append(out.float()))
         level = Level.of(LOOK)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
-        null = model.tell(None, 1)
+        null = model.condition(None, 1)
         try:
             for part in latents.split(BATCH):
                 x = level.mix(part, noise.expand_as(part))

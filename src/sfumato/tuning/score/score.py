@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
@@ -126,7 +126,7 @@ class Judge:
 
     def __init__(
         self,
-        model: TextModel,
+        model: LatentModel,
         without: Callable[[], Any],
         photos: Tensor,
         thing: str,

@@ -1,16 +1,17 @@
-"""A text-to-image model as the same object as any other: what is denoised are latents, what it is told are prompts."""
+"""Text-to-image models: what is denoised are the latents of an autoencoder, the condition are prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from sfumato.denoising.cleaner import Cleaner
 from sfumato.diffusion.condition import Condition, tensors_of
-from sfumato.diffusion.schedule import Discrete, Schedule
+from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
 from sfumato.models.identity import Identity
 from sfumato.models.model import Model
@@ -26,25 +27,22 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 
-@dataclass
-class TextModel(Model):
+@dataclass(kw_only=True)
+class LatentModel(Model):
     """A model whose net is a TextNet, with an autoencoder and a tokenizer.
 
-    shape: (3, H, W) of its pictures; levels: the schedule it was trained on; the autoencoder's `scaling_factor` brings
-    its latents to variance 1; words: what its captions held, if that is known; identity: which base it is, if it was
+    shape: (3, H, W) of its pictures; schedule: the one it was trained on; the autoencoder's `scaling_factor` brings its
+    latents to variance 1; words: what its captions held, if that is known; identity: which base it is, if it was
     trained by sfumato.
     """
 
-    vae: AutoencoderKL | None = None
-    tokenizer: CLIPTokenizer | None = None
-    levels: Discrete | None = None
+    net: TextNet
+    schedule: Discrete
+    autoencoder: AutoencoderKL
+    tokenizer: CLIPTokenizer
+    task: str = "text"
     words: Words | None = None
     identity: Identity | None = None
-
-    @property
-    def schedule(self) -> Schedule:
-        assert self.levels is not None
-        return self.levels
 
     @property
     def space(self) -> tuple[int, int, int]:
@@ -56,26 +54,17 @@ class TextModel(Model):
         """Pixels a latent, along a side."""
         return int(2 ** (len(self.autoencoder.config.block_out_channels) - 1))
 
-    @property
-    def autoencoder(self) -> AutoencoderKL:
-        assert self.vae is not None
-        return self.vae
-
-    def sized(self, height: int, width: int) -> TextModel:
+    def sized(self, height: int, width: int) -> LatentModel:
         """The same model for pictures of another size. Raises UserError if the sides do not divide."""
-        from dataclasses import replace
-
-        net: Any = self.net
-        multiple = self.factor * 2 ** (len(net.unet.config.block_out_channels) - 1)
+        multiple = self.factor * 2 ** (len(self.net.unet.config.block_out_channels) - 1)
         for side in (height, width):
             if side < multiple or side % multiple:
                 near = max(multiple, round(side / multiple) * multiple)
                 raise UserError(f"{self.name} draws sides that are multiples of {multiple}: use {near} for {side}")
         return replace(self, shape=(3, height, width))
 
-    def tell(self, texts: Sequence[str] | None, n: int) -> Condition:
+    def condition(self, texts: Sequence[str] | None, n: int) -> Condition:
         """Prompts as the text encoder's states (n, L, D), prompt k % len for row k; none at all: the empty prompt."""
-        assert self.tokenizer is not None
         told = list(dict.fromkeys(texts or [""]))
         ids = prompts.tokens(self.tokenizer, told).to(self.device)
         states = self._encoded(ids)
@@ -84,11 +73,10 @@ class TextModel(Model):
 
     @property
     def null(self) -> Condition:
-        return self.tell(None, 1)
+        return self.condition(None, 1)
 
     @torch.inference_mode()
     def _encoded(self, ids: Tensor) -> Tensor:
-        assert isinstance(self.net, TextNet)
         return self.net.states(ids).float()
 
     @torch.inference_mode()
@@ -106,6 +94,11 @@ class TextModel(Model):
         latents = (x / vae.config.scaling_factor).to(vae.dtype)
         return torch.cat([to_uint8(vae.decode(part).sample).cpu() for part in latents.split(self._at_once)])
 
+    def cleaner(self) -> Cleaner:
+        raise UserError(
+            f"{self.name} draws pictures from prompts, and its autoencoder would repaint a photo: clean with `photo`"
+        )
+
     @property
     def _at_once(self) -> int:
         """Pictures that the autoencoder takes at a time: one of 512 px holds a gigabyte."""
@@ -118,10 +111,9 @@ class TextModel(Model):
 
     def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
-        net: Any = self.net
-        if net.unet.dtype is torch.float32:
+        if self.net.unet.dtype is torch.float32:
             return super().network(x, c, cond)
-        found: Tensor = net(x, c, **tensors_of(cond))
+        found: Tensor = self.net(x, c, **tensors_of(cond))
         return found
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
@@ -139,7 +131,6 @@ class TextModel(Model):
 
     def cut(self, texts: Sequence[str] | None) -> list[str]:
         """One line for each prompt that is longer than the model reads."""
-        assert self.tokenizer is not None
         most = self.tokenizer.model_max_length - 2
         return [
             f"{self.name} reads {most} tokens; left out of {text[:30]!r}...: {rest}"
