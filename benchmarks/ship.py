@@ -19,14 +19,15 @@ import torch
 
 from sfumato.files import aside, save_tensors, write_json
 from sfumato.models.latent import LatentModel
-from sfumato.models.sd.folder import write
-from sfumato.models.zoo import PRETRAINED, load
+from sfumato.models.sd.pipeline import write
+from sfumato.models.zoo import PRETRAINED
 from sfumato.nets.classifier import ClassifierConfig
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
+from sfumato.runs.checkpoint import label
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import label
 from sfumato.training.latents import autoencoder_named
+from sfumato.zoo import load
 
 
 def main() -> None:

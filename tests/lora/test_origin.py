@@ -19,11 +19,11 @@ from sfumato.lora.origin import BASE, DIGEST, Origin, check, origin
 from sfumato.lora.verify import answer, verify
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.words import words_of
-from sfumato.models.zoo import load
 from sfumato.recipe.recipe import build
 from sfumato.tuning import artifact
+from sfumato.zoo import load
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ..tuning.conftest import base, stirred

@@ -13,13 +13,13 @@ from PIL import Image
 import sfumato
 from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd.prompts import tokens
-from sfumato.models.zoo import load
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
 from sfumato.training.latents import autoencoder_named
+from sfumato.zoo import load
 
 WORDS = ("red", "green", "blue")
 INK = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
@@ -207,8 +207,7 @@ def test_pictures_that_an_autoencoder_does_not_take_are_one_line(run: Path, tmp_
 
 
 def test_prompts_leave_the_tokenizer_as_it_was(model: LatentModel, tmp_path: Path) -> None:
-    tokenizer = model.tokenizer
-    assert tokenizer is not None
+    tokenizer = model.tokenizers[0]
     backend = tokenizer.backend_tokenizer
     words = "a red square, number 12, " * 8
     backend.no_truncation()

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_peft
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd import single
 from sfumato.models.zoo import models
 from sfumato.pictures.tokenizer import learn_tokenizer
@@ -30,26 +30,26 @@ KINDS = (*QUICK, "text run", "unfinished tuning", "single file", "autoencoder", 
 DRAWS = ("pixel", "pipeline", "LoRA folder", "text run", "unfinished tuning", "single file", "cifar10", "mini")
 CLEANS = ("pixel", "plain", "cifar10", "cifar10-denoise", "photo")
 LATENT = ("pipeline", "LoRA folder", "text run", "unfinished tuning", "single file", "mini")
+BASES = tuple(kind for kind in LATENT if kind != "unfinished tuning")
+TAKES_IT = ("pipeline", "LoRA folder", "text run", "unfinished tuning")  # the LoRA of the shelf
 BRIEF = ("-n", 4, "--steps", 1)
 VERBS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "sample": (("sample", "MODEL", "-n", 1, "--steps", 1), DRAWS),
     "sample a prompt": (("sample", "MODEL", "-n", 1, "--steps", 1, "--prompt", "a red car"), LATENT),
     "sample a label": (("sample", "MODEL", "-n", 1, "--steps", 1, "--label", "ant"), ("pixel", *LATENT)),
     "sample a size": (("sample", "MODEL", "-n", 1, "--steps", 1, "--size", "32"), ("text run", *LATENT, "cifar10")),
-    "sample with a LoRA": (("sample", "MODEL", "-n", 1, "--steps", 1, "--lora", "LORA"), ("pipeline", "LoRA folder",
-                           "unfinished tuning")),
+    "sample with a LoRA": (("sample", "MODEL", "-n", 1, "--steps", 1, "--lora", "LORA"), TAKES_IT),
     "denoise": (("denoise", "photo.png", "--out", "clean.png", "--model", "MODEL"), CLEANS),
     "judge generate": (("judge", "MODEL", "--task", "generate", "--data", "PICTURES", *BRIEF), DRAWS),
     "judge denoise": (("judge", "MODEL", "--task", "denoise", "--data", "PICTURES", "-n", 4), CLEANS),
     "judge denoise blind": (("judge", "MODEL", "--task", "denoise", "--data", "PICTURES", "-n", 4, "--blind"),
-                            ("photo",)),
+                            ("cifar10-denoise",)),
     "judge text": (("judge", "MODEL", "--task", "text", *BRIEF), ("mini",)),
     "compare": (("compare", "MODEL", "OTHER", "--data", "PICTURES", *BRIEF), DRAWS),
-    "merge": (("merge", "LORA", "--base", "MODEL", "--out", "merged"), ("pipeline", "LoRA folder",
-              "unfinished tuning")),
+    "merge": (("merge", "LORA", "--base", "MODEL", "--out", "merged"), TAKES_IT),
     "merge it": (("merge", "MODEL", "--base", "BASE", "--out", "merged"), ("LoRA folder",)),
     "export": (("export", "MODEL", "--out", "exported"), LATENT),
-    "tune": (("tune", "PHOTOS", "--noun", "car", "--base", "MODEL", "--dry-run", "train.batch=2"), LATENT),
+    "tune": (("tune", "PHOTOS", "--noun", "car", "--base", "MODEL", "--dry-run", "train.batch=2"), BASES),
 }  # fmt: skip
 """Each verb's command, and the kinds of models with which it works."""
 
@@ -111,7 +111,7 @@ def crossed(sfumato: Sfumato, shelf: Path, photos: Path, kind: str, verb: str, f
     if kind in ("mini", "cifar10", "cifar10-denoise", "photo"):
         seen = folder / "pictures"
         for k, path in enumerate(sorted((shelf / "pictures").rglob("*.png"))):
-            side = 64 if kind == "mini" else 32
+            side = 128 if kind == "mini" else 32
             (seen / str(k % 2)).mkdir(parents=True, exist_ok=True)
             Image.open(path).resize((side, side)).save(seen / str(k % 2) / path.name)
     words, works = VERBS[verb]
@@ -151,6 +151,6 @@ def test_the_others_too(
     sfumato: Sfumato, slow_shelf: Path, photos: Path, tmp_path: Path, kind: str, verb: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(single.FAMILIES, "sd1", SMALL)
+    monkeypatch.setitem(single.SHAPES, "sd1", SMALL)
     torch.manual_seed(0)
     crossed(sfumato, slow_shelf, photos, kind, verb, tmp_path)

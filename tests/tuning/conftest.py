@@ -25,8 +25,8 @@ def base(precision: str = "fp32") -> LatentModel:
     tokenizer = learned()
     return assembled(
         unet(8, 4, (32, 64), (False, True), 1, 32), autoencoder((8, 16), 4),
-        text_encoder(len(tokenizer), 16, 32, 2), tokenizer, zero_terminal(scaled_linear()), "v", "base", "cpu",
-        precision, defaults=Sample(steps=3),
+        text_encoder(len(tokenizer), 16, 32, 2), tokenizer, "base", "cpu", precision,
+        schedule=zero_terminal(scaled_linear()), prediction="v", defaults=Sample(steps=3),
     )  # fmt: skip
 
 

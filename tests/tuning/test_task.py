@@ -13,7 +13,7 @@ from PIL import Image
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Adapter, Shape, attach, taken
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
 from sfumato.training.task import generator_for

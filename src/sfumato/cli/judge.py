@@ -54,7 +54,7 @@ def judge(
     """
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")

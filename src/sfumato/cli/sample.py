@@ -52,9 +52,9 @@ def sample(
     """
     import time
 
-    from sfumato.models.zoo import load
     from sfumato.show.grid import as_array, enlarge, grid
     from sfumato.show.png import parameters, save_png
+    from sfumato.zoo import load
 
     texts = _told(label, prompt, prompts)
     chosen = _sized(load(model), size)

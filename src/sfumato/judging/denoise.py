@@ -19,8 +19,8 @@ from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.judging.model import data_of
 from sfumato.models.model import Model
-from sfumato.models.zoo import load
 from sfumato.pictures.store import open_store
+from sfumato.zoo import load
 
 Progress = Callable[[str, int, int], None]
 BATCH = 250

@@ -16,9 +16,9 @@ from sfumato.errors import UserError
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
 from sfumato.models.model import Model
-from sfumato.models.zoo import load
 from sfumato.pictures.store import Pictures, Store, open_store
 from sfumato.recipe.sections import Data, Judge
+from sfumato.zoo import load
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,7 +67,9 @@ def judge(
     model = name if isinstance(name, Model) else load(name)
     own = own or judge_of(model)
     if model.task == "denoise":
-        raise UserError(f"{model.name} was trained to clean pictures: judge it with --task denoise")
+        raise UserError(
+            f"{model.name} was trained to clean pictures, not to draw them: use `sfumato denoise`, or --task denoise"
+        )
     store = open_store(data_of(model, data))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from sfumato.errors import UserError
-from sfumato.lora.formats import CONFIG, TEXT_CONFIG, TEXT_WEIGHTS, WEIGHTS
+from sfumato.lora.formats import CONFIG, WEIGHTS
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 
@@ -44,15 +44,12 @@ def origin(path: Path) -> Origin:
     """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
     header: Mapping[str, str] = {}
     settings: Any = {}
-    files = [(path / WEIGHTS, path / CONFIG), (path / TEXT_WEIGHTS, path / TEXT_CONFIG)]
-    for weights, config in files if path.is_dir() else [(path, None)]:
-        if not weights.is_file():
-            continue
+    found = [path] if not path.is_dir() else [*path.glob(WEIGHTS), *sorted(path.glob(f"*/{WEIGHTS}"))]
+    for weights in found[:1]:
         with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(weights, "pt") as file:
             header = file.metadata() or {}
         with contextlib.suppress(OSError, ValueError):
-            settings = json.loads(config.read_text("utf-8")) if config else {}
-        break
+            settings = json.loads(weights.with_name(CONFIG).read_text("utf-8")) if path.is_dir() else {}
     named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
     base = header.get(BASE) or header.get(NAMED) or (named if isinstance(named, str) else "")
     return Origin(base, header.get(DIGEST, ""), header.get(TRIGGER, ""))

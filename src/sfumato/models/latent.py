@@ -13,10 +13,9 @@ from sfumato.denoising.cleaner import Cleaner
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
+from sfumato.models.family import Family, LatentNet
 from sfumato.models.identity import Identity
 from sfumato.models.model import Model
-from sfumato.models.sd import prompts
-from sfumato.models.sd.networks import TextNet
 from sfumato.models.words import Unknown, Words, warning
 from sfumato.show.grid import to_uint8
 
@@ -29,17 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class LatentModel(Model):
-    """A model whose net is a TextNet, with an autoencoder and a tokenizer.
+    """A model whose network denoises the latents of an autoencoder, given prompts.
 
-    shape: (3, H, W) of its pictures; schedule: the one it was trained on; the autoencoder's `scaling_factor` brings its
-    latents to variance 1; words: what its captions held, if that is known; identity: which base it is, if it was
-    trained by sfumato.
+    family: what its kind answers; shape: (3, H, W) of its pictures; schedule: the one it was trained on; tokenizers:
+    one a text encoder; words: what its captions held, if that is known; identity: which base it is, if it was trained
+    by sfumato.
     """
 
-    net: TextNet
+    net: LatentNet
+    family: Family
     schedule: Discrete
     autoencoder: AutoencoderKL
-    tokenizer: CLIPTokenizer
+    tokenizers: tuple[CLIPTokenizer, ...]
     task: str = "text"
     words: Words | None = None
     identity: Identity | None = None
@@ -56,7 +56,7 @@ class LatentModel(Model):
 
     def sized(self, height: int, width: int) -> LatentModel:
         """The same model for pictures of another size. Raises UserError if the sides do not divide."""
-        multiple = self.factor * 2 ** (len(self.net.unet.config.block_out_channels) - 1)
+        multiple = self.family.multiple(self)
         for side in (height, width):
             if side < multiple or side % multiple:
                 near = max(multiple, round(side / multiple) * multiple)
@@ -64,20 +64,23 @@ class LatentModel(Model):
         return replace(self, shape=(3, height, width))
 
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition:
-        """Prompts as the text encoder's states (n, L, D), prompt k % len for row k; none at all: the empty prompt."""
-        told = list(dict.fromkeys(texts or [""]))
-        ids = prompts.tokens(self.tokenizer, told).to(self.device)
-        states = self._encoded(ids)
-        rows = [told.index((texts or [""])[k % len(texts or [""])]) for k in range(n)]
-        return Condition.of(states=states[torch.tensor(rows, device=states.device)])
+        """Prompts as the network takes them, n rows, prompt k mod len in row k; none at all: the empty prompt."""
+        given = list(texts or [""])
+        once = list(dict.fromkeys(given))
+        rows = [once.index(given[k % len(given)]) for k in range(n)]
+        return self.family.encode(self, once)[torch.tensor(rows)]
 
     @property
     def null(self) -> Condition:
         return self.condition(None, 1)
 
-    @torch.inference_mode()
-    def _encoded(self, ids: Tensor) -> Tensor:
-        return self.net.states(ids).float()
+    def tokens(self, texts: Sequence[str]) -> Condition:
+        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn."""
+        return self.family.tokens(self, texts)
+
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens that a text falls into; low numbers are frequent ones."""
+        return self.family.token_ids(self, text)
 
     @torch.inference_mode()
     def enter(self, pictures: Tensor) -> Tensor:
@@ -85,14 +88,12 @@ class LatentModel(Model):
             raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
         vae = self.autoencoder
         x = pictures.to(self.device).to(vae.dtype) / 127.5 - 1
-        parts = [vae.encode(part).latent_dist.mean for part in x.split(self._at_once)]
-        return torch.cat(parts).float() * vae.config.scaling_factor
+        return torch.cat([self.family.latents(vae, part) for part in x.split(self._at_once)])
 
     @torch.inference_mode()
     def leave(self, x: Tensor) -> Tensor:
-        vae = self.autoencoder
-        latents = (x / vae.config.scaling_factor).to(vae.dtype)
-        return torch.cat([to_uint8(vae.decode(part).sample).cpu() for part in latents.split(self._at_once)])
+        pictures = (self.family.pictures(self.autoencoder, part) for part in x.split(self._at_once))
+        return torch.cat([to_uint8(part).cpu() for part in pictures])
 
     def cleaner(self) -> Cleaner:
         raise UserError(
@@ -111,7 +112,7 @@ class LatentModel(Model):
 
     def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
-        if self.net.unet.dtype is torch.float32:
+        if self.net.dtype is torch.float32:
             return super().network(x, c, cond)
         found: Tensor = self.net(x, c, **tensors_of(cond))
         return found
@@ -131,9 +132,16 @@ class LatentModel(Model):
 
     def cut(self, texts: Sequence[str] | None) -> list[str]:
         """One line for each prompt that is longer than the model reads."""
-        most = self.tokenizer.model_max_length - 2
+        most = self.vocabulary.length - 2  # start and end
         return [
             f"{self.name} reads {most} tokens; left out of {text[:30]!r}...: {rest}"
             for text in dict.fromkeys(texts or ())
-            if (rest := prompts.cut(self.tokenizer, text))
+            if (rest := self.family.cut(self, text))
         ]
+
+
+def latent_of(model: Model, why: str = "a LoRA cannot change it") -> LatentModel:
+    """A model as a text-to-image model. Raises UserError if it is none; why: what that prevents."""
+    if not isinstance(model, LatentModel):
+        raise UserError(f"{model.name} is not a text-to-image model: {why}")
+    return model

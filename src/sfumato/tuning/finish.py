@@ -14,19 +14,17 @@ from torch import Tensor
 
 from sfumato.errors import PromptWarning
 from sfumato.files import write_json
-from sfumato.lora.adapter import Adapter, attach, taken, without
+from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
 from sfumato.lora.verify import answer, verify
-from sfumato.models.latent import LatentModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
 from sfumato.recipe.sections import Tune
 from sfumato.runs import checkpoint
-from sfumato.training.ema import label
 from sfumato.training.loop import Listener
 from sfumato.tuning import artifact
 from sfumato.tuning.score.choose import MOST, Choice, Look, choose
 from sfumato.tuning.score.score import Judge, Score
 from sfumato.tuning.start import TuneJob, begin, preset_of, run
-from sfumato.tuning.task import shape_of
+from sfumato.zoo import load
 
 UNPROVEN = ".unproven"  # where the LoRA waits, in the run folder
 Progress = Callable[[str, int, int], None]
@@ -139,12 +137,10 @@ def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, fl
     device = job.model.device
 
     def fresh() -> LatentModel:
-        found = load(s.base, device=device, precision="fp32")
-        assert isinstance(found, LatentModel)
-        return found
+        return latent_of(load(s.base, device=device, precision="fp32"))
 
-    live: Any = fresh()
-    attach(live.net, shape_of(s), job.recipe.train.seed)
+    live = fresh()
+    attach(live.net, Shape.of(s), job.recipe.train.seed)
     _fill(Adapter(live.net), tensors)
     want = answer(live, f"a {job.task.thing}")
     del live  # two of a large base at once are more than a tuning holds
@@ -152,7 +148,7 @@ def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, fl
 
 
 def _tensors(path: Path, job: TuneJob) -> dict[str, Tensor]:
-    return checkpoint.read(path).tensors(label(job.recipe.train.ema[0]))
+    return checkpoint.read(path).tensors(checkpoint.label(job.recipe.train.ema[0]))
 
 
 def _fill(adapter: Any, tensors: dict[str, Tensor]) -> None:

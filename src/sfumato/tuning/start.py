@@ -20,8 +20,7 @@ from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
-from sfumato.models.latent import LatentModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs.folder import RunFolder
@@ -33,6 +32,7 @@ from sfumato.tuning.photos.photos import PhotoReport, check
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
 from sfumato.tuning.task import SHOWN, Personalise, asked_a_step
+from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
@@ -105,9 +105,8 @@ def begin(
         raise UserError(f"{folder.path} holds other files: choose another --out, a folder that is new or empty")
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
-    model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
-    if not isinstance(model, LatentModel):
-        raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
+    device = accelerator.device.type
+    model = latent_of(load(s.base, device=device, precision=precision_of(recipe.train, device)))
     same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
         raise UserError(f"the noun {s.noun!r} falls into {tokens(model, s.noun)} tokens: this base does not know it")
@@ -131,7 +130,7 @@ def begin(
         recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
-    away = Parked([model.net.unet]) if short else None
+    away = Parked(model.net.denoisers()) if short else None
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()

@@ -15,9 +15,7 @@ from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.lora.adapter import Adapter, Shape, attach, without
 from sfumato.models.latent import LatentModel
-from sfumato.models.sd.prompts import tokens
 from sfumato.recipe.recipe import Recipe
-from sfumato.recipe.sections import Tune as Settings
 from sfumato.show.grid import grid
 from sfumato.training.task import Batch, HeldOut, bands
 from sfumato.training.tasks.generate import normal
@@ -46,21 +44,21 @@ class Personalise:
     def __init__(self, recipe: Recipe, model: LatentModel, photos: PhotoSet, thing: str) -> None:
         self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
         self.device = torch.device(model.device)
-        attach(model.net, shape_of(recipe.tune), recipe.train.seed)
+        attach(model.net, Shape.of(recipe.tune), recipe.train.seed)
         self.net: nn.Module = Adapter(model.net)
         self.learned = torch.tensor(photos.learned)
-        texts, others = photos.captions, words(model.tokenizer, thing, recipe.train.seed)
+        texts, others = photos.captions, words(model.family.vocabulary(model), thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
         told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
-        self.told = self._told(tokens(model.tokenizer, told))
+        self.told = self._told(model.tokens(told))
         self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
         self.saving = False
         self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
-        self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])
+        self.parked = Parked(away if recipe.tune.text_encoder else [*away, *model.net.encoders()])
 
     def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
         """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
@@ -81,8 +79,7 @@ class Personalise:
 
     def save_memory(self) -> None:
         """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
-        unet: Any = self.model.net.unet
-        unet.enable_gradient_checkpointing()
+        self.model.net.save_memory()
         self.saving = True
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
@@ -151,21 +148,18 @@ class Personalise:
         told = self.model.vocabulary.to_json()
         return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
 
-    def _told(self, ids: Tensor) -> Condition:
-        """Tokens if the text encoder learns too, else its states, made once."""
+    def _told(self, tokens: Condition) -> Condition:
+        """Tokens if the text encoders learn too, else what these make of them, once."""
         if self.recipe.tune.text_encoder:
-            return Condition.of(tokens=ids.to(self.device))
+            return tokens.to(self.device)
+        parts = (tokens[k : k + 32].to(self.device) for k in range(0, len(tokens), 32))
         with torch.no_grad():
-            parts: list[Tensor] = [self.model.net.states(part.to(self.device)).float() for part in ids.split(32)]
-        return Condition.of(states=torch.cat(parts))
+            return Condition.cat([self.model.net.embedded(part) for part in parts])
 
     def _encoded(self, row: Tensor) -> Condition:
-        """States of rows, whether the text encoder learns or not."""
+        """The condition of rows as the denoising network takes it, whether the text encoders learn or not."""
         told = self.told[row]
-        if not self.recipe.tune.text_encoder:
-            return told
-        states: Tensor = self.model.net.states(told.tensors["tokens"]).float()
-        return Condition.of(states=states)
+        return self.model.net.embedded(told) if self.recipe.tune.text_encoder else told
 
     def _fixed(self) -> tuple[Batch, Batch]:
         """Held-out photos (of one photo: itself) at fixed levels with fixed noise, told their captions; and some of
@@ -181,8 +175,3 @@ class Personalise:
         once = at // STRATA % NOISES == 0
         away = self.asked[which, at % self.asked.shape[1]].to(self.device)
         return held, {key: value[once.to(value.device)] for key, value in {**held, "row": away}.items()}
-
-
-def shape_of(s: Settings) -> Shape:
-    init: bool | str = True if s.init == "default" else s.init
-    return Shape(s.rank, s.alpha, s.dropout, s.feed_forward, s.text_encoder, s.dora, s.rank_stabilised, init)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -18,15 +18,17 @@ from sfumato.errors import UserError
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
-from sfumato.models.sd.folder import INDEX, assembled
+from sfumato.models.registry import INDEX
+from sfumato.models.sd.folder import assembled
+from sfumato.models.sd.networks import TextNet
 from sfumato.models.words import Words
 from sfumato.recipe.recipe import Recipe
 
 
 def describe(model: LatentModel) -> dict[str, Any]:
     """All but the weights, as JSON."""
-    net = model.net
-    tokenizer = json.loads(model.tokenizer.backend_tokenizer.to_str())["model"]
+    net = cast(TextNet, model.net)
+    tokenizer = json.loads(model.tokenizers[0].backend_tokenizer.to_str())["model"]
     return {
         "shape": list(model.shape),
         "vocabulary": model.vocabulary.to_json(),
@@ -53,7 +55,7 @@ def restored(config: dict[str, Any], weights: Path, name: str, device: str, prec
     for part, module in (("unet", unet), ("vae", vae), ("text", text)):
         _fill(module, state, part, weights)
     return assembled(
-        unet, vae, text, tokenizer, schedule, recipe.noise.prediction, name, device, precision,
+        unet, vae, text, tokenizer, name, device, precision, schedule=schedule, prediction=recipe.noise.prediction,
         defaults=recipe.sample, source=recipe.data.source, recipe=recipe,
         words=Words.from_json(config["words"], str(weights.parent / "config.json")) if "words" in config else None,
         identity=Identity.of(recipe.name or name, weights),

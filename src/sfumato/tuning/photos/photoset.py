@@ -15,7 +15,7 @@ from torch import Tensor
 from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
 from sfumato.pictures.decode import decode
-from sfumato.pictures.tokenizer import RESERVED
+from sfumato.pictures.split import RESERVED
 from sfumato.tuning.photos.photos import PhotoReport, PhotoVerdict
 
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
@@ -108,17 +108,16 @@ def trigger(model: LatentModel, wanted: str, salt: str = "") -> str:
     reserved = [word for word in RESERVED if tokens(model, word) == 1]
     rare = [word for word in RARE if tokens(model, word) <= 2]
     if not reserved and not rare:
-        raise UserError("no rare word is short in this base's tokenizer: name one with tune.trigger")
+        raise UserError("no rare word is short in this base's vocabulary: name one with tune.trigger")
     words = reserved or rare
     return words[int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=4).digest()) % len(words) if salt else 0]
 
 
 def ordinary(model: LatentModel, word: str) -> bool:
     """Whether a word is a single token that training saw often: tokens are numbered from frequent to rare."""
-    tokenizer = model.tokenizer
-    ids = tokenizer(word, add_special_tokens=False).input_ids
-    seen = COMMON if len(tokenizer) > SMALL else 1.0
-    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * len(tokenizer)
+    ids, known = model.token_ids(word), len(model.family.vocabulary(model))
+    seen = COMMON if known > SMALL else 1.0
+    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * known
 
 
 def many_tokens(model: LatentModel, noun: str) -> bool:
@@ -138,4 +137,4 @@ def doubts(model: LatentModel, noun: str) -> list[str]:
 
 def tokens(model: LatentModel, words: str) -> int:
     """Into how many tokens some words fall."""
-    return len(model.tokenizer(words, add_special_tokens=False).input_ids)
+    return len(model.token_ids(words))

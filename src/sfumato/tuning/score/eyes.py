@@ -9,7 +9,6 @@ under each (Li et al. 2023, "Your diffusion model is secretly a zero-shot classi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from sfumato.diffusion.level import Level
 from sfumato.judging import weights
 from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
+from sfumato.models.family import Seen
 from sfumato.models.latent import LatentModel
 from sfumato.tuning.photos.subject import cut
 
@@ -34,7 +34,7 @@ class Eyes:
     """
 
     def __init__(self, model: LatentModel, others: bool = False) -> None:
-        self.model: Any = model
+        self.model = model
         self.dino = open_features("dinov2", str(model.device)) if others and weights.at_hand(DINOV2) else None
         self.clip = others and weights.at_hand(CLIP)
 
@@ -46,14 +46,14 @@ class Eyes:
 
     def features(self, latents: Tensor) -> Tensor:
         """Of a picture as a whole, means and deviations over places of the U-Net's middle: (N, D)."""
-        states = self._seen(latents, self.model.net.unet.mid_block)
+        states = self._seen(latents, "whole")
         return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
 
     def places(self, pictures: Tensor) -> Tensor:
         """Of pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
         if self.dino is not None:
             return torch.from_numpy(self.dino(pictures))
-        states = self._seen(self.model.enter(pictures), self.model.net.unet.up_blocks[1])
+        states = self._seen(self.model.enter(pictures), "places")
         return torch.nn.functional.adaptive_avg_pool2d(states, min(PLACES, states.shape[-1])).flatten(1)
 
     def of_things(self, pictures: Tensor) -> Tensor:
@@ -83,16 +83,16 @@ class Eyes:
         return fits
 
     @torch.inference_mode()
-    def _seen(self, latents: Tensor, block: Any) -> Tensor:
-        model, found = self.model, []
-        hook = block.register_forward_hook(lambda module, told, out: found.append(out.float()))
+    def _seen(self, latents: Tensor, of: Seen) -> Tensor:
+        model, found = self.model, list[Tensor]()
+        hook = model.net.layer(of).register_forward_hook(lambda module, told, out: found.append(out.float()))
         level = Level.of(LOOK)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
         null = model.condition(None, 1)
         try:
             for part in latents.split(BATCH):
                 x = level.mix(part, noise.expand_as(part))
-                model.denoiser.raw(x, level, null.repeat(len(part)))
+                model.denoiser(x, level, null.repeat(len(part)))
         finally:
             hook.remove()
         return torch.cat(found)
