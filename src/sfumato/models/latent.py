@@ -72,7 +72,7 @@ class LatentModel(Model):
 
     @property
     def null(self) -> Condition:
-        return self.condition(None, 1)
+        return self.family.null(self)
 
     def tokens(self, texts: Sequence[str]) -> Condition:
         """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn."""
