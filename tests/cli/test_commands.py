@@ -120,9 +120,7 @@ class TestHelp:
         assert "Traceback" not in answer.err
 
 
-@pytest.mark.parametrize(
-    "module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"]
-)
+@pytest.mark.parametrize("module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"])
 def test_importing_is_light(module: str) -> None:
     code = (
         f"import sys, time; start = time.process_time(); import {module}; took = time.process_time() - start\n"

@@ -12,8 +12,8 @@ from sfumato.lora.formats import write_kohya
 from sfumato.models.zoo import load
 from sfumato.show.png import parameters, save_png
 
-from ..text.test_training import pictures, run  # noqa: F401 (fixtures)
-from ..tune.conftest import stirred
+from ..models.test_training import pictures, run  # noqa: F401 (fixtures)
+from ..tuning.conftest import stirred
 from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
 
 

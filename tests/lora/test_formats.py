@@ -21,7 +21,7 @@ from sfumato.lora.lora import Lora, merge
 from sfumato.models.sd.folder import scheduler
 from sfumato.models.sd.model import TextModel
 
-from .conftest import answer, base, stirred
+from ..tuning.conftest import answer, base, stirred
 
 SHAPES = {
     "attention": Shape(rank=4, alpha=8, feed_forward=False),

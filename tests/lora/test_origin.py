@@ -26,8 +26,8 @@ from sfumato.recipe.recipe import build
 from sfumato.tuning import artifact
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
-from .conftest import base, stirred
-from .test_photos import scene
+from ..tuning.conftest import base, stirred
+from ..tuning.test_photos import scene
 
 OLD, NEW = Identity("mini", "0123456789ab"), Identity("mini", "ba9876543210")
 

@@ -23,7 +23,7 @@ from sfumato.recipe import recipe as recipes
 from sfumato.training import start
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
-from ..tune.conftest import base
+from ..tuning.conftest import base
 from .test_training import pictures, run  # noqa: F401
 
 CAPTIONS = ["a red automobile on a road", "two berries, a penguin", "a box", "a red automobile on a road"]

@@ -16,7 +16,7 @@ from sfumato.models.model import Model
 from sfumato.models.zoo import load, models
 from sfumato.runs import checkpoint
 
-from .tiny import LABELS, recipe_of, train_run, write_pictures
+from ..tiny import LABELS, recipe_of, train_run, write_pictures
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from sfumato.models.sd import folder as pipelines
 from sfumato.runs.folder import RunFolder
 
-from ..train.conftest import command, run
+from ..training.conftest import command, run
 from .conftest import base
 from .test_photos import scene
 
