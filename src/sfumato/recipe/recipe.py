@@ -6,7 +6,9 @@ default; `KEY=VALUE` overrides one by its dotted path (`train.images=200000`, `d
 
 from __future__ import annotations
 
+import copy
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -36,6 +38,17 @@ class Recipe(Section):
     train: Train = Train()
     sample: Sample = Sample()
     judge: Judge = Judge()
+
+    def with_(self, changes: Mapping[str, object]) -> Recipe:
+        """A new recipe with values changed by dotted path: `recipe.with_({"train.lr": 1e-3, "data.flip": False})`.
+
+        A section may be given whole. All changes are checked together; raises UserError as KEY=VALUE does.
+        """
+        values = self.model_dump()
+        for key, value in changes.items():
+            plain = value.model_dump() if isinstance(value, Section) else copy.deepcopy(value)
+            _lay(values, key, plain, f"{key}={reprlib.repr(value)}")
+        return build(values)
 
     def dump(self) -> str:
         """The recipe as YAML."""
@@ -77,18 +90,21 @@ def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str =
     given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
     merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
     for text in overrides:
-        key, value = parse_override(text)
-        inner = merged
-        *parents, last = key.split(".")
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"{text}: {parent} is not a section")
-        inner[last] = value
+        _lay(merged, *parse_override(text), text)
     try:
         return Recipe.model_validate(merged)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error)}") from error
+
+
+def _lay(values: dict[str, Any], key: str, value: object, text: str) -> None:
+    """Put a value at a dotted path. text: what a person wrote, for the error."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{text}: {parent} is not a section")
+    values[last] = value
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -110,6 +126,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] != "extra_forbidden":
         message = first["msg"].removeprefix("Value error, ")
         value = first["input"]
+        if first["type"] in ("tuple_type", "missing") and isinstance(value, (str, int, float)):
+            message = "a list is needed here, as in [a, b]"
         shown = "" if isinstance(value, (dict, BaseModel)) else f" (got {value!r})"
         return f"{dotted + ': ' if dotted else ''}{message}{shown}"
     valid = _keys(Recipe)

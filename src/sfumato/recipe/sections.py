@@ -15,7 +15,7 @@ PresetName = Literal["tiny", "small", "medium", "large", "huge"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -32,7 +32,7 @@ class Data(Section):
         None, description="side in pixels or [height, width]; left out: the pictures' own size"
     )
     grey: bool | None = Field(None, description="one channel; left out: if every picture is grey")
-    labels: list[str] | None = Field(None, description="use only these labels")
+    labels: tuple[str, ...] | None = Field(None, description="use only these labels")
     condition: Literal["none", "class", "words"] = Field("none", description="what the model is told")
     crop: Literal["center", "tiles", "pieces"] = Field(
         "center",
@@ -77,9 +77,9 @@ class Net(Section):
     )
     gauge: bool = Field(False, description="also read the noise level from the picture (task denoise)")
     preset: PresetName = Field("small", description="tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M")
-    channels: list[int] | None = Field(None, description="channels of each level, top first")
+    channels: tuple[int, ...] | None = Field(None, description="channels of each level, top first")
     blocks: int | None = Field(None, ge=1, description="residual blocks a level")
-    attention: list[bool] | None = Field(None, description="self-attention at each level, top first")
+    attention: tuple[bool, ...] | None = Field(None, description="self-attention at each level, top first")
     stem: Literal[1, 2, 4] | None = Field(None, description="space-to-depth factor of the first layer")
     dropout: float = Field(0.0, ge=0, lt=1)
     shortcut: bool = Field(False, description="add the input to the output, weighted by the level")
@@ -201,8 +201,8 @@ class Train(Section):
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    ema: list[float] = Field(
-        [0.05, 0.1],
+    ema: tuple[float, ...] = Field(
+        (0.05, 0.1),
         min_length=1,
         description="relative widths of the power-function EMAs; the first is sampled",
     )
@@ -218,7 +218,7 @@ class Train(Section):
 
     @field_validator("ema")
     @classmethod
-    def _widths(cls, value: list[float]) -> list[float]:
+    def _widths(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0.005 <= width <= 0.28 for width in value) or len(set(value)) != len(value):
             raise ValueError("relative widths are different numbers between 0.005 and 0.28")
         return value

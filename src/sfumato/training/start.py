@@ -92,7 +92,7 @@ def prepare(
         take_over(task.net, recipe)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
     if photos and not any(text.startswith("train.images=") for text in overrides):
-        recipe.train.images = plan.length(len(store.train), took.images_per_second, device)
+        recipe = recipe.with_({"train.images": plan.length(len(store.train), took.images_per_second, device)})
         took = plan.Estimate(took.images_per_second, recipe.train.images / took.images_per_second, took.memory)
     return Job(recipe, store, task, folder, accelerator, took)
 

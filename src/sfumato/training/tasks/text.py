@@ -133,8 +133,7 @@ class LearnText:
 
     def _model(self, net: Any) -> TextModel:
         told = Vocabulary("words", [], self.recipe.text.length)
-        recipe = self.recipe.model_copy(deep=True)
-        recipe.sample.clip = False
+        recipe = self.recipe.with_({"sample.clip": False})
         return TextModel(
             net, recipe, told, self.pictures, device=str(self.device), precision=self.precision, vae=self.vae,
             tokenizer=self.tokenizer, levels=self.schedule, words=self.words,
