@@ -29,7 +29,7 @@ for _kind in (_Reader, _Writer):
         _kind.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern.pattern})$"), list(_first))
 
 
-BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML 1.1, which only double quotes keep
+BREAKS = re.compile("[\n\x85\u2028\u2029]")  # line breaks to YAML 1.1, which double quotes keep, in one line
 
 
 def _text(writer: _Writer, value: str) -> yaml.ScalarNode:
@@ -48,3 +48,11 @@ def read(text: str) -> Any:
 def write(value: Any) -> str:
     """Plain values as a document that `read` gives back."""
     return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True)
+
+
+def line(value: Any) -> str:
+    """A plain value on one line, as it stands after `key: `: lists in brackets, mappings in braces."""
+    text: str = yaml.dump(
+        value, Dumper=_Writer, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30
+    )
+    return text.removesuffix("\n").removesuffix("\n...")

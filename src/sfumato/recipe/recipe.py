@@ -23,13 +23,15 @@ from sfumato.recipe.sections import Data, Judge, Net, Noise, Sample, Section, Te
 
 
 class Recipe(Section):
-    """A run, whole."""
+    """All that a run needs to know."""
 
-    name: str = ""
+    name: str = Field("", description="name of the run in logs and trackers; empty: the file's or the folder's")
     task: Literal["generate", "denoise", "features", "autoencoder", "text", "tune"] = Field(
-        "generate", description="what is learned"
+        "generate",
+        description="what is learned; generate: to draw pictures; denoise: to clean them of noise; features: to tell "
+        "labels apart; autoencoder: to encode as latents; text: to draw what a text says; tune: a LoRA",
     )
-    about: str = Field("", description="one line for a reader")
+    about: str = Field("", description="one line about the recipe, for a reader")
     data: Data = Data()
     net: Net = Net()
     noise: Noise = Noise()
