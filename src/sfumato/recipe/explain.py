@@ -57,14 +57,14 @@ def explain(recipe: Recipe) -> str:
     values = recipe.model_dump(mode="json")
     lines = []
     for heading in headings():
-        inner = values[heading.name] if heading.name else values
+        section, inner = (getattr(recipe, heading.name), values[heading.name]) if heading.name else (recipe, values)
         indent = "  " if heading.name else ""
         if heading.name:
             lines += ["", f"{heading.name}:  # {heading.meaning}"]
         for entry in heading.entries:
             name = entry.key.rsplit(".", 1)[-1]
-            if name in inner:
-                lines.append(f"{indent}{name}: {yaml12.line(inner[name])}  # {entry.comment}")
+            if name in inner or getattr(section, name) is None:  # of two lengths only one is set
+                lines.append(f"{indent}{name}: {yaml12.line(inner.get(name))}  # {entry.comment}")
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from sfumato.recipe.section import FeatureName, SamplerName, Section
 
@@ -56,6 +56,13 @@ class Train(Section):
     """How long and how. Progress is counted in images seen: pictures shown to the network, repeats included."""
 
     images: int = Field(1_000_000, ge=1, description="length of the training, in images seen")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="length in passes over the training pictures, in place of train.images; turned into images once "
+        "they are counted; left out: train.images",
+    )
     begin: str = Field(
         "",
         description="a model or run whose weights, and for task text whose tokenizer, the training starts from; "
@@ -114,6 +121,18 @@ class Train(Section):
         if self.batch % self.accumulate:
             raise ValueError(f"batch={self.batch} is not divisible by accumulate={self.accumulate}")
         return self
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Train:
+        if self.epochs is not None and "images" in self.model_fields_set:
+            raise ValueError("images and epochs are both set: keep one of them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_one_length(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        values: dict[str, object] = write(self)
+        values.pop("epochs" if self.epochs is None else "images", None)
+        return values
 
 
 class Sample(Section):

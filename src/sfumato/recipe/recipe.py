@@ -46,11 +46,18 @@ class Recipe(Section):
 
         A section may be given whole. All changes are checked together; raises UserError as KEY=VALUE does.
         """
+        plain = [(k, v.model_dump() if isinstance(v, Section) else copy.deepcopy(v)) for k, v in changes.items()]
         values = self.model_dump()
-        for key, value in changes.items():
-            plain = value.model_dump() if isinstance(value, Section) else copy.deepcopy(value)
-            _lay(values, key, plain, f"{key}={reprlib.repr(value)}")
+        _make_way(values, plain)
+        for key, value in plain:
+            _lay(values, key, value, f"{key}={reprlib.repr(value)}")
         return build(values)
+
+    def in_images(self, pictures: int) -> Recipe:
+        """`train.epochs` as `train.images`, for so many training pictures; without epochs the recipe as it is."""
+        if self.train.epochs is None:
+            return self
+        return self.with_({"train.images": max(1, round(self.train.epochs * pictures))})
 
     def dump(self) -> str:
         """The recipe as YAML."""
@@ -91,12 +98,24 @@ def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str =
     """Check plain values, with overrides laid over them, and give the recipe."""
     given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
     merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
-    for text in overrides:
-        _lay(merged, *parse_override(text), text)
+    overrides = list(overrides)
+    parsed = [parse_override(text) for text in overrides]
+    _make_way(merged, parsed)
+    for (key, value), text in zip(parsed, overrides, strict=True):
+        _lay(merged, key, value, text)
     try:
         return Recipe.model_validate(merged)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error)}") from error
+
+
+def _make_way(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> None:
+    """Take out the length that another one is about to replace: `train.images` or `train.epochs`."""
+    train = values.get("train")
+    for key, value in changes:
+        other = {"train.epochs": "images", "train.images": "epochs"}.get(key)
+        if other and value is not None and isinstance(train, dict):
+            train.pop(other, None)
 
 
 def _lay(values: dict[str, Any], key: str, value: object, text: str) -> None:

@@ -92,6 +92,8 @@ def begin(
     if steps is not None:
         recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
     s = recipe.tune
+    if recipe.train.epochs is not None:
+        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
     if recipe.train.precision == "fp64":
         raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
     if not s.noun:
