@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from sfumato.recipe.explain import Entry, headings
+from sfumato.recipe.mistakes import OTHERS
 from sfumato.recipe.recipe import load, shipped
 
 HEAD = """\
@@ -21,6 +22,7 @@ A file needs to hold only what differs from the defaults. `KEY=VALUE` after a co
 path, and has the last word: `sfumato train my.yaml train.lr=5e-4 data.labels=[cat]`. From Python:
 
 ```python
+from sfumato.recipe.mistakes import OTHERS
 from sfumato.recipe.recipe import load
 
 recipe = load("cifar10").with_({"train.lr": 5e-4, "data.labels": ("cat",)})
@@ -42,6 +44,11 @@ def page() -> str:
         title = f"## `{heading.name}`" if heading.name else "## Outside all sections"
         rows = ["| key | meaning | values | default |", "|---|---|---|---|", *map(_row, heading.entries)]
         parts += [title + "\n", heading.meaning + "\n", "\n".join(rows) + "\n"]
+    rows = ["| there | here |", "|---|---|"]
+    rows += [
+        f"| {', '.join(f'`{name}`' for name in names.split())} | {_cell(place)} |" for place, names in OTHERS.items()
+    ]
+    parts += ["## Names in other projects\n", "\n".join(rows) + "\n"]
     return "\n".join(parts)
 
 
