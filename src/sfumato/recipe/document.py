@@ -45,9 +45,9 @@ def page() -> str:
         rows = ["| key | meaning | values | default |", "|---|---|---|---|", *map(_row, heading.entries)]
         parts += [title + "\n", heading.meaning + "\n", "\n".join(rows) + "\n"]
     rows = ["| there | here |", "|---|---|"]
-    rows += [
-        f"| {', '.join(f'`{name}`' for name in names.split())} | {_cell(place)} |" for place, names in OTHERS.items()
-    ]
+    for place, names in OTHERS.items():
+        there = ", ".join(f"`{name}`" for name in names.split())
+        rows.append(f"| {there} | {_cell(place.removeprefix('here it is '))} |")
     parts += ["## Names in other projects\n", "\n".join(rows) + "\n"]
     return "\n".join(parts)
 
