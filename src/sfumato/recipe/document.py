@@ -45,8 +45,8 @@ def page() -> str:
         rows = ["| key | meaning | values | default |", "|---|---|---|---|", *map(_row, heading.entries)]
         parts += [title + "\n", heading.meaning + "\n", "\n".join(rows) + "\n"]
     rows = ["| there | here |", "|---|---|"]
-    for place, names in OTHERS.items():
-        there = ", ".join(f"`{name}`" for name in names.split())
+    for place, others in OTHERS.items():
+        there = ", ".join(f"`{name}`" for name in others.split())
         rows.append(f"| {there} | {_cell(place.removeprefix('here it is '))} |")
     parts += ["## Names in other projects\n", "\n".join(rows) + "\n"]
     return "\n".join(parts)
