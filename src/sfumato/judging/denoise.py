@@ -19,6 +19,7 @@ from sfumato.errors import UserError
 from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
 from sfumato.models.zoo import load
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
 
 Progress = Callable[[str, int, int], None]
@@ -147,7 +148,7 @@ def measure_cleaner(
     shown: dict[str, Tensor] = {}
     seconds = 0.0
     for first in range(0, count, BATCH):
-        true = pictures[first : min(first + BATCH, count)].float() / 127.5 - 1
+        true = from_uint8(pictures[first : min(first + BATCH, count)])
         noise = torch.stack([_noise(seed + first + k, true[0]) for k in range(len(true))])
         y = true + 2 * sigma * noise
         y = y.clamp(-1, 1) if clip else y

@@ -12,10 +12,11 @@ from sfumato.models.sd.checkpoint import plain
 from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
 from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
+from sfumato.pictures.pixels import to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
-from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.show.grid import side_by_side
 from sfumato.training.augment import patches, recoloured
 from sfumato.training.latents import autoencoder_named, check_sides
 from sfumato.training.task import Batch, HeldOut

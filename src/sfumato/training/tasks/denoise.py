@@ -18,10 +18,11 @@ from sfumato.models.named import net_of, schedule_of
 from sfumato.noises.dice import Dice
 from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
+from sfumato.pictures.pixels import to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe.recipe import Recipe
-from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.show.grid import side_by_side
 from sfumato.training.augment import greyed, mirrored, patches, recoloured, turned
 from sfumato.training.task import Batch, HeldOut, bands
 from sfumato.training.tasks.generate import HELD_OUT, normal
