@@ -12,7 +12,7 @@ from sfumato.models.sd.checkpoint import plain
 from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
 from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
-from sfumato.pictures.pixels import to_uint8
+from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
@@ -72,7 +72,7 @@ class LearnAutoencoder:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         error = torch.cat([(self._back(net, x) - x).square().flatten(1).mean(1) for x in self.fixed.split(64)])
-        return HeldOut(float(error.mean()), figures={"psnr": float((10 * (4 / error).log10()).mean())})
+        return HeldOut(float(error.mean()), figures={"psnr": float(psnr(error, 2).mean())})
 
     @torch.inference_mode()
     def preview(self, net: nn.Module) -> Image.Image:

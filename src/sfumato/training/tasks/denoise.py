@@ -18,7 +18,7 @@ from sfumato.models.named import net_of, schedule_of
 from sfumato.noises.dice import Dice
 from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
-from sfumato.pictures.pixels import to_uint8
+from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe.recipe import Recipe
@@ -143,7 +143,7 @@ class Denoise:
         ratio = self._level(self.fixed).ratio.cpu()
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
-        figures = {"psnr": float((10 * (4 / error).log10()).mean())} | self._read(net)
+        figures = {"psnr": float(psnr(error, 2).mean())} | self._read(net)
         return HeldOut(float(losses.mean()), bands(ratio, losses), figures)
 
     def _read(self, net: nn.Module) -> dict[str, float]:
