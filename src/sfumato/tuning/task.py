@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.lora.adapter import Adapter, Shape, attach, without
 from sfumato.models.sd.model import TextModel
 from sfumato.models.sd.prompts import tokens
@@ -90,8 +91,7 @@ class Personalise:
         which = self.learned[at]
         variant = torch.randint(0, self.photos.latents.shape[1], (batch,), generator=generator)
         x0 = self.photos.latents[which, variant].to(self.device)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         row = torch.where(told, which, self.null).to(self.device)
         drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
@@ -178,7 +178,7 @@ class Personalise:
         at = torch.arange(STRATA * NOISES * len(rows))
         which = torch.tensor(rows).repeat_interleave(STRATA * NOISES)
         x0 = self.photos.latents[which, 0].to(self.device)
-        u = ((at % STRATA).double() + 0.5) / STRATA
+        u = midpoints(STRATA)[at % STRATA]
         noise = normal(x0, torch.Generator().manual_seed(0))
         held: Batch = {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
         once = at // STRATA % NOISES == 0

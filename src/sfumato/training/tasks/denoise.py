@@ -12,6 +12,7 @@ from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
 from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
@@ -67,8 +68,7 @@ class Denoise:
             x0 = turned(x0, generator) if self.patch else mirrored(x0, generator)
         if self.photo:
             return self._noisy(x0, generator, vary=True)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
         grey = torch.rand(batch, generator=generator) < self.recipe.noise.grey
         x0, noise = greyed(x0, normal(x0, generator), grey.to(self.device))
@@ -80,7 +80,7 @@ class Denoise:
 
     def _white(self, x0: Tensor, generator: torch.Generator) -> Batch:
         """Held-out pictures with white noise of evenly spread levels."""
-        u = (torch.arange(len(x0), dtype=torch.float64) + 0.5) / len(x0)
+        u = midpoints(len(x0))
         clip = torch.arange(len(x0)) % 16 < 16 * self.recipe.noise.clipped
         return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
 

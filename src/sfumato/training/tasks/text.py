@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.diffusion.schedule import Discrete
+from sfumato.diffusion.schedule import Discrete, midpoints, stratified
 from sfumato.errors import UserError
 from sfumato.models.named import schedule_of
 from sfumato.models.sd.checkpoint import describe
@@ -70,8 +70,7 @@ class LearnText:
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         which = self.order.indices(images, batch)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         caption = which
         if self.variants > 1:
@@ -124,7 +123,7 @@ class LearnText:
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
         cond = tokens(self.tokenizer, list(held.said or [])[:count]).to(self.device)
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        u = midpoints(count)
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 
     def _latents(self, stored: Tensor) -> Tensor:
