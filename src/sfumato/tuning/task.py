@@ -19,7 +19,7 @@ from sfumato.models.sd.prompts import tokens
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Tune as Settings
 from sfumato.show.grid import grid
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.photoset import PhotoSet
@@ -136,9 +136,7 @@ class Personalise:
 
     def _pieces(self, whole: Batch) -> Iterator[Batch]:
         """Parts that hold less memory than a step."""
-        at_once = self.recipe.train.batch * (1 if self.saving else 4)
-        for k in range(0, len(whole["u"]), at_once):
-            yield {key: value[k : k + at_once] for key, value in whole.items()}
+        return pieces(whole, self.recipe.train.batch * (1 if self.saving else 4))
 
     @torch.no_grad()
     def preview(self, net: nn.Module) -> Image.Image:

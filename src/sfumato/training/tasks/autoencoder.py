@@ -19,7 +19,7 @@ from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import side_by_side
 from sfumato.training.augment import patches, recoloured
 from sfumato.training.latents import autoencoder_named, check_sides
-from sfumato.training.task import Batch, HeldOut
+from sfumato.training.task import PIECE, Batch, HeldOut
 from sfumato.training.tasks.generate import normal
 
 KL = 1e-4
@@ -71,7 +71,7 @@ class LearnAutoencoder:
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        error = torch.cat([(self._back(net, x) - x).square().flatten(1).mean(1) for x in self.fixed.split(64)])
+        error = torch.cat([(self._back(net, x) - x).square().flatten(1).mean(1) for x in self.fixed.split(PIECE)])
         return HeldOut(float(error.mean()), figures={"psnr": float(psnr(error, 2).mean())})
 
     @torch.inference_mode()

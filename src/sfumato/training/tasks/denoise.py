@@ -25,7 +25,7 @@ from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import side_by_side
 from sfumato.training.augment import greyed, mirrored, patches, recoloured, turned
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import PIECE, Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import HELD_OUT, normal
 
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
@@ -136,10 +136,8 @@ class Denoise:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        rows = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["x0"]), 64)
-        ]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
+        rows = [self.loss(network, part) for part in pieces(self.fixed)]  # type: ignore[arg-type]
+        losses = torch.cat(rows).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
@@ -151,7 +149,7 @@ class Denoise:
         gauge: nn.Module | None = getattr(net, "gauge", None)
         if not self.photo or gauge is None:
             return {}
-        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(64)])
+        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(PIECE)])
         return {"gauge": float((read - self.fixed["sigma"].log()).square().mean().sqrt())}
 
     @torch.inference_mode()
@@ -178,7 +176,7 @@ class Denoise:
         model = self._model(net)
         told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
         level = Level.of(SIGMA)
-        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(64)]).clamp(-1, 1)
+        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(PIECE)]).clamp(-1, 1)
 
     def _model(self, net: nn.Module) -> Model:
         shape = (self.shape[0], self.shape[1], self.shape[2])

@@ -18,7 +18,7 @@ from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 
 HELD_OUT = 256
 PREVIEW = 16
@@ -65,10 +65,8 @@ class Generate:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        parts = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
-        ]
-        losses = torch.cat([self.loss(network, part) for part in parts]).cpu().double()  # type: ignore[arg-type]
+        rows = [self.loss(network, part) for part in pieces(self.fixed)]  # type: ignore[arg-type]
+        losses = torch.cat(rows).cpu().double()
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         return HeldOut(float(losses.mean()), bands(ratio, losses))
 

@@ -26,7 +26,7 @@ from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.begin import check_latents, model_named
 from sfumato.training.latents import autoencoder_named, check_sides, encoded, scale_of
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
@@ -90,8 +90,7 @@ class LearnText:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network: Any = self._model(net).network
-        rows = [{key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.null_u), 64)]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()
+        losses = torch.cat([self.loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         return HeldOut(float(losses.mean()), bands(self.schedule.draw(self.null_u).ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
