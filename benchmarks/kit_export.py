@@ -150,7 +150,7 @@ def _pipeline(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> 
         save_tensors(file, weights)
         model = restored(header["config"], file, header["name"], "cpu", "fp32")
     if header["recipe"] in recipes.shipped():
-        model.recipe.sample = recipes.load(header["recipe"]).sample  # as it is now
+        model.recipe = model.recipe.with_({"sample": recipes.load(header["recipe"]).sample})  # as it is now
     card = folder / "README.md"
     text = card.read_bytes() if card.is_file() else None
     write(model, folder)

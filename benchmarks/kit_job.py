@@ -124,7 +124,7 @@ class Paced(Loop):
                 raise
             traceback.print_exc()
             say(state="preparing", note="torch.compile failed")
-            self.settings.compile = False
+            self.change({"train.compile": False})
             self.wrapped = self.accelerator.prepare_model(self.net)
             self.optimizer.zero_grad(set_to_none=True)
             self.record()
@@ -170,7 +170,11 @@ class Paced(Loop):
     def aim(self, images: int, seconds: float) -> None:
         """Set the length to what has been seen and can be seen in so many seconds."""
         if self.within:
-            self.settings.images = max(images, 1, int(images + self.rate * seconds))
+            self.change({"train.images": max(images, 1, int(images + self.rate * seconds))})
+
+    def change(self, changes: dict[str, object]) -> None:
+        self.recipe = self.recipe.with_(changes)
+        self.settings = self.recipe.train
 
     def _agree_to_stop(self) -> None:
         if time.monotonic() > self.end + (LATE if self.within else 0.0):

@@ -63,7 +63,8 @@ def ship_pipeline(run: Path, name: str, decoder: Path | None) -> None:
         own = model.autoencoder.state_dict()
         assert all(torch.equal(better[key], own[key]) for key in own if key.startswith(("encoder.", "quant_conv.")))
         model.autoencoder.load_state_dict(better)
-    model.recipe.sample = recipes.load(name).sample  # as it is now, whatever the run was begun with
+    now = recipes.load(name).sample  # whatever the run was begun with
+    model.recipe = model.recipe.with_({"sample": now})
     folder = PRETRAINED / name
     card = (folder / "README.md").read_bytes() if (folder / "README.md").is_file() else None
     write(model, folder)

@@ -77,7 +77,7 @@ def settings_of(cell: str, args: argparse.Namespace) -> Figures:
     kept: Figures = {
         "minutes": args.minutes,
         "batch": args.batch,
-        "ema": args.ema or ours.train.ema,
+        "ema": args.ema or list(ours.train.ema),
         "steps": args.steps,
         "threads": args.threads,
         "n": args.n,

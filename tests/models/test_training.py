@@ -125,8 +125,7 @@ def test_half_precision_draws_nearly_the_same(model: TextModel, tmp_path: Path) 
 
 
 def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(run / "recipe.yaml")
-    part = recipe.model_copy(deep=True)
+    part = recipes.load(run / "recipe.yaml")
     events: list[dict] = []
     job = start.prepare(part, ["train.save_seconds=0.001"], tmp_path / "again")
 
@@ -156,13 +155,13 @@ def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_pa
     truth = [each["loss"] for each in RunFolder(run.parent / "ground").events("held_out")]
     assert losses[-1] < truth[-1]
     with pytest.raises(UserError, match=r"net\.encoder"):
-        start.prepare(recipe.model_copy(update={"net": recipe.net.model_copy(update={"encoder": "nowhere/at-all"})}))
+        start.prepare(recipe.with_({"net.encoder": "nowhere/at-all"}))
 
 
 def test_a_run_goes_on_when_what_it_began_with_is_gone(model: TextModel, run: Path, tmp_path: Path) -> None:
     pipe = pipelines.write(model, tmp_path / "pipe")
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
-    recipe.train.images, recipe.text.autoencoder, recipe.train.begin = 16, str(pipe), str(pipe)
+    changes = {"train.images": 16, "text.autoencoder": str(pipe), "train.begin": str(pipe)}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     begun = start.prepare(recipe, out=tmp_path / "run")
     start.run(begun)
     pipe.rename(tmp_path / "elsewhere")
@@ -176,18 +175,16 @@ def test_a_run_goes_on_when_what_it_began_with_is_gone(model: TextModel, run: Pa
 
 
 def test_a_model_is_no_beginning_on_other_latents(run: Path, tmp_path: Path) -> None:
-    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
-    ground.train.images, ground.train.seed = 16, 1
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").with_({"train.images": 16, "train.seed": 1})
     start.run(start.prepare(ground, out=tmp_path / "ground"))
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
-    recipe.text.autoencoder, recipe.train.begin = str(tmp_path / "ground"), str(run)
+    changes = {"text.autoencoder": str(tmp_path / "ground"), "train.begin": str(run)}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     with pytest.raises(UserError, match=rf"other latents .* set text\.autoencoder={run}"):
         start.prepare(recipe, out=tmp_path / "run")
 
 
 def test_an_autoencoder_begins_with_another(run: Path, tmp_path: Path) -> None:
-    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
-    ground.train.begin, ground.train.seed = str(run), 1
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").with_({"train.begin": str(run), "train.seed": 1})
     begun = start.prepare(ground, out=tmp_path / "ground").task.net.state_dict()
     for key, value in autoencoder_named(str(run), "").state_dict().items():
         assert torch.equal(begun[f"vae.{key}"], value), key
@@ -233,8 +230,8 @@ def test_prompts_leave_the_tokenizer_as_it_was(model: TextModel, tmp_path: Path)
 def test_a_pipeline_folder_is_ground_enough(task: str, model: TextModel, run: Path, tmp_path: Path) -> None:
     """A decoder, and another model on the same latents, begun from what was exported: the checkpoint is JSON."""
     pipe = str(pipelines.write(model, tmp_path / "pipe"))
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True, update={"task": task})
-    recipe.train.images, recipe.net.encoder, recipe.text.autoencoder = 16, pipe, pipe
+    changes = {"task": task, "train.images": 16, "net.encoder": pipe, "text.autoencoder": pipe}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     start.run(start.prepare(recipe, out=tmp_path / "run"))
     before, after = (autoencoder_named(str(path), "").state_dict() for path in (pipe, tmp_path / "run"))
     assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("encoder."))

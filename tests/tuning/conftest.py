@@ -23,9 +23,7 @@ def learned() -> CLIPTokenizer:
 def base(precision: str = "fp32") -> TextModel:
     torch.manual_seed(0)
     tokenizer = learned()
-    recipe = Recipe()
-    recipe.noise.prediction = "v"
-    recipe.sample.steps = 3
+    recipe = Recipe().with_({"noise.prediction": "v", "sample.steps": 3})
     return assembled(
         unet(8, 4, (32, 64), (False, True), 1, 32), autoencoder((8, 16), 4),
         text_encoder(len(tokenizer), 16, 32, 2), tokenizer, zero_terminal(scaled_linear()), recipe, "base", "cpu",

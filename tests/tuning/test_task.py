@@ -116,9 +116,8 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
     photos: Path, tmp_path: Path, precision: str, prediction: str, text: bool
 ) -> None:
     model = base(precision)
-    model.recipe.noise.prediction = prediction  # type: ignore[assignment]
-    recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0)
-    recipe.noise.prediction = prediction  # type: ignore[assignment]
+    model.recipe = model.recipe.with_({"noise.prediction": prediction})
+    recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0).with_({"noise.prediction": prediction})
     found = start.prepare(start.check(photos, 16), model, "a zarnu car", "zarnu", 1, False, 0)
     task = start.Personalise(recipe, model, found, "zarnu car")
     assert {p.dtype for p in task.net.parameters()} == {torch.float32}

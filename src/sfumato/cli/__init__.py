@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from sfumato.cli import demo, denoise, doctor, export, judge, merge, sample, train, tune
+from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, sample, train, tune
 from sfumato.cli.console import fail
 from sfumato.errors import PromptWarning, UserError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
+app.command("recipe")(recipe.recipe)
 app.command("sample")(sample.sample)
 app.command("denoise")(denoise.denoise)
 app.command("export")(export.export)

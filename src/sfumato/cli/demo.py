@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ def demo(
     say("1 of 5  teaching a model to draw shapes from their captions")
     job = start.prepare("shapes", CHANGES, out)
     known = job.folder.events("start")
-    job.recipe.train.images = known[0]["of"] if known else affordable(job)
+    images = known[0]["of"] if known else affordable(job)
+    job = replace(job, recipe=job.recipe.with_({"train.images": images}))
     describe(job)
     watch(job, start.run)
     if job.folder.events("end")[-1]["stopped"]:

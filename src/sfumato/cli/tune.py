@@ -44,15 +44,11 @@ def tune(
     from sfumato.tuning import report, start
     from sfumato.tuning.finish import finish
 
-    recipe = start.preset_of(preset, base)
-    s = recipe.tune
-    recipe.data.source, s.noun = str(photos), noun
-    s.text_encoder, s.dora, s.trigger = text_encoder or s.text_encoder, dora or s.dora, trigger or s.trigger
-    if rank:
-        s.rank, s.alpha = rank, float(rank)
-    given = [f"tune.init={init}"] if init else []
+    flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
+    given = {f"tune.{key}": value for key, value in flags.items() if value}
+    recipe = start.preset_of(preset, base).with_({"data.source": str(photos), "tune.noun": noun, **given})
     with progress("photos") as tell:
-        job = start.begin(recipe, [*given, *(overrides or ())], out, tell, steps)
+        job = start.begin(recipe, overrides or (), out, tell, steps)
     describe(job)
     took = job.estimate
     estimate = {"seconds": steps_take(job), "images_per_second": took.images_per_second, "bytes": took.memory}

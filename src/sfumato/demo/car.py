@@ -31,8 +31,7 @@ def job(folder: Path) -> TuneJob:
     photos.mkdir(parents=True, exist_ok=True)
     for k, view in enumerate(toycar.VIEWS):
         toycar.draw(view).save(photos / f"{k}.png")
-    recipe = preset_of("default", "mini")
-    recipe.data.source, recipe.tune.noun = str(photos), NOUN
+    recipe = preset_of("default", "mini").with_({"data.source": str(photos), "tune.noun": NOUN})
     return begin(recipe, out=folder / "car")
 
 

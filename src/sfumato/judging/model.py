@@ -114,7 +114,7 @@ def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judge
         raise UserError(f"{a} draws pictures of {sizes[0]} and {b} of {sizes[1]}: these cannot be compared")
     recipes = [model.recipe for model in models]
     least = min(recipe.judge.n for recipe in recipes)
-    for recipe in recipes:
-        recipe.judge.n, recipe.judge.features = least, recipes[0].judge.features
+    for model in models:
+        model.recipe = model.recipe.with_({"judge.n": least, "judge.features": recipes[0].judge.features})
     options["data"] = options.get("data") or recipes[0].data.source
     return judge(models[0], **options), judge(models[1], **options)

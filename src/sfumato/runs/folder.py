@@ -23,7 +23,7 @@ from sfumato.runs import checkpoint
 FREE = {  # may change between two starts of one run
     "name",
     "about",
-    *(f"train.{key}" for key in ("images", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")),
+    *(f"train.{key}" for key in ("images", "epochs", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")),
     *(f"train.{key}" for key in ("save_seconds", "save_images", "preview_seconds", "keep", "tracker")),
 }
 

@@ -101,19 +101,18 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
     """
     count, side = len(store.train), max(store.shape[1:])
     preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
-    recipe = Recipe(name="", about=f"{count} pictures of {folder}", data=data)
-    recipe.net.preset = preset  # type: ignore[assignment]
     half, quarter = (32, 64) if device == "cpu" else (64, 128)
-    recipe.net.stem = 1 if side < half else 2 if side < quarter else 4
+    changes: dict[str, object] = {
+        "net.preset": preset,
+        "net.stem": 1 if side < half else 2 if side < quarter else 4,
+        "judge.n": max(2, min(5000, count)),
+    }
     if device == "cpu":  # an hour: many small steps, and a target that holds no noise, which a small net learns first
-        recipe.train.batch = 32
-        recipe.noise.prediction, recipe.noise.weighting = "x0", "uniform"
-        recipe.noise.sigma_min = 0.02  # below it training shows hardly any level, and such a net invents speckles
+        changes |= {"train.batch": 32, "noise.prediction": "x0", "noise.weighting": "uniform"}
+        changes["noise.sigma_min"] = 0.02  # below it training shows hardly any level, and such a net invents speckles
     else:
-        recipe.train.batch = 256
-        recipe.net.dropout = 0.1 if count < FEW else 0.0
-    recipe.judge.n = max(2, min(5000, count))
-    return recipe
+        changes |= {"train.batch": 256, "net.dropout": 0.1 if count < FEW else 0.0}
+    return Recipe(about=f"{count} pictures of {folder}", data=data).with_(changes)
 
 
 def length(count: int, images_per_second: float, device: str) -> int:

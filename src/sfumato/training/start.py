@@ -83,6 +83,7 @@ def prepare(
     if photos:
         recipe = _planned(recipe, overrides, device, progress)
     store = open_store(recipe.data, progress)
+    recipe = recipe.in_images(len(store.train))
     net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     if has_begun(folder.path, recipe.task):
@@ -91,8 +92,8 @@ def prepare(
         task = task_of(recipe, store, accelerator)
         take_over(task.net, recipe)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
-    if photos and not any(text.startswith("train.images=") for text in overrides):
-        recipe.train.images = plan.length(len(store.train), took.images_per_second, device)
+    if photos and not any(text.startswith(("train.images=", "train.epochs=")) for text in overrides):
+        recipe = recipe.with_({"train.images": plan.length(len(store.train), took.images_per_second, device)})
         took = plan.Estimate(took.images_per_second, recipe.train.images / took.images_per_second, took.memory)
     return Job(recipe, store, task, folder, accelerator, took)
 

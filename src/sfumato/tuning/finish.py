@@ -67,8 +67,7 @@ def tune(
     bases, or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; listener: told every event of
     the log. Raises UserError.
     """
-    recipe = preset_of(preset, base)
-    recipe.data.source, recipe.tune.noun = str(photos), noun
+    recipe = preset_of(preset, base).with_({"data.source": str(photos), "tune.noun": noun})
     from sfumato.tuning.report import write
 
     job = begin(recipe, overrides, out, steps=steps)

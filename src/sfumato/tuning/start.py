@@ -73,9 +73,7 @@ def preset_of(name: str, base: str) -> Recipe:
     known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
     if name not in known:
         raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
-    recipe = recipes.load(known[name])
-    recipe.name, recipe.tune.base = "", base
-    return recipe
+    return recipes.load(known[name]).with_({"name": "", "tune.base": base})
 
 
 def begin(
@@ -90,10 +88,12 @@ def begin(
     steps: exactly so many, of which the last is kept. Raises UserError.
     """
     recipe = recipes.build(recipe.model_dump(), overrides)
-    s = recipe.tune
-    s.noun = " ".join(s.noun.split())
+    recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
     if steps is not None:
-        recipe.train.images, s.choose = steps * recipe.train.batch, False
+        recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
+    s = recipe.tune
+    if recipe.train.epochs is not None:
+        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
     if recipe.train.precision == "fp64":
         raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
     if not s.noun:
@@ -117,8 +117,7 @@ def begin(
     report = check(Path(recipe.data.source), model.shape[1], progress)
     own = recipe.name or folder.path.resolve().name
     name = trigger(model, s.trigger, own)
-    s.trigger = name
-    recipe.noise.prediction = model.recipe.noise.prediction
+    recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.recipe.noise.prediction})
     thing = f"{name} {s.noun}"
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
@@ -127,15 +126,16 @@ def begin(
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
     if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
-        recipe.train.save_images = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
+        every = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
+        recipe = recipe.with_({"train.save_images": every})
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
     away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
-    recipe = recipe.model_copy(update={"name": own})
-    model.recipe.sample.sampler = recipe.sample.sampler
+    recipe = recipe.with_({"name": own})
+    model.recipe = model.recipe.with_({"sample.sampler": recipe.sample.sampler})
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)

@@ -104,8 +104,7 @@ def assembled(
         nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
         part.eval().requires_grad_(False)
     net.unet.to(memory_format=layout(device))
-    recipe = recipe.model_copy(deep=True, update={"name": name, "task": "text"})
-    recipe.sample.clip = False
+    recipe = recipe.with_({"name": name, "task": "text", "sample.clip": False})
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)
     told = Vocabulary("words", [], tokenizer.model_max_length)
     return TextModel(

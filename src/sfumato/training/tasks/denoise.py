@@ -12,18 +12,20 @@ from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
 from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
 from sfumato.noises.dice import Dice
 from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
+from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe.recipe import Recipe
-from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.show.grid import side_by_side
 from sfumato.training.augment import greyed, mirrored, patches, recoloured, turned
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import PIECE, Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import HELD_OUT, normal
 
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
@@ -66,8 +68,7 @@ class Denoise:
             x0 = turned(x0, generator) if self.patch else mirrored(x0, generator)
         if self.photo:
             return self._noisy(x0, generator, vary=True)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
         grey = torch.rand(batch, generator=generator) < self.recipe.noise.grey
         x0, noise = greyed(x0, normal(x0, generator), grey.to(self.device))
@@ -79,7 +80,7 @@ class Denoise:
 
     def _white(self, x0: Tensor, generator: torch.Generator) -> Batch:
         """Held-out pictures with white noise of evenly spread levels."""
-        u = (torch.arange(len(x0), dtype=torch.float64) + 0.5) / len(x0)
+        u = midpoints(len(x0))
         clip = torch.arange(len(x0)) % 16 < 16 * self.recipe.noise.clipped
         return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
 
@@ -135,14 +136,12 @@ class Denoise:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        rows = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["x0"]), 64)
-        ]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
+        rows = [self.loss(network, part) for part in pieces(self.fixed)]  # type: ignore[arg-type]
+        losses = torch.cat(rows).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
-        figures = {"psnr": float((10 * (4 / error).log10()).mean())} | self._read(net)
+        figures = {"psnr": float(psnr(error, 2).mean())} | self._read(net)
         return HeldOut(float(losses.mean()), bands(ratio, losses), figures)
 
     def _read(self, net: nn.Module) -> dict[str, float]:
@@ -150,7 +149,7 @@ class Denoise:
         gauge: nn.Module | None = getattr(net, "gauge", None)
         if not self.photo or gauge is None:
             return {}
-        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(64)])
+        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(PIECE)])
         return {"gauge": float((read - self.fixed["sigma"].log()).square().mean().sqrt())}
 
     @torch.inference_mode()
@@ -177,7 +176,7 @@ class Denoise:
         model = self._model(net)
         told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
         level = Level.of(SIGMA)
-        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(64)]).clamp(-1, 1)
+        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(PIECE)]).clamp(-1, 1)
 
     def _model(self, net: nn.Module) -> Model:
         shape = (self.shape[0], self.shape[1], self.shape[2])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.diffusion.schedule import Discrete
+from sfumato.diffusion.schedule import Discrete, midpoints, stratified
 from sfumato.errors import UserError
 from sfumato.models.named import schedule_of
 from sfumato.models.sd.checkpoint import describe
@@ -26,7 +26,7 @@ from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.begin import check_latents, model_named
 from sfumato.training.latents import autoencoder_named, check_sides, encoded, scale_of
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
@@ -70,8 +70,7 @@ class LearnText:
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         which = self.order.indices(images, batch)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         caption = which
         if self.variants > 1:
@@ -91,8 +90,7 @@ class LearnText:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network: Any = self._model(net).network
-        rows = [{key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.null_u), 64)]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()
+        losses = torch.cat([self.loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         return HeldOut(float(losses.mean()), bands(self.schedule.draw(self.null_u).ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
@@ -124,7 +122,7 @@ class LearnText:
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
         cond = tokens(self.tokenizer, list(held.said or [])[:count]).to(self.device)
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        u = midpoints(count)
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 
     def _latents(self, stored: Tensor) -> Tensor:
@@ -133,8 +131,7 @@ class LearnText:
 
     def _model(self, net: Any) -> TextModel:
         told = Vocabulary("words", [], self.recipe.text.length)
-        recipe = self.recipe.model_copy(deep=True)
-        recipe.sample.clip = False
+        recipe = self.recipe.with_({"sample.clip": False})
         return TextModel(
             net, recipe, told, self.pictures, device=str(self.device), precision=self.precision, vae=self.vae,
             tokenizer=self.tokenizer, levels=self.schedule, words=self.words,
