@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
+import shutil
 import statistics
 import subprocess
 import tarfile
@@ -24,9 +26,11 @@ import text_free
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from sfumato import yaml12
 from sfumato.errors import UserError
+from sfumato.files import write_json
 from sfumato.judge.emoji import crisp_bounds, judge_emoji
 from sfumato.text.model import TextModel
 from sfumato.train import plan, start
+from sfumato.train.run import RunFolder
 
 HERE = Path(__file__).parent
 AHEAD, BEHIND = 2.0, 0.10
@@ -90,24 +94,38 @@ class Pilot:
         return {**trained, "bounds": bounds, "by guidance": found, "sentences": rows}
 
     def train(self) -> Figures:
-        """A finished run, as long as its speed allows."""
-        seconds = 60 * self.args.minutes
-        os.environ["SFUMATO_CACHE"] = str(self.cells.fresh(f"{self.args.inside}-cache"))  # nothing is encoded yet
+        """A finished run, as long as its speed allows; goes on where it was stopped."""
+        note = self.folder.with_suffix(".json")
+        cache = self.folder.with_suffix(".cache")
+        os.environ["SFUMATO_CACHE"] = str(cache)
+        if note.is_file():
+            known: Figures = json.loads(note.read_text(encoding="utf-8"))
+        else:
+            shutil.rmtree(cache, ignore_errors=True)  # nothing is encoded yet
+            known = self.measured()
+            write_json(note, known)
+        began, before = time.process_time(), known["trained_seconds"]
+
+        def spent(event: Figures) -> None:
+            if event["event"] == "save":
+                known["trained_seconds"] = before + time.process_time() - began
+                write_json(note, known)
+
+        start.run(self.prepared(known["images"]), spent)
+        if known["images"] != RunFolder(self.folder).events("end")[-1]["images"]:
+            raise KeyboardInterrupt
+        return known
+
+    def measured(self) -> Figures:
+        """How many images fit into the time that scenes and latents leave."""
         began = time.process_time()
-        first = self.prepared(1)
+        job = self.prepared(1)
         ready = time.process_time() - began
-        speed = self.speed(first)
-        images = int(speed * (seconds - ready)) // first.recipe.train.batch * first.recipe.train.batch
+        speed, batch = self.speed(job), job.recipe.train.batch
+        images = int(speed * (60 * self.args.minutes - ready)) // batch * batch
         if images <= 0:
             raise UserError(f"--minutes {self.args.minutes:g}: preparing alone takes {ready / 60:.1f}")
-        began = time.process_time()
-        start.run(self.prepared(images))
-        return {
-            "images": images,
-            "images_per_second": speed,
-            "prepared_seconds": ready,
-            "trained_seconds": time.process_time() - began,
-        }
+        return {"images": images, "images_per_second": speed, "prepared_seconds": ready, "trained_seconds": 0.0}
 
     def speed(self, job: start.Job) -> float:
         """Images in a second of this process, whatever others do, by TIMED steps after a few; INSIDE of it for all but
