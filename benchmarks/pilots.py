@@ -21,16 +21,17 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from sfumato.judge.emoji import crisp_bounds, judge_emoji
+from sfumato.text.model import TextModel
+from sfumato.train import plan, start
+from sfumato.train.run import RunFolder
+
 import sfumato
 import text_free
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from sfumato import yaml12
 from sfumato.errors import UserError
 from sfumato.files import write_json
-from sfumato.judge.emoji import crisp_bounds, judge_emoji
-from sfumato.text.model import TextModel
-from sfumato.train import plan, start
-from sfumato.train.run import RunFolder
 
 HERE = Path(__file__).parent
 AHEAD, BEHIND = 2.0, 0.10

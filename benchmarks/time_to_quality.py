@@ -44,8 +44,8 @@ from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import recipe as recipes
+from sfumato.runs.checkpoint import label
 from sfumato.training import start
-from sfumato.training.ema import label
 
 RATIO = 0.6
 SKIP, TIMED = 3, 20

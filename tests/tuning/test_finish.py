@@ -14,13 +14,13 @@ from sfumato.cli import app
 from sfumato.errors import UserError
 from sfumato.judging.stats import Interval
 from sfumato.lora.adapter import Shape, attach, without
-from sfumato.models.sd import folder as pipelines
-from sfumato.models.zoo import load
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe.sections import Tune
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.finish import tune
 from sfumato.tuning.score.choose import Look, choose, shortlist
 from sfumato.tuning.score.score import Judge, Nearness, Score
+from sfumato.zoo import load
 
 from .conftest import base, stirred
 from .test_photos import scene

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfumato.models.zoo import load
 from sfumato.pictures.drawn import toycar
 from sfumato.show.grid import side_by_side
 from sfumato.show.report import Fact, Picture, Section
 from sfumato.show.words import duration
 from sfumato.tuning.finish import Finished
 from sfumato.tuning.start import TuneJob, begin, preset_of
+from sfumato.zoo import load
 
 NOUN = "automobile"
 PROMPTS = (

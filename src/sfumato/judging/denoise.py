@@ -13,14 +13,16 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sfumato.denoising.denoise import anysize, best, gauged, mirrored
+from sfumato.denoising.denoise import anysize, best, mirrored
+from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
+from sfumato.judging.model import data_of
 from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
-from sfumato.models.zoo import load
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
+from sfumato.zoo import load
 
 Progress = Callable[[str, int, int], None]
 BATCH = 250
@@ -113,17 +115,19 @@ def judge_denoised(
     if not 0 < sigma <= 1:
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
     model = name if isinstance(name, Model) else load(name)
-    recipe = model.recipe
-    store = open_store(recipe.data if data is None else recipe.data.of(data))
+    cleaner = model.cleaner()
+    if blind and cleaner.part is None:
+        raise UserError(f"{model.name} does not read the noise level from a picture: leave --blind out")
+    store = open_store(data_of(model, data))
     read: list[float] = []
 
     def cleaned(y: Tensor) -> Tensor:
         y = y.to(model.device)
         with torch.inference_mode():
-            level = gauged(model, y) if blind else Level.of(2 * sigma)
+            level = level_of_pictures(cleaner, y) if blind else Level.of(2 * sigma)
             read.extend((level.sigma / 2).tolist() if blind else [])
-            run = mirrored(anysize(model, y)) if mirror else anysize(model, y)
-            return best(model, run, y, level, clip, correct).clamp(-1, 1).cpu()
+            run = mirrored(anysize(cleaner, y)) if mirror else anysize(cleaner, y)
+            return best(cleaner, run, y, level, clip, correct).clamp(-1, 1).cpu()
 
     found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None

@@ -23,7 +23,7 @@ from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Train as Settings
 from sfumato.runs import checkpoint as checkpoints
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import PowerEMA, label
+from sfumato.training.ema import PowerEMA
 from sfumato.training.optimizer import optimizer_for
 from sfumato.training.recorded import Numbers, Recorded
 from sfumato.training.task import Batch, Task, generator_for
@@ -253,7 +253,7 @@ class Loop:
         bands = [{"low": b.low, "high": b.high, "loss": b.loss} for b in held.bands]
         self._say(event="held_out", images=self.images, loss=held.loss, bands=bands, **held.figures)
         tensors = {"model": self.net.state_dict()}
-        tensors |= {label(width): net.state_dict() for width, net in self.ema.nets.items()}
+        tensors |= {checkpoints.label(width): net.state_dict() for width, net in self.ema.nets.items()}
         tensors["optimizer"] = checkpoints.optimizer_tensors(self.optimizer, self.net)
         config = {"recipe": self.recipe.model_dump(mode="json"), **self.task.describe()}
         facts = {
@@ -285,7 +285,7 @@ class Loop:
                 )
             self.net.load_state_dict(weights)
             for width, net in self.ema.nets.items():
-                net.load_state_dict(found.tensors(label(width)))
+                net.load_state_dict(found.tensors(checkpoints.label(width)))
             checkpoints.restore_optimizer(self.optimizer, self.net, found.tensors("optimizer"))
             self.scaler.load_state_dict(found.facts["scaler"])
             self.images = found.images

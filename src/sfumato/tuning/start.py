@@ -20,8 +20,7 @@ from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs.folder import RunFolder
@@ -33,6 +32,7 @@ from sfumato.tuning.photos.photos import PhotoReport, check
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
 from sfumato.tuning.task import SHOWN, Personalise, asked_a_step
+from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
@@ -54,7 +54,7 @@ class TuneJob:
     """
 
     recipe: Recipe
-    model: TextModel
+    model: LatentModel
     report: PhotoReport
     photos: PhotoSet
     task: Personalise
@@ -105,9 +105,8 @@ def begin(
         raise UserError(f"{folder.path} holds other files: choose another --out, a folder that is new or empty")
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
-    model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
-    if not isinstance(model, TextModel):
-        raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
+    device = accelerator.device.type
+    model = latent_of(load(s.base, device=device, precision=precision_of(recipe.train, device)))
     same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
         raise UserError(f"the noun {s.noun!r} falls into {tokens(model, s.noun)} tokens: this base does not know it")
@@ -117,7 +116,7 @@ def begin(
     report = check(Path(recipe.data.source), model.shape[1], progress)
     own = recipe.name or folder.path.resolve().name
     name = trigger(model, s.trigger, own)
-    recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.recipe.noise.prediction})
+    recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.prediction})
     thing = f"{name} {s.noun}"
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
@@ -130,12 +129,12 @@ def begin(
         recipe = recipe.with_({"train.save_images": every})
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
-    away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
+    away = Parked(model.net.denoisers()) if short else None
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
     recipe = recipe.with_({"name": own})
-    model.recipe = model.recipe.with_({"sample.sampler": recipe.sample.sampler})
+    model.defaults = model.defaults.model_copy(update={"sampler": recipe.sample.sampler})
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
     return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
@@ -156,7 +155,7 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, shor
     return plan.estimate(task, recipe, accelerator), True
 
 
-def _is_short(recipe: Recipe, model: TextModel) -> bool:
+def _is_short(recipe: Recipe, model: LatentModel) -> bool:
     """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
     device, wanted = torch.device(model.device), recipe.tune.checkpointing
     weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
@@ -208,7 +207,7 @@ def questions(job: TuneJob) -> int:
 
 def affords_previews(job: TuneJob) -> bool:
     """Whether a preview takes less than a minute, or a tenth of the training."""
-    takes = forward_takes(job, 2 * len(SHOWN) * job.model.recipe.sample.steps)
+    takes = forward_takes(job, 2 * len(SHOWN) * job.model.defaults.steps)
     return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
 
 

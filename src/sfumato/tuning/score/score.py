@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sfumato.judging.stats import Interval, bootstrap
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
@@ -115,7 +115,7 @@ class Judge:
 
     def __init__(
         self,
-        model: TextModel,
+        model: LatentModel,
         without: Callable[[], Any],
         photos: Tensor,
         thing: str,
