@@ -16,6 +16,7 @@ from sfumato.models.sd import folder as pipelines
 from sfumato.models.sd.model import TextModel
 from sfumato.models.sd.prompts import tokens
 from sfumato.models.zoo import load
+from sfumato.progress import Event, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
@@ -127,12 +128,10 @@ def test_half_precision_draws_nearly_the_same(model: TextModel, tmp_path: Path) 
 def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) -> None:
     recipe = recipes.load(run / "recipe.yaml")
     part = recipe.model_copy(deep=True)
-    events: list[dict] = []
     job = start.prepare(part, ["train.save_seconds=0.001"], tmp_path / "again")
 
-    def stop(event: dict) -> None:
-        events.append(event)
-        if event["event"] == "save" and event["images"] >= 160:
+    def stop(event: Event) -> None:
+        if isinstance(event, Save) and event.images >= 160:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from sfumato.judging.generate import GenerateVerdict, judge_generated
 from sfumato.models.model import Model
 from sfumato.models.zoo import load
 from sfumato.pictures.store import Pictures, Store, open_store
-
-Progress = Callable[[str, int, int], None]
+from sfumato.progress import Progress, Stop, phase, phases
 
 
 @dataclass(frozen=True)
@@ -54,17 +52,19 @@ def judge(
     features: str | Features | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
     **changes: Any,
 ) -> Judged:
     """Draw n samples and judge them.
 
     name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
     changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the
-    training data. Raises UserError.
+    training data. progress: receives phases; stop: read once a step. Raises UserError, Stopped.
     """
     model = name if isinstance(name, Model) else load(name)
     recipe = model.recipe
-    store = open_store(recipe.data if data is None else recipe.data.of(data))
+    chosen_data = recipe.data if data is None else recipe.data.of(data)
+    store = open_store(chosen_data, phase("pictures", progress, stop))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
     chosen = model.settings(**changes)
@@ -74,14 +74,15 @@ def judge(
     total = count * chosen.steps
     began = time.perf_counter()
 
+    tell = phases(progress, stop)
+
     def see(first: int, step: Any) -> None:
-        if progress is not None:
-            progress("sampling", min(total, first * step.steps + (step.index + 1) * len(step.x)), total)
+        tell("sampling", min(total, first * step.steps + (step.index + 1) * len(step.x)), total)
 
     samples = model.sample(count, texts=texts, seed=seed, callback=see, warn=False, **changes)
     seconds = time.perf_counter() - began
     verdict = judge_generated(
-        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress
+        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress, stop=stop
     )
     settings = {
         **chosen.model_dump(mode="json"),

@@ -22,6 +22,7 @@ from sfumato.pictures.feed import Order
 from sfumato.pictures.store import Store
 from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.begin import check_latents, model_named
@@ -37,7 +38,9 @@ CHANNELS, ATTENTION = (96, 192), (False, True)
 class LearnText:
     """Teach D(x, level, cond) the captioned pictures of a store, as latents; cond are the caption's tokens."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         captions = store.train.said
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
@@ -49,7 +52,7 @@ class LearnText:
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
-        self.pictures, self.store = store.shape, encoded(store, self.vae, precision)
+        self.pictures, self.store = store.shape, encoded(store, self.vae, precision, tell)
         scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
         self.vae.register_to_config(scaling_factor=round(scale, 5))
         self.tokenizer: Any = None if base is None else base.tokenizer
