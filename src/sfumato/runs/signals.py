@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+import psutil
+
+from sfumato.errors import UserError
 from sfumato.progress import Stop
 
 PARENT = "SFUMATO_PARENT"
@@ -65,8 +68,6 @@ def follow_parent() -> None:
     if named is None:
         return
     if not named.isdecimal():
-        from sfumato.errors import UserError
-
         raise UserError(f"{PARENT}={named}: it names the process to follow by its number")
     direct = os.getppid()
     if sys.platform == "linux":
@@ -79,8 +80,6 @@ def follow_parent() -> None:
 
 def _watch(named: int, direct: int) -> None:
     """Until the named process is gone, or this process has another parent than at first."""
-    import psutil
-
     try:
         followed = psutil.Process(named)
         pause = threading.Event()
