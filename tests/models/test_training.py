@@ -16,7 +16,7 @@ from sfumato.models.sd import folder as pipelines
 from sfumato.models.sd.model import TextModel
 from sfumato.models.sd.prompts import tokens
 from sfumato.models.zoo import load
-from sfumato.progress import Event, Save
+from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
@@ -139,6 +139,14 @@ def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) ->
     start.run(start.prepare(part, ["train.save_seconds=1000"], tmp_path / "again"))
     one, two = (sfumato.load(path).net.state_dict() for path in (run, tmp_path / "again"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_encoding_is_reported(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path / "cache"))
+    events: list[Event] = []
+    job = start.prepare(recipes.load(run / "recipe.yaml"), out=tmp_path / "run", progress=events.append)
+    counted = [event for event in events if isinstance(event, Phase) and event.what == "encoding"]
+    assert counted[-1].done == counted[-1].total == len(job.store.train) + len(job.store.held_out)
 
 
 def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_path: Path) -> None:
