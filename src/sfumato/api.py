@@ -51,6 +51,7 @@ def judge(
     features: str | Features | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
     **changes: Any,
 ) -> Judged:
     """Draw n samples and judge them.
@@ -61,7 +62,7 @@ def judge(
     """
     from sfumato.judging import model
 
-    return model.judge(name, n=n, data=data, features=features, seed=seed, progress=progress, **changes)
+    return model.judge(name, n=n, data=data, features=features, seed=seed, progress=progress, stop=stop, **changes)
 
 
 def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judged]:

@@ -6,7 +6,7 @@ import math
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -14,6 +14,11 @@ from sfumato.cli.console import check_output, console, emit, say
 from sfumato.progress import End, Event, HeldOut, Note, Phase, Preview, Report, Start, Stop, phases
 from sfumato.show.words import duration
 
+if TYPE_CHECKING:
+    from sfumato.training.job import Job
+    from sfumato.training.plan import Plan
+
+Result = TypeVar("Result")
 LINE_SECONDS = 30.0  # between two lines of the same kind, where stderr is no terminal
 EVENT_SECONDS = 0.5  # between two events of one phase on stdout
 
@@ -99,6 +104,15 @@ class Screen:
             return
         self._spoken[name] = now
         say(text)
+
+
+def work(job: Job[Result], screen: Screen, dry_run: bool) -> tuple[Plan, Result | None]:
+    """Plan a job, say what was found and what it will take, and, if this is no dry run, run it."""
+    plan = job.plan(screen, screen.stop)
+    screen.folder = plan.folder
+    for line in plan.lines:
+        say(line)
+    return plan, None if dry_run else job.run(screen, screen.stop)
 
 
 def told(event: Event, folder: Path | None = None, per: int = 1) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from sfumato.cli.console import EVENTS, JSON, STOPPED, answer, say
-from sfumato.cli.screen import Screen
+from sfumato.cli.console import EVENTS, JSON, STOPPED, answer
+from sfumato.cli.screen import Screen, work
 
 
 def train(
@@ -36,11 +36,7 @@ def train(
         if os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks
             job.plan(stop=screen.stop) if dry_run else job.run(stop=screen.stop)
             return
-        plan = job.plan(screen, screen.stop)
-        screen.folder = plan.folder
-        for line in plan.lines:
-            say(line)
-        done = None if dry_run else job.run(screen, screen.stop)
+        plan, done = work(job, screen, dry_run)
     answer({
         "run": str(plan.folder), "images": done.images if done else 0, "stopped": done.stopped if done else None,
         "estimate": plan.estimate.to_json(),

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from sfumato.cli.console import EVENTS, JSON, STOPPED, answer, say
-from sfumato.cli.screen import Screen
+from sfumato.cli.screen import Screen, work
 
 
 def tune(
@@ -48,19 +48,14 @@ def tune(
     changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in given.items() if value is not None]
     job = TuneJob(photos, noun, base, preset, steps, [*changes, *(overrides or ())], out)
     with Screen(json, events, "steps") as screen:
-        plan = job.plan(screen, screen.stop)
-        screen.folder = plan.folder
-        for line in plan.lines:
-            say(line)
-        if dry_run:
-            answer(plan.to_json(), json)
-            return
-        tuning = job.prepared()
-        done = job.run(screen, screen.stop)
+        plan, done = work(job, screen, dry_run)
+    if done is None:
+        answer(plan.to_json(), json)
+        return
     about = {"folder": str(plan.folder), "stopped": done.stopped, "estimate": plan.estimate.to_json()}
     if done.finished is None:
         answer({**about, "steps": done.steps}, json)
         raise typer.Exit(STOPPED)
     say(report.words(done.finished))
     say(f"open {done.page}")
-    answer({**about, "page": str(done.page), **report.to_json(tuning, done.finished)}, json)
+    answer({**about, "page": str(done.page), **encoding.loads((done.folder / "report.json").read_text("utf-8"))}, json)
