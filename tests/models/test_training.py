@@ -15,6 +15,7 @@ from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd.prompts import tokens
+from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
@@ -126,12 +127,10 @@ def test_half_precision_draws_nearly_the_same(model: LatentModel, tmp_path: Path
 
 def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) -> None:
     part = recipes.load(run / "recipe.yaml")
-    events: list[dict] = []
     job = start.prepare(part, ["train.save_seconds=0.001"], tmp_path / "again")
 
-    def stop(event: dict) -> None:
-        events.append(event)
-        if event["event"] == "save" and event["images"] >= 160:
+    def stop(event: Event) -> None:
+        if isinstance(event, Save) and event.images >= 160:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -139,6 +138,14 @@ def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) ->
     start.run(start.prepare(part, ["train.save_seconds=1000"], tmp_path / "again"))
     one, two = (sfumato.load(path).net.state_dict() for path in (run, tmp_path / "again"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_encoding_is_reported(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path / "cache"))
+    events: list[Event] = []
+    job = start.prepare(recipes.load(run / "recipe.yaml"), out=tmp_path / "run", progress=events.append)
+    counted = [event for event in events if isinstance(event, Phase) and event.what == "encoding"]
+    assert counted[-1].done == counted[-1].total == len(job.store.train) + len(job.store.held_out)
 
 
 def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_path: Path) -> None:

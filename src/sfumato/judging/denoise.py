@@ -22,9 +22,9 @@ from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
+from sfumato.progress import Progress, Stop, phases
 from sfumato.zoo import load
 
-Progress = Callable[[str, int, int], None]
 BATCH = 250
 SHOWN = 16
 
@@ -105,6 +105,7 @@ def judge_denoised(
     mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> DenoiseVerdict:
     """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
 
@@ -129,7 +130,7 @@ def judge_denoised(
             run = mirrored(anysize(cleaner, y)) if mirror else anysize(cleaner, y)
             return best(cleaner, run, y, level, clip, correct).clamp(-1, 1).cpu()
 
-    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
+    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress, stop)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
     return replace(found, blind=blind, mirror=mirror, sigma_read=spread)
 
@@ -142,11 +143,13 @@ def measure_cleaner(
     n: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> DenoiseVerdict:
     """As `judge_denoised`, for anything that cleans: clean(y) of pictures (N, C, H, W) in [-1, 1] scale.
 
     pictures: the true ones, uint8 (N, C, H, W).
     """
+    tell = phases(progress, stop)
     count = min(n or len(pictures), len(pictures))
     rows: dict[str, list[tuple[float, float, float]]] = {"denoised": [], "noisy": []}
     shown: dict[str, Tensor] = {}
@@ -163,8 +166,7 @@ def measure_cleaner(
             rows[key] += [likeness(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
         if first == 0:
             shown = {"noisy": y[:SHOWN], "denoised": done[:SHOWN], "true": true[:SHOWN]}
-        if progress is not None:
-            progress("denoising", first + len(true), count)
+        tell("denoising", first + len(true), count)
     return DenoiseVerdict(
         fidelity(rows["denoised"]), fidelity(rows["noisy"]), count, sigma, clip, False,
         1000 * seconds / count, None, shown,

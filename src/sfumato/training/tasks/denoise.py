@@ -24,6 +24,7 @@ from sfumato.pictures.feed import Feed
 from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import side_by_side
 from sfumato.training.augment import greyed, mirrored, patches, recoloured, turned
@@ -40,7 +41,9 @@ SPREAD = 0.2  # of ln sigma: the network gets a rough level of noise that is not
 class Denoise:
     """Teach D(x, level, cond) to clean the pictures of a store; cond tells pure noise from clipped, or nothing."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
         patch = PHOTO_PATCH if self.photo else PATCH
         self.patch = min(patch, *store.shape[1:]) if recipe.data.crop == "pieces" else 0

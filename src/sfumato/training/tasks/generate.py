@@ -17,6 +17,7 @@ from sfumato.models.pixel import PixelModel
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.task import Batch, HeldOut, bands, pieces
@@ -28,7 +29,9 @@ PREVIEW = 16
 class Generate:
     """Teach D(x, level, cond) the pictures of a store."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         data = recipe.data
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
         self.vocabulary = vocabulary_of(recipe, store)

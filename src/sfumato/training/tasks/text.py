@@ -23,6 +23,7 @@ from sfumato.models.sd.networks import layout
 from sfumato.models.words import words_of
 from sfumato.pictures.feed import Order
 from sfumato.pictures.store import Store
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.begin import check_latents, model_named
@@ -36,7 +37,9 @@ HELD_OUT, PREVIEW, STEPS = 512, 16, 12
 class LearnText:
     """Teach D(x, level, cond) the captioned pictures of a store, as latents; cond are the caption's tokens."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         captions = store.train.said
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
@@ -48,7 +51,7 @@ class LearnText:
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
-        self.store = encoded(store, self.vae, precision)
+        self.store = encoded(store, self.vae, precision, tell)
         scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
         self.vae.register_to_config(scaling_factor=round(scale, 5))
         words = words_of(store.known or captions, store.synonyms)
