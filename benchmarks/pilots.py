@@ -21,17 +21,16 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from sfumato.judge.emoji import crisp_bounds, judge_emoji
-from sfumato.text.model import TextModel
-from sfumato.train import plan, start
-from sfumato.train.run import RunFolder
-
 import sfumato
 import text_free
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from sfumato import yaml12
 from sfumato.errors import UserError
 from sfumato.files import write_json
+from sfumato.judging.emoji import crisp_bounds, judge_emoji
+from sfumato.models.latent import LatentModel
+from sfumato.progress import Event, Save
+from sfumato.training import plan, start
 
 HERE = Path(__file__).parent
 AHEAD, BEHIND = 2.0, 0.10
@@ -77,7 +76,7 @@ class Pilot:
     def figures(self) -> Figures:
         trained = self.train()
         model = sfumato.load(str(self.folder))
-        assert isinstance(model, TextModel)
+        assert isinstance(model, LatentModel)
         bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
         found = {}
         for guidance in self.design["guidance"]:
@@ -107,13 +106,12 @@ class Pilot:
             write_json(note, known)
         began, before = time.process_time(), known["trained_seconds"]
 
-        def spent(event: Figures) -> None:
-            if event["event"] == "save":
+        def spent(event: Event) -> None:
+            if isinstance(event, Save):
                 known["trained_seconds"] = before + time.process_time() - began
                 write_json(note, known)
 
-        start.run(self.prepared(known["images"]), spent)
-        if known["images"] != RunFolder(self.folder).events("end")[-1]["images"]:
+        if start.run(self.prepared(known["images"]), spent).stopped:
             raise KeyboardInterrupt
         return known
 
@@ -128,7 +126,7 @@ class Pilot:
             raise UserError(f"--minutes {self.args.minutes:g}: preparing alone takes {ready / 60:.1f}")
         return {"images": images, "images_per_second": speed, "prepared_seconds": ready, "trained_seconds": 0.0}
 
-    def speed(self, job: start.Job) -> float:
+    def speed(self, job: start.Training) -> float:
         """Images in a second of this process, whatever others do, by TIMED steps after a few; INSIDE of it for all but
         steps.
         """
@@ -137,7 +135,7 @@ class Pilot:
         plan.estimate(job.task, job.recipe, job.accelerator, TIMED)
         return INSIDE * job.recipe.train.batch * TIMED / (time.process_time() - began)
 
-    def prepared(self, images: int) -> start.Job:
+    def prepared(self, images: int) -> start.Training:
         changes = {"train.images": images, "train.seed": self.seed, "train.keep": 1, **self.design["set"]}
         earlier = self.earlier() if "earlier" in self.design else ""
         overrides = [f"{key}={str(value).format(earlier=earlier)}" for key, value in changes.items()]

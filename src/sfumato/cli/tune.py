@@ -42,15 +42,8 @@ def tune(
     from sfumato.tuning.job import TuneJob
 
     flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
-    job = TuneJob(
-        photos,
-        noun,
-        base,
-        preset,
-        steps,
-        [f"{k}={encoding.dumps(v)}" for k, v in given.items()] + list(overrides or ()),
-        out,
-    )
+    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in flags.items() if value]
+    job = TuneJob(photos, noun, base, preset, steps, [*changes, *(overrides or ())], out)
     with Screen(json, events, "steps") as screen:
         plan, done = work(job, screen, dry_run)
     if done is None:
