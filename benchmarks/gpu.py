@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -45,6 +43,7 @@ from sfumato.files import write_json
 from sfumato.judging.model import told
 from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.store import open_store
+from sfumato.progress import Event, Report, Stop
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.training import start
@@ -225,14 +224,16 @@ def train_until(recipe: Recipe, images: int, folder: Path, seconds: float | None
     job = start.prepare(recipe, [f"train.images={images}", f"train.save_seconds={SAVE}"], folder)
     before = spent(job.folder.events())
 
-    def listen(event: dict[str, Any]) -> None:
-        if event["event"] == "report":
-            enough = seconds is not None and before + event["seconds"] >= seconds
+    stop = Stop()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Report):
+            enough = seconds is not None and before + event.seconds >= seconds
             if enough or (end is not None and time.monotonic() >= end):
-                os.kill(os.getpid(), signal.SIGTERM)
+                stop.request("time")
 
     if seconds is None or before < seconds:
-        start.run(job, listen)
+        start.run(job, listen, stop)
     events = job.folder.events()
     images_seen = max(event["images"] for event in events if event["event"] == "save")
     if images_seen < images and (seconds is None or spent(events) < seconds):

@@ -27,7 +27,7 @@ from sfumato.diffusion.schedule import LogNormal, linear
 from sfumato.files import sha256
 from sfumato.judging.features import Features, open_features
 from sfumato.models.model import picture_generators
-from sfumato.show.grid import to_uint8
+from sfumato.pictures.pixels import to_uint8
 from sfumato.training.ema import PowerEMA
 
 RESNET20 = "peers/resnet20_cifar10.safetensors"

@@ -17,6 +17,7 @@ from common import Cells, Figures, arguments, passed, run, set_threads, table
 from sfumato.denoising.posterior import STEPS, posterior
 from sfumato.diffusion.level import Level
 from sfumato.models.model import Model, picture_generators
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
 from sfumato.recipe.recipe import load
 
@@ -59,7 +60,7 @@ def errors(model: Model, args: argparse.Namespace) -> Figures:
     total = dict.fromkeys(["one call", *map(str, args.samples)], 0.0)
     began = time.perf_counter()
     for first in range(0, len(pictures), BATCH):
-        x0 = pictures[first : first + BATCH].float() / 127.5 - 1
+        x0 = from_uint8(pictures[first : first + BATCH])
         own = picture_generators(args.seed + first, len(x0))
 
         def fresh(own: list[torch.Generator] = own, x0: torch.Tensor = x0) -> torch.Tensor:

@@ -27,7 +27,8 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato import yaml12
 from sfumato.errors import UserError
-from sfumato.judging.emoji import Share
+from sfumato.judging import stats
+from sfumato.judging.stats import Interval
 from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn.emoji.read import read
 from sfumato.pictures.drawn.emoji.scene import Scene
@@ -172,9 +173,9 @@ class Paired:
     """Of n sentences: the share right by form, and the sentence's less the template's with its 95 % interval."""
 
     n: int
-    sentence: Share
-    template: Share
-    difference: Share
+    sentence: Interval
+    template: Interval
+    difference: Interval
 
 
 def over(rows: Sequence[Figures], parts: Sequence[str] = PARTS[:2]) -> Paired | None:
@@ -196,12 +197,12 @@ def over(rows: Sequence[Figures], parts: Sequence[str] = PARTS[:2]) -> Paired | 
     down, up = b.value - b.low, a.high - a.value
     above = math.sqrt(max(0.0, up**2 - 2 * phi * up * down + down**2))
     d = a.value - b.value
-    return Paired(len(pairs), a, b, Share(d, d - below, d + above))
+    return Paired(len(pairs), a, b, Interval(d, d - below, d + above))
 
 
-def wilson(right: float, n: int) -> Share:
+def wilson(right: float, n: int) -> Interval:
     """A share of n sentences, each right in part, with its score interval: at most as wide as that of n yes and no."""
-    return Share.of(right, n)  # type: ignore[arg-type]
+    return stats.wilson(right / n, n)
 
 
 def report(title: str, rows: list[Figures]) -> None:

@@ -20,7 +20,7 @@ from sfumato.judging import model as judging
 
 from ..tiny import LABELS, SIDE, recipe_of, small_features, train_run, write_pictures
 
-COMMANDS = ("demo", "doctor", "train", "sample", "denoise", "export", "merge", "judge", "compare")
+COMMANDS = ("demo", "doctor", "train", "recipe", "sample", "denoise", "export", "merge", "judge", "compare")
 SMALL = (
     *("net.channels=[16,32]", "net.attention=[false,true]", "net.blocks=1", "net.stem=2", f"data.image_size={SIDE}"),
     *("train.batch=16", "train.precision=fp32", "sample.steps=2"),
@@ -120,9 +120,7 @@ class TestHelp:
         assert "Traceback" not in answer.err
 
 
-@pytest.mark.parametrize(
-    "module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"]
-)
+@pytest.mark.parametrize("module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"])
 def test_importing_is_light(module: str) -> None:
     code = (
         f"import sys, time; start = time.process_time(); import {module}; took = time.process_time() - start\n"
@@ -165,7 +163,7 @@ def test_verbs_can_be_called_whatever_was_imported_before(before: str) -> None:
     assert lines[0].startswith("UserError no recipe, file or folder named nowhere")
     assert lines[1] == lines[3]
     assert lines[1].startswith("UserError no run folder, checkpoint or model named nowhere")
-    assert lines[4:] == ["what overrides out listener", "True", "module 'sfumato' has no attribute 'nothing'"]
+    assert lines[4:] == ["what overrides out progress stop", "True", "module 'sfumato' has no attribute 'nothing'"]
 
 
 def test_the_command_from_outside(run: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sfumato.judging.features import Features, open_features
 from sfumato.judging.model import compare, judge, told
 from sfumato.models.pixel import PixelModel
 from sfumato.pictures.store import Pictures, open_store
+from sfumato.progress import Event, Phase
 
 from ..tiny import LABELS, SIDE, model_of, recipe_of, small_features, train_run, write_pictures
 
@@ -127,11 +128,13 @@ def test_copies_and_noise_are_told_apart(folder: Path, features: Features) -> No
 
 
 def test_progress_ends_where_it_should(folder: Path, features: Features) -> None:
-    seen: list[tuple[str, int, int]] = []
-    judge(model(folder), n=10, features=features, steps=3, progress=lambda *at: seen.append(at))
+    events: list[Event] = []
+    judge(model(folder), n=10, features=features, steps=3, progress=events.append)
+    seen = [(event.what, event.done, event.total) for event in events if isinstance(event, Phase)]
     sampling = [(done, total) for what, done, total in seen if what == "sampling"]
     assert sampling == [(10, 30), (20, 30), (30, 30)]
-    assert {what for what, _, _ in seen} == {"sampling", "samples", "training pictures", "held-out pictures"}
+    stages = {"pictures", "sampling", "samples", "training pictures", "held-out pictures"}
+    assert {what for what, _, _ in seen} == stages
     assert all(0 < done <= total for _, done, total in seen)
 
 

@@ -15,6 +15,7 @@ from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd.prompts import tokens
+from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
@@ -125,14 +126,11 @@ def test_half_precision_draws_nearly_the_same(model: LatentModel, tmp_path: Path
 
 
 def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(run / "recipe.yaml")
-    part = recipe.model_copy(deep=True)
-    events: list[dict] = []
+    part = recipes.load(run / "recipe.yaml")
     job = start.prepare(part, ["train.save_seconds=0.001"], tmp_path / "again")
 
-    def stop(event: dict) -> None:
-        events.append(event)
-        if event["event"] == "save" and event["images"] >= 160:
+    def stop(event: Event) -> None:
+        if isinstance(event, Save) and event.images >= 160:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -140,6 +138,14 @@ def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) ->
     start.run(start.prepare(part, ["train.save_seconds=1000"], tmp_path / "again"))
     one, two = (sfumato.load(path).net.state_dict() for path in (run, tmp_path / "again"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_encoding_is_reported(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path / "cache"))
+    events: list[Event] = []
+    job = start.prepare(recipes.load(run / "recipe.yaml"), out=tmp_path / "run", progress=events.append)
+    counted = [event for event in events if isinstance(event, Phase) and event.what == "encoding"]
+    assert counted[-1].done == counted[-1].total == len(job.store.train) + len(job.store.held_out)
 
 
 def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_path: Path) -> None:
@@ -156,13 +162,13 @@ def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_pa
     truth = [each["loss"] for each in RunFolder(run.parent / "ground").events("held_out")]
     assert losses[-1] < truth[-1]
     with pytest.raises(UserError, match=r"net\.encoder"):
-        start.prepare(recipe.model_copy(update={"net": recipe.net.model_copy(update={"encoder": "nowhere/at-all"})}))
+        start.prepare(recipe.with_({"net.encoder": "nowhere/at-all"}))
 
 
 def test_a_run_goes_on_when_what_it_began_with_is_gone(model: LatentModel, run: Path, tmp_path: Path) -> None:
     pipe = pipelines.write(model, tmp_path / "pipe")
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
-    recipe.train.images, recipe.text.autoencoder, recipe.train.begin = 16, str(pipe), str(pipe)
+    changes = {"train.images": 16, "text.autoencoder": str(pipe), "train.begin": str(pipe)}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     begun = start.prepare(recipe, out=tmp_path / "run")
     start.run(begun)
     pipe.rename(tmp_path / "elsewhere")
@@ -176,18 +182,16 @@ def test_a_run_goes_on_when_what_it_began_with_is_gone(model: LatentModel, run: 
 
 
 def test_a_model_is_no_beginning_on_other_latents(run: Path, tmp_path: Path) -> None:
-    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
-    ground.train.images, ground.train.seed = 16, 1
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").with_({"train.images": 16, "train.seed": 1})
     start.run(start.prepare(ground, out=tmp_path / "ground"))
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
-    recipe.text.autoencoder, recipe.train.begin = str(tmp_path / "ground"), str(run)
+    changes = {"text.autoencoder": str(tmp_path / "ground"), "train.begin": str(run)}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     with pytest.raises(UserError, match=rf"other latents .* set text\.autoencoder={run}"):
         start.prepare(recipe, out=tmp_path / "run")
 
 
 def test_an_autoencoder_begins_with_another(run: Path, tmp_path: Path) -> None:
-    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
-    ground.train.begin, ground.train.seed = str(run), 1
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").with_({"train.begin": str(run), "train.seed": 1})
     begun = start.prepare(ground, out=tmp_path / "ground").task.net.state_dict()
     for key, value in autoencoder_named(str(run), "").state_dict().items():
         assert torch.equal(begun[f"vae.{key}"], value), key
@@ -232,8 +236,8 @@ def test_prompts_leave_the_tokenizer_as_it_was(model: LatentModel, tmp_path: Pat
 def test_a_pipeline_folder_is_ground_enough(task: str, model: LatentModel, run: Path, tmp_path: Path) -> None:
     """A decoder, and another model on the same latents, begun from what was exported: the checkpoint is JSON."""
     pipe = str(pipelines.write(model, tmp_path / "pipe"))
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True, update={"task": task})
-    recipe.train.images, recipe.net.encoder, recipe.text.autoencoder = 16, pipe, pipe
+    changes = {"task": task, "train.images": 16, "net.encoder": pipe, "text.autoencoder": pipe}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     start.run(start.prepare(recipe, out=tmp_path / "run"))
     before, after = (autoencoder_named(str(path), "").state_dict() for path in (pipe, tmp_path / "run"))
     assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("encoder."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,15 @@ from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.judging.model import data_of
+from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
+from sfumato.progress import Progress, Stop, phases
 from sfumato.zoo import load
 
-Progress = Callable[[str, int, int], None]
 BATCH = 250
 SHOWN = 16
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over pictures and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Interval:
-        mean = float(values.mean())
-        half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        return cls(mean, mean - half, mean + half)
 
 
 @dataclass(frozen=True)
@@ -58,11 +45,11 @@ class Fidelity:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "psnr": {"per_image": self.per_image.value, "of_mean": self.of_mean, "interval": asdict(self.per_image)},
+            "psnr": {"per_image": self.per_image.value, "of_mean": self.of_mean, "interval": self.per_image.to_json()},
             "ssim": {
                 "uniform7": self.uniform7.value,
                 "gauss11": self.gauss11.value,
-                "intervals": {"uniform7": asdict(self.uniform7), "gauss11": asdict(self.gauss11)},
+                "intervals": {"uniform7": self.uniform7.to_json(), "gauss11": self.gauss11.to_json()},
             },
         }
 
@@ -118,6 +105,7 @@ def judge_denoised(
     mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> DenoiseVerdict:
     """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
 
@@ -142,7 +130,7 @@ def judge_denoised(
             run = mirrored(anysize(cleaner, y)) if mirror else anysize(cleaner, y)
             return best(cleaner, run, y, level, clip, correct).clamp(-1, 1).cpu()
 
-    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
+    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress, stop)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
     return replace(found, blind=blind, mirror=mirror, sigma_read=spread)
 
@@ -155,17 +143,19 @@ def measure_cleaner(
     n: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> DenoiseVerdict:
     """As `judge_denoised`, for anything that cleans: clean(y) of pictures (N, C, H, W) in [-1, 1] scale.
 
     pictures: the true ones, uint8 (N, C, H, W).
     """
+    tell = phases(progress, stop)
     count = min(n or len(pictures), len(pictures))
     rows: dict[str, list[tuple[float, float, float]]] = {"denoised": [], "noisy": []}
     shown: dict[str, Tensor] = {}
     seconds = 0.0
     for first in range(0, count, BATCH):
-        true = pictures[first : min(first + BATCH, count)].float() / 127.5 - 1
+        true = from_uint8(pictures[first : min(first + BATCH, count)])
         noise = torch.stack([_noise(seed + first + k, true[0]) for k in range(len(true))])
         y = true + 2 * sigma * noise
         y = y.clamp(-1, 1) if clip else y
@@ -176,8 +166,7 @@ def measure_cleaner(
             rows[key] += [likeness(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
         if first == 0:
             shown = {"noisy": y[:SHOWN], "denoised": done[:SHOWN], "true": true[:SHOWN]}
-        if progress is not None:
-            progress("denoising", first + len(true), count)
+        tell("denoising", first + len(true), count)
     return DenoiseVerdict(
         fidelity(rows["denoised"]), fidelity(rows["noisy"]), count, sigma, clip, False,
         1000 * seconds / count, None, shown,
@@ -202,5 +191,8 @@ def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
     error, uniform, gauss = np.array(rows).T
     psnr = -10 * np.log10(np.maximum(error, 1e-20))
     return Fidelity(
-        Interval.of(psnr), float(-10 * np.log10(max(error.mean(), 1e-20))), Interval.of(uniform), Interval.of(gauss)
+        mean_interval(psnr),
+        float(-10 * np.log10(max(error.mean(), 1e-20))),
+        mean_interval(uniform),
+        mean_interval(gauss),
     )

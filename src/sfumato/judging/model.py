@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
 from sfumato.models.model import Model
 from sfumato.pictures.store import Pictures, Store, open_store
+from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.recipe.sections import Data, Judge
 from sfumato.zoo import load
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ def judge(
     features: str | Features | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
     own: Judge | None = None,
     **changes: Any,
 ) -> Judged:
@@ -62,7 +61,8 @@ def judge(
 
     name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
     own: a section in place of the model's; changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...).
-    Conditions are drawn as often as in the training data. Raises UserError.
+    Conditions are drawn as often as in the training data. progress: receives phases; stop: read once a step. Raises
+    UserError, Stopped.
     """
     model = name if isinstance(name, Model) else load(name)
     own = own or judge_of(model)
@@ -70,7 +70,7 @@ def judge(
         raise UserError(
             f"{model.name} was trained to clean pictures, not to draw them: use `sfumato denoise`, or --task denoise"
         )
-    store = open_store(data_of(model, data))
+    store = open_store(data_of(model, data), phase("pictures", progress, stop))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
     chosen = model.settings(**changes)
@@ -80,14 +80,15 @@ def judge(
     total = count * chosen.steps
     began = time.perf_counter()
 
+    tell = phases(progress, stop)
+
     def see(first: int, step: Any) -> None:
-        if progress is not None:
-            progress("sampling", min(total, first * step.steps + (step.index + 1) * len(step.x)), total)
+        tell("sampling", min(total, first * step.steps + (step.index + 1) * len(step.x)), total)
 
     samples = model.sample(count, texts=texts, seed=seed, callback=see, warn=False, **changes)
     seconds = time.perf_counter() - began
     verdict = judge_generated(
-        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress
+        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress, stop=stop
     )
     settings = {
         **chosen.model_dump(mode="json"),

@@ -16,8 +16,9 @@ from sfumato.judging.features import distance_name
 from sfumato.judging.model import Judged
 from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import compare
+from sfumato.pictures.pixels import to_uint8
 from sfumato.runs.folder import RunFolder
-from sfumato.show.grid import grid, side_by_side, to_uint8
+from sfumato.show.grid import grid, side_by_side
 from sfumato.show.plot import curves, lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
 

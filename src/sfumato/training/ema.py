@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class PowerEMA:
     batch size or length needs no retuning.
     """
 
-    def __init__(self, net: nn.Module, widths: list[float]) -> None:
+    def __init__(self, net: nn.Module, widths: Sequence[float]) -> None:
         self.nets = {width: copy.deepcopy(net).requires_grad_(False).eval() for width in widths}
         self._source = _tensors(net)
         self._targets = {width: _tensors(average) for width, average in self.nets.items()}

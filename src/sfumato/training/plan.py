@@ -7,7 +7,10 @@ import math
 import os
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -31,6 +34,31 @@ class Estimate:
     images_per_second: float
     seconds: float
     memory: int
+
+    def of_length(self, images: int) -> Estimate:
+        """The same for so many images."""
+        return Estimate(self.images_per_second, images / self.images_per_second, self.memory)
+
+    def to_json(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "images_per_second": self.images_per_second, "bytes": self.memory}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job has found and decided, and what it will take.
+
+    folder: of the run; lines: for people; warnings: a line each; facts: what else `--dry-run --json` gives.
+    """
+
+    folder: Path
+    lines: tuple[str, ...]
+    estimate: Estimate
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        estimate = self.estimate.to_json()
+        return {"folder": str(self.folder), **self.facts, "estimate": estimate, "warnings": list(self.warnings)}
 
 
 def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 3) -> Estimate:
@@ -101,19 +129,18 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
     """
     count, side = len(store.train), max(store.shape[1:])
     preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
-    recipe = Recipe(name="", about=f"{count} pictures of {folder}", data=data)
-    recipe.net.preset = preset  # type: ignore[assignment]
     half, quarter = (32, 64) if device == "cpu" else (64, 128)
-    recipe.net.stem = 1 if side < half else 2 if side < quarter else 4
+    changes: dict[str, object] = {
+        "net.preset": preset,
+        "net.stem": 1 if side < half else 2 if side < quarter else 4,
+        "judge.n": max(2, min(5000, count)),
+    }
     if device == "cpu":  # an hour: many small steps, and a target that holds no noise, which a small net learns first
-        recipe.train.batch = 32
-        recipe.noise.prediction, recipe.noise.weighting = "x0", "uniform"
-        recipe.noise.sigma_min = 0.02  # below it training shows hardly any level, and such a net invents speckles
+        changes |= {"train.batch": 32, "noise.prediction": "x0", "noise.weighting": "uniform"}
+        changes["noise.sigma_min"] = 0.02  # below it training shows hardly any level, and such a net invents speckles
     else:
-        recipe.train.batch = 256
-        recipe.net.dropout = 0.1 if count < FEW else 0.0
-    recipe.judge.n = max(2, min(5000, count))
-    return recipe
+        changes |= {"train.batch": 256, "net.dropout": 0.1 if count < FEW else 0.0}
+    return Recipe(about=f"{count} pictures of {folder}", data=data).with_(changes)
 
 
 def length(count: int, images_per_second: float, device: str) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
-from sfumato.diffusion.schedule import Schedule
+from sfumato.diffusion.schedule import Schedule, stratified
 from sfumato.pictures.split import RESERVED
 from sfumato.training.tasks.generate import normal
 
@@ -75,7 +75,7 @@ def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, se
     x0 = latents[which, torch.randint(0, latents.shape[1], (count,), generator=generator)].cpu()
     noise = normal(x0, generator)
     order = torch.randperm(count, generator=generator)
-    u = (order.double() + torch.rand(count, dtype=torch.float64, generator=generator)) / count
+    u = stratified(count, generator, order)
     coin = torch.rand(count, generator=generator)
     row = rows[which, torch.randint(int(rows.shape[1] > 1), rows.shape[1], (count,), generator=generator)]
     if nothing is not None:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.lora.adapter import Adapter, Shape, attach, without
 from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.photoset import PhotoSet
@@ -87,8 +88,7 @@ class Personalise:
         which = self.learned[at]
         variant = torch.randint(0, self.photos.latents.shape[1], (batch,), generator=generator)
         x0 = self.photos.latents[which, variant].to(self.device)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         row = torch.where(told, which, self.null).to(self.device)
         drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
@@ -133,9 +133,7 @@ class Personalise:
 
     def _pieces(self, whole: Batch) -> Iterator[Batch]:
         """Parts that hold less memory than a step."""
-        at_once = self.recipe.train.batch * (1 if self.saving else 4)
-        for k in range(0, len(whole["u"]), at_once):
-            yield {key: value[k : k + at_once] for key, value in whole.items()}
+        return pieces(whole, self.recipe.train.batch * (1 if self.saving else 4))
 
     @torch.no_grad()
     def preview(self, net: nn.Module) -> Image.Image:
@@ -169,7 +167,7 @@ class Personalise:
         at = torch.arange(STRATA * NOISES * len(rows))
         which = torch.tensor(rows).repeat_interleave(STRATA * NOISES)
         x0 = self.photos.latents[which, 0].to(self.device)
-        u = ((at % STRATA).double() + 0.5) / STRATA
+        u = midpoints(STRATA)[at % STRATA]
         noise = normal(x0, torch.Generator().manual_seed(0))
         held: Batch = {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
         once = at // STRATA % NOISES == 0

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 
 HELD_OUT = 256
 PREVIEW = 16
@@ -27,7 +29,9 @@ PREVIEW = 16
 class Generate:
     """Teach D(x, level, cond) the pictures of a store."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         data = recipe.data
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
         self.vocabulary = vocabulary_of(recipe, store)
@@ -39,13 +43,12 @@ class Generate:
         fixed = torch.Generator().manual_seed(0)
         count = min(HELD_OUT, len(store.held_out))
         x0, cond = held.draw(0, count, fixed)
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        u = midpoints(count)
         self.fixed: Batch = {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, fixed)}
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         x0, cond = self.feed.draw(images, batch, generator)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         noise = normal(x0, generator)
         return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
@@ -69,10 +72,7 @@ class Generate:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        parts = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
-        ]
-        losses = torch.cat([self._loss(network, part) for part in parts]).cpu().double()
+        losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         return HeldOut(float(losses.mean()), bands(ratio, losses))
 

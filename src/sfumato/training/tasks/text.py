@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
 from sfumato.models.family import LatentNet
 from sfumato.models.latent import LatentModel
@@ -22,11 +23,12 @@ from sfumato.models.sd.networks import layout
 from sfumato.models.words import words_of
 from sfumato.pictures.feed import Order
 from sfumato.pictures.store import Store
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.begin import check_latents, model_named
 from sfumato.training.latents import autoencoder_named, check_sides, encoded, scale_of
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
@@ -35,7 +37,9 @@ HELD_OUT, PREVIEW, STEPS = 512, 16, 12
 class LearnText:
     """Teach D(x, level, cond) the captioned pictures of a store, as latents; cond are the caption's tokens."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         captions = store.train.said
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
@@ -47,7 +51,7 @@ class LearnText:
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
-        self.store = encoded(store, self.vae, precision)
+        self.store = encoded(store, self.vae, precision, tell)
         scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
         self.vae.register_to_config(scaling_factor=round(scale, 5))
         words = words_of(store.known or captions, store.synonyms)
@@ -62,8 +66,7 @@ class LearnText:
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         which = self.order.indices(images, batch)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         caption = which
         if self.variants > 1:
@@ -86,8 +89,7 @@ class LearnText:
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        rows = [{key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.null_u), 64)]
-        losses = torch.cat([self._loss(network, part) for part in rows]).cpu().double()
+        losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         return HeldOut(float(losses.mean()), bands(self.schedule.draw(self.null_u).ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
@@ -110,7 +112,7 @@ class LearnText:
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
         cond = self._tokens(list(held.said or [])[:count])
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        u = midpoints(count)
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 
     def _latents(self, stored: Tensor) -> Tensor:
