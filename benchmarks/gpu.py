@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -38,12 +36,14 @@ from common import (
 )
 from peers import RESNET20, features_named
 from sfumato.device import best_device
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.files import write_json
 from sfumato.judging.model import told
 from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.store import open_store
+from sfumato.progress import Event, Report, Stop
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.training import start
@@ -143,7 +143,7 @@ def ordinary(recipe: Recipe, args: argparse.Namespace) -> float:
     net = net_of(recipe.net, store.shape, vocabulary).to(device)
     average = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer = torch.optim.AdamW(net.parameters(), s.lr, betas=s.betas)
-    denoiser = Preconditioned(net, recipe.noise.prediction, recipe.noise.sigma_data)
+    denoiser = Preconditioned(conditioned(net), recipe.noise.prediction, recipe.noise.sigma_data)
     schedule = schedule_of(recipe.noise)
     pixels, tokens = store.train.pixels, vocabulary.encode(store.train.texts(vocabulary.kind))
     began = 0.0
@@ -153,7 +153,7 @@ def ordinary(recipe: Recipe, args: argparse.Namespace) -> float:
             began = time.perf_counter()
         which = torch.randint(len(pixels), (s.batch,))
         x0 = (pixels[which].float() / 127.5 - 1).to(device)
-        cond = tokens[which].to(device) if vocabulary.kind != "none" else None
+        cond = Condition.of(tokens=tokens[which].to(device)) if vocabulary.kind != "none" else None
         level = schedule.draw(torch.rand(s.batch, dtype=torch.float64, device=device))
         loss = denoising_loss(denoiser, recipe.noise.weighting, x0, torch.randn_like(x0), level, cond).mean()
         optimizer.zero_grad()
@@ -224,14 +224,16 @@ def train_until(recipe: Recipe, images: int, folder: Path, seconds: float | None
     job = start.prepare(recipe, [f"train.images={images}", f"train.save_seconds={SAVE}"], folder)
     before = spent(job.folder.events())
 
-    def listen(event: dict[str, Any]) -> None:
-        if event["event"] == "report":
-            enough = seconds is not None and before + event["seconds"] >= seconds
+    stop = Stop()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Report):
+            enough = seconds is not None and before + event.seconds >= seconds
             if enough or (end is not None and time.monotonic() >= end):
-                os.kill(os.getpid(), signal.SIGTERM)
+                stop.request("time")
 
     if seconds is None or before < seconds:
-        start.run(job, listen)
+        start.run(job, listen, stop)
     events = job.folder.events()
     images_seen = max(event["images"] for event in events if event["event"] == "save")
     if images_seen < images and (seconds is None or spent(events) < seconds):

@@ -26,7 +26,9 @@ from kit_pack import supply
 from kit_table import MARK, Job, finish
 from sfumato.device import best_device
 from sfumato.pictures.store import open_store
+from sfumato.progress import Event, HeldOut, Report, Start, Stop
 from sfumato.recipe import recipe as recipes
+from sfumato.runs.signals import stopping
 from sfumato.training import start
 from sfumato.training.loop import Loop
 from sfumato.training.watch import Clock, Watch
@@ -88,9 +90,9 @@ class Paced(Loop):
     With `within`, `train.images` follows the speed, so that the learning rate ends its way down when time is up.
     """
 
-    def __init__(self, job: start.Job, orders: Orders, within: bool) -> None:
+    def __init__(self, job: start.Training, orders: Orders, within: bool) -> None:
         previews = "none" if within else "later"
-        super().__init__(job.task, job.recipe, job.folder, job.accelerator, self.listen, previews)  # type: ignore[arg-type]
+        super().__init__(job.task, job.recipe, job.folder, job.accelerator, self.listen, Stop(), previews)  # type: ignore[arg-type]
         self.orders, self.within, self.rate = orders, within, job.estimate.images_per_second
         self.end, self.cost = float("inf"), 0.0
         self.marks: deque[tuple[float, int]] = deque()
@@ -107,8 +109,9 @@ class Paced(Loop):
             self.cost = 1.5 * (time.perf_counter() - began) + 1.0  # of the last save
         say(state="ready")
         self.end = self.orders.wait()["go"] + time.monotonic() - self.cost
-        self.run()
-        return self.stop is None or (self.within and self.stop == "time")
+        with stopping(self.stop):
+            self.run()
+        return self.stopped is None or (self.within and self.stopped == "time")
 
     def warm_up(self) -> None:
         """What there is to compile and to record, and a few steps that are timed and undone.
@@ -149,37 +152,30 @@ class Paced(Loop):
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def listen(self, event: dict[str, Any]) -> None:
-        now, kind = time.monotonic(), event["event"]
-        if kind == "start":
-            self.marks = deque([(now, event["images"])])
-            self.aim(event["images"], self.end - now)
-        elif kind == "report":
-            self.marks.append((now, event["images"]))
+    def listen(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, Start):
+            self.marks = deque([(now, event.images)])
+            self.aim(event.images, self.end - now)
+        elif isinstance(event, Report):
+            self.marks.append((now, event.images))
             while len(self.marks) > 2 and now - self.marks[0][0] > WINDOW:
                 self.marks.popleft()
             then, images = self.marks[0]
-            if now > then and event["images"] > images:
-                self.rate = (event["images"] - images) / (now - then)
-            self.aim(event["images"], self.end - now)
-            say(state="training", images=event["images"], of=self.settings.images, loss=event["loss"],
+            if now > then and event.images > images:
+                self.rate = (event.images - images) / (now - then)
+            self.aim(event.images, self.end - now)
+            say(state="training", images=event.images, of=self.settings.images, loss=event.loss,
                 rate=round(self.rate, 1))  # fmt: skip
-        elif kind == "held_out":
-            say(state="training", images=event["images"], of=self.settings.images, held_out=event["loss"])
+        elif isinstance(event, HeldOut):
+            say(state="training", images=event.images, of=self.settings.images, held_out=event.loss)
 
     def aim(self, images: int, seconds: float) -> None:
         """Set the length to what has been seen and can be seen in so many seconds."""
         if self.within:
             self.change({"train.images": max(images, 1, int(images + self.rate * seconds))})
 
-    def change(self, changes: dict[str, object]) -> None:
-        self.recipe = self.recipe.with_(changes)
-        self.settings = self.recipe.train
-
-    def _agree_to_stop(self) -> None:
+    def _stops(self) -> bool:
         if time.monotonic() > self.end + (LATE if self.within else 0.0):
-            self.asked = self.asked or "time"
-        super()._agree_to_stop()
-
-    def _ask_to_stop(self, number: int, frame: Any) -> None:
-        self.asked = signal.Signals(number).name  # a second one does not break the save
+            self.stop.request("time")
+        return super()._stops()

@@ -11,21 +11,21 @@ import argparse
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from common import Cells, Figures, arguments, passed, run, set_threads, shelf, table
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Event, Report
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.training import start
-from sfumato.training.loop import precision_of
+from sfumato.training.accelerator import precision_of
 
 SHARE = 0.95
 NEVER = 1e9  # seconds
@@ -74,19 +74,20 @@ def product(recipe: Recipe, folder: Path) -> Figures:
     The wall runs from the first step's start to the last report before any preview, logging included.
     """
     job = start.prepare(recipe, out=folder)
-    seen: list[tuple[float, float, dict[str, Any]]] = []
+    seen: list[tuple[float, float, Event]] = []
     start.run(job, lambda event: seen.append((time.perf_counter(), time.process_time(), event)))
-    kinds = [event["event"] for *_, event in seen]
+    kinds = [event.kind for *_, event in seen]
     until = min((kinds.index(kind) for kind in ("preview", "held_out", "end") if kind in kinds), default=len(kinds))
     began, cpu_began, _ = seen[kinds.index("start")]
-    moment, cpu, last = [row for row in seen[:until] if row[2]["event"] == "report"][-1]
+    reports = [(moment, cpu, event) for moment, cpu, event in seen[:until] if isinstance(event, Report)]
+    moment, cpu, last = reports[-1]
     return {
-        "inside": last["inside"],
-        "inside_of_wall": last["inside"] * last["seconds"] / (moment - began),
-        "images_per_second": last["images"] / last["seconds"],
-        "images_per_cpu_second": last["images"] / (cpu - cpu_began),
-        "steps": last["images"] // recipe.train.batch,
-        "seconds": last["seconds"],
+        "inside": last.inside,
+        "inside_of_wall": last.inside * last.seconds / (moment - began),
+        "images_per_second": last.images / last.seconds,
+        "images_per_cpu_second": last.images / (cpu - cpu_began),
+        "steps": last.images // recipe.train.batch,
+        "seconds": last.seconds,
     }
 
 
@@ -96,7 +97,7 @@ def bare(recipe: Recipe, store: Store, steps: int) -> Figures:
     torch.manual_seed(s.seed)
     net = net_of(recipe.net, store.shape, Vocabulary.build("none"))
     optimizer = torch.optim.AdamW(net.parameters(), s.lr, betas=s.betas, fused=True)
-    denoiser = Preconditioned(net, recipe.noise.prediction, recipe.noise.sigma_data)
+    denoiser = Preconditioned(conditioned(net), recipe.noise.prediction, recipe.noise.sigma_data)
     schedule = schedule_of(recipe.noise)
     data: Tensor = store.train.pixels.clone().contiguous(memory_format=torch.channels_last)
     low = precision_of(s, "cpu") == "bf16"

@@ -25,8 +25,8 @@ from sfumato.pictures.drawn.emoji.read import compare, read
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
 from sfumato.pictures.drawn.emoji.things import subjects, taught
 from sfumato.runs import checkpoint
+from sfumato.runs.checkpoint import label
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import label
 from sfumato.tuning.start import preset_of
 
 CLAIMS = {"subject": 0.85, "background": 0.90}
@@ -126,8 +126,8 @@ def tuned(name: str, preset: str, seed: int, args: argparse.Namespace, cells: Ce
     sheet = found.pop("samples")
     save_grid(sheet, cells.work / f"{out.name}.png", [called(s, thing_of(out)) for s in wanted(name)], 10)
     return {
-        **found, "right": others(model, args), "seconds": seconds, "step": done.choice.step,
-        "own": {str(s.step): s.total.value for s in done.choice.scores},
+        **found, "right": others(model, args), "seconds": seconds, "step": done.end.choice.step,
+        "own": {str(s.step): s.total.value for s in done.end.choice.scores},
     }  # fmt: skip
 
 
@@ -207,15 +207,15 @@ def chosen(name: str, looks: dict[int, Path], out: Path, args: argparse.Namespac
     given = ["train.seed=0", *args.set]
     photos_of = cells.work / "photos" / name.replace(" ", "-")
     done = sfumato.tune(photos_of, subjects()[name], args.base, overrides=given, out=out)
-    own = {str(score.step): score.total.value for score in done.choice.scores}
-    adapter, width = Adapter(done.judge.model.net), RunFolder(out).recipe().train.ema[0]
+    own = {str(score.step): score.total.value for score in done.end.choice.scores}
+    adapter, width = Adapter(done.end.judge.model.net), RunFolder(out).recipe().train.ema[0]
     every = dict(own)
     for step, path in looks.items():
         if str(step) not in own:
             adapter.load_state_dict(checkpoint.read(path).tensors(label(width)))
-            score, _, _ = done.judge.score(step)
+            score, _, _ = done.end.judge.score(step)
             every[str(step)] = score.total.value
-    return {"own": own, "every": every, "step": done.choice.step}
+    return {"own": own, "every": every, "step": done.end.choice.step}
 
 
 def report(rows: dict[str, list[Figures]], base: list[int], looks: list[Figures]) -> None:

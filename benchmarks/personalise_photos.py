@@ -88,8 +88,8 @@ def tuned(name: str, folder: Path, args: argparse.Namespace, cells: Cells) -> Fi
         sheets.append(drawn[:12])
     shown = torch.cat([photos(folder / name)[:6], *sheets])
     save_grid(shown, cells.work / f"{name}.png", [""] * len(shown), 6)
-    likeness = done.score.likeness.to_json()
-    return {**shares, "likeness": likeness, "step": done.choice.step, "seconds": seconds}
+    likeness = done.end.score.likeness.to_json()
+    return {**shares, "likeness": likeness, "step": done.end.choice.step, "seconds": seconds}
 
 
 def unit(features: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ import torch
 
 import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
-from sfumato.denoising.denoise import tell
 from sfumato.denoising.posterior import STEPS, posterior
 from sfumato.diffusion.level import Level
 from sfumato.models.model import Model, picture_generators
@@ -55,6 +54,7 @@ def main() -> None:
 @torch.inference_mode()
 def errors(model: Model, args: argparse.Namespace) -> Figures:
     """PSNR, from the mean squared error over all pictures, of one call and of the mean of K samples."""
+    cleaner = model.cleaner()
     pictures = open_store(load("cifar10").data).held_out.pixels[: args.n]
     most, sigma = max(args.samples), 2 * args.sigma
     total = dict.fromkeys(["one call", *map(str, args.samples)], 0.0)
@@ -67,7 +67,7 @@ def errors(model: Model, args: argparse.Namespace) -> Figures:
             return torch.stack([torch.randn(x0.shape[1:], generator=g) for g in own])
 
         y = x0 + sigma * fresh()
-        cond = tell(model, False, y)
+        cond = cleaner.condition(False, len(y))
         found = {"one call": model.denoiser(y, Level.of(sigma), cond)}
         drawn = posterior(model.denoiser, y, sigma, most, cond=cond, noise=lambda j, fresh=fresh: fresh)
         found |= {str(k): drawn[:k].mean(0) for k in args.samples}

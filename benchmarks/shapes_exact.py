@@ -42,7 +42,7 @@ def main() -> None:
     args = parse()
     set_threads(args.threads)
     model = sfumato.load(args.model)
-    if model.recipe.data.source != "shapes" or model.vocabulary.kind != "words":
+    if model.source != "shapes" or model.vocabulary.kind != "words":
         raise UserError(f"{args.model} was not trained on shapes with words: name a run of the recipe shapes")
     folder, _ = find(args.model)
     cells = Cells("shapes-exact", args)
@@ -135,7 +135,7 @@ def report(found: dict[tuple[str, float | None], Figures], model: Model, trained
         for (split, guidance), f in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or 0))
     ]
     table(f"{model.name}: share right, with 95 % intervals", ("prompts", "guidance", *PARTS, "all"), rows)
-    own = model.recipe.sample.guidance
+    own = model.defaults.guidance
     for split, least in CLAIMS.items():
         if (split, own) in found:
             value = found[split, own]["all"]["value"]

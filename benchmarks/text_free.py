@@ -29,7 +29,7 @@ from sfumato import yaml12
 from sfumato.errors import UserError
 from sfumato.judging import stats
 from sfumato.judging.stats import Interval
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn.emoji.read import read
 from sfumato.pictures.drawn.emoji.scene import Scene
 from sfumato.pictures.drawn.emoji.things import alike
@@ -95,14 +95,14 @@ def main() -> None:
         raise UserError(f"--seeds {args.seeds}: draw each sentence at least once")
     set_threads(args.threads)
     model = sfumato.load(args.model)
-    if not isinstance(model, TextModel):
+    if not isinstance(model, LatentModel):
         raise UserError(f"{args.model} is not a text-to-image model")
     cells = Cells("text-free", args)
     halves = HALVES if args.half == "both" else (args.half,)
     rows: list[Figures] = []
     for half in halves:
         digest = hashlib.sha256((SENTENCES / f"{half}.yaml").read_bytes()).hexdigest()[:16]
-        drawn = {"guidance": model.recipe.sample.guidance, "precision": model.precision, "sentences": digest}
+        drawn = {"guidance": model.defaults.guidance, "precision": model.precision, "sentences": digest}
         settings = {"model": model.name, "seed": args.seed, "seeds": args.seeds, **drawn}
 
         def figures(half: str = half) -> Figures:
@@ -118,7 +118,7 @@ def main() -> None:
     claims(rows)
 
 
-def measured(model: TextModel, half: str, args: argparse.Namespace, cells: Cells) -> Figures:
+def measured(model: LatentModel, half: str, args: argparse.Namespace, cells: Cells) -> Figures:
     """Rows, one a sentence: its kind, and by form what each seed's picture has right; none where nothing was read.
 
     Rows hold no words of the sentences; those of sentences that may be shown hold the things that were read.

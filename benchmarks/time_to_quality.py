@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,9 +42,10 @@ from sfumato.files import write_json
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Event, Report
 from sfumato.recipe import recipe as recipes
+from sfumato.runs.checkpoint import label
 from sfumato.training import start
-from sfumato.training.ema import label
 
 RATIO = 0.6
 SKIP, TIMED = 3, 20
@@ -180,11 +180,11 @@ class Cell:
         moments = note_steps(job.task)
         spoken = 0.0
 
-        def listen(event: dict[str, Any]) -> None:
+        def listen(event: Event) -> None:
             nonlocal spoken
-            if event["event"] == "report" and event["seconds"] - spoken > 30:
-                spoken = event["seconds"]
-                print(f"{event['images']:>10,} of {images:,} images  loss {event['loss']:.4f}", flush=True)
+            if isinstance(event, Report) and event.seconds - spoken > 30:
+                spoken = event.seconds
+                print(f"{event.images:>10,} of {images:,} images  loss {event.loss:.4f}", flush=True)
 
         start.run(job, listen)
         figures = {

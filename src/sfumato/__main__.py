@@ -1,4 +1,4 @@
-"""`python -m sfumato`, and `accelerate launch -m sfumato`."""
+"""`python -m sfumato`, and `torchrun -m sfumato`."""
 
 from sfumato.cli import main
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from sfumato.judging.features import Features
     from sfumato.judging.model import Judged
     from sfumato.models.model import Model
+    from sfumato.progress import Progress, Stop
     from sfumato.recipe.recipe import Recipe
-    from sfumato.runs.folder import RunFolder
-    from sfumato.training.loop import Listener
-    from sfumato.tuning.finish import Finished
+    from sfumato.training.start import TrainResult
+    from sfumato.tuning.job import TuneResult
 
 
 def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
@@ -21,7 +21,7 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
 
     Raises UserError if there is none, or what is there is not whole.
     """
-    from sfumato.models import zoo
+    from sfumato import zoo
 
     return zoo.load(name, device, precision)
 
@@ -30,15 +30,17 @@ def train(
     what: str | Path | Recipe,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
-    listener: Listener | None = None,
-) -> RunFolder:
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> TrainResult:
     """Train a recipe, a shipped recipe's name or a folder of pictures, or go on where an earlier call stopped.
 
-    overrides: `KEY=VALUE` by dotted path; listener: told every event that goes into log.jsonl. Raises UserError.
+    overrides: `KEY=VALUE` by dotted path; out: the run folder, `runs/NAME` if it is left out; progress: receives every
+    event; stop: a token, by which the training saves and stops, as it does by Ctrl-C. Raises UserError.
     """
-    from sfumato.training import start
+    from sfumato.training.job import TrainJob
 
-    return start.train(what, overrides, out, listener)
+    return TrainJob(what, overrides, out).run(progress, stop)
 
 
 def judge(
@@ -48,7 +50,8 @@ def judge(
     data: str | None = None,
     features: str | Features | None = None,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
     **changes: Any,
 ) -> Judged:
     """Draw n samples and judge them.
@@ -59,7 +62,7 @@ def judge(
     """
     from sfumato.judging import model
 
-    return model.judge(name, n=n, data=data, features=features, seed=seed, progress=progress, **changes)
+    return model.judge(name, n=n, data=data, features=features, seed=seed, progress=progress, stop=stop, **changes)
 
 
 def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judged]:
@@ -81,14 +84,15 @@ def tune(
     steps: int | None = None,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
-    listener: Listener | None = None,
-) -> Finished:
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> TuneResult:
     """Teach `base` the thing that a folder of photos shows, choose a step, and leave a proven LoRA in a folder.
 
     noun: what it is, in a word that the base knows; preset: "default", which is "mini" for mini and "sd" for all other
-    bases, or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; listener: told every event of
-    the log. Raises UserError.
+    bases, or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; progress: receives every event;
+    stop: a token, by which the tuning saves and stops, as it does by Ctrl-C. Raises UserError.
     """
-    from sfumato.tuning import finish
+    from sfumato.tuning.job import TuneJob
 
-    return finish.tune(photos, noun, base, preset=preset, steps=steps, overrides=overrides, out=out, listener=listener)
+    return TuneJob(photos, noun, base, preset, steps, overrides, out).run(progress, stop)

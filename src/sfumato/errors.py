@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class PromptWarning(UserWarning):
     """Something in a prompt that the model does not draw. `Model.warnings` gives the same lines as a list."""
+
+
+class Busy(UserError):  # noqa: N818 - read as a sentence: raise Busy
+    """Another process is at work there: the same again later may go. The command line exits with status 75."""

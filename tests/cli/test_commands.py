@@ -120,9 +120,7 @@ class TestHelp:
         assert "Traceback" not in answer.err
 
 
-@pytest.mark.parametrize(
-    "module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"]
-)
+@pytest.mark.parametrize("module", ["sfumato", "sfumato.cli", "sfumato.recipe.recipe", "sfumato.doctor", "sfumato.api"])
 def test_importing_is_light(module: str) -> None:
     code = (
         f"import sys, time; start = time.process_time(); import {module}; took = time.process_time() - start\n"
@@ -165,7 +163,7 @@ def test_verbs_can_be_called_whatever_was_imported_before(before: str) -> None:
     assert lines[0].startswith("UserError no recipe, file or folder named nowhere")
     assert lines[1] == lines[3]
     assert lines[1].startswith("UserError no run folder, checkpoint or model named nowhere")
-    assert lines[4:] == ["what overrides out listener", "True", "module 'sfumato' has no attribute 'nothing'"]
+    assert lines[4:] == ["what overrides out progress stop", "True", "module 'sfumato' has no attribute 'nothing'"]
 
 
 def test_the_command_from_outside(run: Path, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from PIL import Image
 
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
-from sfumato.models.zoo import load
 from sfumato.show.png import parameters, save_png
+from sfumato.zoo import load
 
-from ..text.test_training import pictures, run  # noqa: F401 (fixtures)
-from ..tune.conftest import stirred
+from ..models.test_training import pictures, run  # noqa: F401 (fixtures)
+from ..tuning.conftest import stirred
 from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
 
 

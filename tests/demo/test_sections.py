@@ -9,8 +9,6 @@ import pytest
 
 from sfumato.demo import car, photo, prompts
 from sfumato.show.report import Page, write_page
-from sfumato.tuning import start
-from sfumato.tuning.finish import finish
 
 
 def test_prompts_and_a_photo(tmp_path: Path) -> None:
@@ -25,11 +23,11 @@ def test_a_toy_car_is_taught(tmp_path: Path) -> None:
     """More like the photos than the base's own cars, with prompts still followed."""
     job = car.job(tmp_path)
     began = time.monotonic()
-    start.run(job)
-    found = finish(job)
-    section = car.section(job, found, time.monotonic() - began)
+    done = job.run()
+    section = car.section(done, time.monotonic() - began)
     assert section.pictures
+    found = done.end
     assert found.score.likeness.low > 0
     assert found.score.fidelity.value > 0.5
     assert found.proofs["effect"] > 0
-    assert (job.folder.path / "adapter_model.safetensors").is_file()
+    assert (done.folder / "adapter_model.safetensors").is_file()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import PREDICTIONS, Clipped, Preconditioned
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.guidance import Guided
@@ -178,9 +179,10 @@ def test_the_loss_of_the_exact_denoiser_is_the_least(mixture: Mixture) -> None:
 
 def test_guidance_extrapolates_and_keeps_its_interval(mixture: Mixture) -> None:
     x = torch.randn(5, 2, 1, 3, dtype=torch.float64)
-    cond, null = torch.full((5, 1), 2), torch.zeros(1, 1, dtype=torch.long)
+    cond = Condition.of(tokens=torch.full((5, 1), 2))
+    null = Condition.of(tokens=torch.zeros(1, 1, dtype=torch.long))
     level = Level.of(0.8)
-    told, untold = mixture(x, level, cond), mixture(x, level, torch.zeros(5, 1, dtype=torch.long))
+    told, untold = mixture(x, level, cond), mixture(x, level, null.repeat(5))
     assert torch.allclose(untold, mixture(x, level))
     assert torch.allclose(Guided(mixture, 3.0, null)(x, level, cond), untold + 3 * (told - untold))
     assert torch.allclose(Guided(mixture, 1.0, null)(x, level, cond), told)
@@ -203,7 +205,7 @@ def test_the_exact_denoiser_is_the_conditional_mean(mixture: Mixture) -> None:
 
 
 def test_clipped_stays_in_range() -> None:
-    def wild(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def wild(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         return 3 * x
 
     assert Clipped(wild)(torch.tensor([[[[2.0, -0.1]]]]), Level.of(1.0)).tolist() == [[[[1.0, pytest.approx(-0.3)]]]]

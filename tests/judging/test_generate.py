@@ -14,6 +14,7 @@ from sfumato.errors import UserError
 from sfumato.judging import generate
 from sfumato.judging.features import Features, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
+from sfumato.progress import Event, Phase
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,14 @@ def test_features_of_the_store_are_kept(
 
 def test_progress_names_its_stages(sets: tuple[Pictures, Pictures], features: Features) -> None:
     train, held_out = sets
-    seen = []
-    verdict(train.pixels[:120], train, held_out, features, progress=lambda *at: seen.append(at))
-    assert {what for what, _, _ in seen} == {"samples", "training pictures", "held-out pictures"}
-    assert seen[1] == ("samples", 120, 120)
+    seen: list[Event] = []
+    verdict(train.pixels[:120], train, held_out, features, progress=seen.append)
+    assert {event.what for event in seen if isinstance(event, Phase)} == {
+        "samples",
+        "training pictures",
+        "held-out pictures",
+    }
+    assert seen[1] == Phase("samples", 120, 120)
 
 
 @pytest.mark.parametrize(

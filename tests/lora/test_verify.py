@@ -15,7 +15,7 @@ from sfumato.lora.verify import answer, verify
 from sfumato.recipe.recipe import build
 from sfumato.tuning import artifact
 
-from .conftest import base, stirred
+from ..tuning.conftest import base, stirred
 
 
 def written(folder: Path, shape: Shape, stir: bool = True, live: Any = None) -> tuple[torch.Tensor, Path]:

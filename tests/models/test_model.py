@@ -17,7 +17,7 @@ from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.sections import Net, Noise, SamplerName
 
-from .tiny import LABELS, model_of
+from ..tiny import LABELS, model_of
 
 SAMPLERS = SamplerName.__args__  # type: ignore[attr-defined]
 CAPTIONS = ("a red circle on a blue background", "a blue circle on a red background")

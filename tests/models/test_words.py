@@ -12,18 +12,19 @@ from tokenizers.decoders import ByteLevel
 from transformers import CLIPTokenizer
 
 from sfumato.errors import PromptWarning, UserError
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.words import FILE, Unknown, Words, warning, words_of
-from sfumato.models.zoo import PRETRAINED, load
+from sfumato.models.zoo import PRETRAINED
 from sfumato.pictures import store
 from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.source import Lexicon
 from sfumato.pictures.split import split
 from sfumato.recipe import recipe as recipes
 from sfumato.training import start
+from sfumato.zoo import load
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
-from ..tune.conftest import base
+from ..tuning.conftest import base
 from .test_training import pictures, run  # noqa: F401
 
 CAPTIONS = ["a red automobile on a road", "two berries, a penguin", "a box", "a red automobile on a road"]

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.errors import UserError
+from sfumato.errors import Busy, UserError
+from sfumato.progress import Event, Report, Start
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
 from sfumato.runs.checkpoint import listing
@@ -54,11 +55,12 @@ def test_a_damaged_newest_checkpoint_falls_back(finished: Path, tmp_path: Path, 
         path.write_bytes(b"")
     else:
         path.unlink()
-    events: list[dict] = []
+    events: list[Event] = []
     start.train("shapes", [*SMALL, "train.images=336"], folder, events.append)
-    assert events[0]["images"] == 160
-    assert path.name in events[0]["damaged"][0]
-    assert RunFolder(folder).events("start")[-1]["damaged"] == events[0]["damaged"]
+    begun = next(event for event in events if isinstance(event, Start))
+    assert begun.images == 160
+    assert path.name in begun.damaged[0]
+    assert RunFolder(folder).events("start")[-1]["damaged"] == list(begun.damaged)
     assert checkpoint.newest(folder / "checkpoints")[0].images == 336  # type: ignore[union-attr]
 
 
@@ -98,7 +100,7 @@ def test_what_is_learned_from_by_its_name(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_tracker_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfumato.training.loop.find_spec", lambda name: None)
+    monkeypatch.setattr("sfumato.training.accelerator.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'sfumato\[track\]'"):
         start.prepare("shapes", [*SHORT, "train.tracker=tensorboard"], tmp_path / "run")
 
@@ -139,18 +141,18 @@ class Poisoned(nn.Module):
         return out * float("nan") if self.count in self.calls else out
 
 
-def poisoned(folder: Path, calls: range, images: int) -> list[dict]:
+def poisoned(folder: Path, calls: range, images: int) -> list[Event]:
     job = start.prepare("shapes", [*SMALL, f"train.images={images}"], folder)
     job.task.net = Poisoned(job.task.net, calls)
-    events: list[dict] = []
+    events: list[Event] = []
     start.run(job, events.append)
     return events
 
 
 def test_a_bad_step_is_skipped_and_counted(tmp_path: Path) -> None:
     events = poisoned(tmp_path / "run", range(4, 6), 320)
-    reports = [event for event in events if event["event"] == "report"]
-    assert reports[-1]["skipped"] == 2
+    reports = [event for event in events if isinstance(event, Report)]
+    assert reports[-1].skipped == 2
     last = checkpoint.newest(tmp_path / "run" / "checkpoints")[0]
     assert last is not None
     assert all(torch.isfinite(t).all() for t in last.tensors("model").values())
@@ -166,7 +168,7 @@ def test_three_bad_steps_in_a_row_roll_back_and_stop(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    with folder.hold(), pytest.raises(UserError, match="in use by another process"):
+    with folder.hold(), pytest.raises(Busy, match="in use by another process"):
         start.train("shapes", SHORT, folder.path)
 
 

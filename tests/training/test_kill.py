@@ -87,7 +87,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path, environment: dict[str, str]
     assert not parts(folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, environment: dict[str, str], number: int) -> None:
     folder = tmp_path / "run"
     words = train_command(folder, 100_000)
@@ -96,7 +96,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, environment
         assert process.poll() is None, process.stderr and process.stderr.read()
         time.sleep(0.1)
     os.kill(process.pid, number)
-    assert process.wait(60) == 0
+    assert process.wait(60) == 3
     saved = listing(folder / "checkpoints")[-1]
     end = RunFolder(folder).events("end")[-1]
     assert end["stopped"] == signal.Signals(number).name

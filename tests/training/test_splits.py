@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from sfumato.runs.checkpoint import listing
+from sfumato.runs.folder import RunFolder
 
 from .conftest import SMALL, command, run
 
@@ -17,13 +17,9 @@ TWENTY = (*SMALL, "train.batch=64", "train.precision=fp64", "train.images=1280",
 
 
 def launched(processes: int, *words: object) -> list[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--cpu", "--num_processes", processes, "--main_process_port", port, "--num_machines", 1]
-    fixed = ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", 1]
-    start = [sys.executable, "-m", "accelerate.commands.launch", *options, *fixed, "-m", "sfumato"]
-    return [*map(str, start), *map(str, words)]
+    """By torchrun, on a port that is free."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes]
+    return [*map(str, start), "-m", "sfumato", *map(str, words)]
 
 
 @pytest.mark.slow
@@ -38,6 +34,8 @@ def test_splitting_the_batch_changes_nothing(tmp_path: Path, environment: dict[s
         done = run(words, environment)
         assert done.returncode == 0, done.stderr
         ends[name] = load_file(listing(tmp_path / name / "checkpoints")[-1] / "model.safetensors")
+        world = RunFolder(tmp_path / name).events("start")[0]["processes"]
+        assert world == (2 if name == "processes" else 1)
     for name in ("accumulated", "processes"):
         for key, value in ends["whole"].items():
             assert (ends[name][key] - value).abs().max() < 1e-9, (name, key)

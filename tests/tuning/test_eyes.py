@@ -14,7 +14,7 @@ from sfumato.tuning.photos.subject import cut
 from sfumato.tuning.score.eyes import Eyes
 from sfumato.tuning.score.score import Judge
 
-from ..judge import standins
+from ..judging import standins
 from .conftest import base
 
 PROMPTS = ["a cat", "a a", "a cat cat"]

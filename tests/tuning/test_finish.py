@@ -14,13 +14,13 @@ from sfumato.cli import app
 from sfumato.errors import UserError
 from sfumato.judging.stats import Interval
 from sfumato.lora.adapter import Shape, attach, without
-from sfumato.models.sd import folder as pipelines
-from sfumato.models.zoo import load
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe.sections import Tune
 from sfumato.tuning import finish as finishing
-from sfumato.tuning.finish import tune
+from sfumato.tuning.job import TuneJob
 from sfumato.tuning.score.choose import Look, choose, shortlist
 from sfumato.tuning.score.score import Judge, Nearness, Score
+from sfumato.zoo import load
 
 from .conftest import base, stirred
 from .test_photos import scene
@@ -174,7 +174,7 @@ def test_the_seeds_preset_proves_itself(tuned: tuple[Path, dict[str, Any]], tmp_
 def test_other_files_are_left_alone(tuned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(UserError, match="holds other files"):
-        tune(tuned[0].parent / "photos", "car", str(tuned[0].parent / "base"), out=tmp_path)
+        TuneJob(tuned[0].parent / "photos", "car", str(tuned[0].parent / "base"), out=tmp_path).run()
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
@@ -186,7 +186,8 @@ def test_what_does_not_prove_itself_is_not_there(
 
     monkeypatch.setattr(finishing, "verify", wrong)
     root = tuned[0].parent
+    job = TuneJob(root / "photos", "car", str(root / "base"), "default", 2, ["train.lr=1e-2"], tmp_path / "car")
     with pytest.raises(UserError, match="does not prove itself"):
-        tune(root / "photos", "car", str(root / "base"), steps=2, out=tmp_path / "car", overrides=["train.lr=1e-2"])
+        job.run()
     assert not list((tmp_path / "car").rglob("*adapter*"))
     assert not (tmp_path / "car" / finishing.UNPROVEN).exists()

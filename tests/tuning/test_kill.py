@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.runs.folder import RunFolder
 
-from ..train.conftest import command, run
+from ..training.conftest import command, run
 from .conftest import base
 from .test_photos import scene
 

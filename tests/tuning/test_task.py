@@ -13,7 +13,8 @@ from PIL import Image
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Adapter, Shape, attach, taken
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
+from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
 from sfumato.training.task import generator_for
@@ -66,9 +67,8 @@ def test_gradients_of_a_copy_are_its_own() -> None:
     attach(model.net, Shape(rank=2))  # type: ignore[arg-type]
     adapter = Adapter(model.net)  # type: ignore[arg-type]
     other = copy.deepcopy(adapter)
-    x, states = torch.randn(2, *model.space), model.tell(["a red car"], 2)
-    assert states is not None
-    other(x, torch.zeros(2), states).square().mean().backward()
+    x, states = torch.randn(2, *model.space), model.condition(["a red car"], 2)
+    other(x, torch.zeros(2), **states.tensors).square().mean().backward()
     assert all(p.grad is None for p in adapter.parameters())
     assert any(p.grad is not None for p in other.parameters())
 
@@ -89,8 +89,8 @@ def test_a_run_learns_and_resumes_bit_for_bit(photos: Path, pipe: Path, tmp_path
     start.run(start.begin(recipe, out=tmp_path / "one"))
     job = start.begin(recipe, ["train.save_seconds=0.001"], tmp_path / "two")
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "save" and event["images"] >= 12:
+    def stop(event: Event) -> None:
+        if isinstance(event, Save) and event.images >= 12:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -116,7 +116,7 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
     photos: Path, tmp_path: Path, precision: str, prediction: str, text: bool
 ) -> None:
     model = base(precision)
-    model.recipe = model.recipe.with_({"noise.prediction": prediction})
+    model.prediction = prediction
     recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0).with_({"noise.prediction": prediction})
     found = start.prepare(start.check(photos, 16), model, "a zarnu car", "zarnu", 1, False, 0)
     task = start.Personalise(recipe, model, found, "zarnu car")
@@ -215,16 +215,16 @@ def test_short_memory_is_noticed(photos: Path, pipe: Path, tmp_path: Path, monke
 
 def test_dreambooths_class_pictures_are_drawn_once_and_learned(photos: Path, pipe: Path, tmp_path: Path) -> None:
     recipe = recipe_of(photos, pipe, class_pictures=10)
-    told: list[dict[str, Any]] = []
+    told: list[Event] = []
     run = start.run(start.begin(recipe, out=tmp_path / "run"), told.append)
-    assert [event["done"] for event in told if event["event"] == "prior"] == [8, 10]
+    assert [event.done for event in told if isinstance(event, Phase)] == [8, 10]
     drawn = start.load_file(run.path / start.PRIOR)["wanted"]
     assert drawn.shape == (start.MOST, 4, 8, 8)
     assert len(drawn.unique(dim=0)) == 10
     again = start.begin(recipe, ["train.images=32"], tmp_path / "run")
     start.run(again, told.append)
     assert torch.equal(again.task.prior.wanted, drawn)
-    assert sum(event["event"] == "prior" for event in told) == 2
+    assert sum(isinstance(event, Phase) for event in told) == 2
     assert next(event["images"] for event in run.events("preview")) == 0
 
 
@@ -232,8 +232,8 @@ def test_a_damaged_prior_is_made_again_the_same(photos: Path, pipe: Path, tmp_pa
     recipe = recipe_of(photos, pipe)
     job = start.begin(recipe, ["train.save_seconds=0.001"], tmp_path / "run")
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "save":
+    def stop(event: Event) -> None:
+        if isinstance(event, Save):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -266,9 +266,8 @@ def test_dropout_is_for_training_alone() -> None:
     stirred(model.net)  # type: ignore[arg-type]
     assert torch.equal(answer(model), answer(model))
     adapter = Adapter(model.net).train()  # type: ignore[arg-type]
-    x, states = torch.randn(2, *model.space), model.tell(["a red car"], 2)
-    assert states is not None
-    assert not torch.equal(adapter(x, torch.zeros(2), states), adapter(x, torch.zeros(2), states))
+    x, states = torch.randn(2, *model.space), model.condition(["a red car"], 2)
+    assert not torch.equal(*(adapter(x, torch.zeros(2), **states.tensors) for _ in range(2)))
     assert torch.equal(answer(model), answer(model))
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
 import typer
 
 from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, sample, train, tune
-from sfumato.cli.console import fail
-from sfumato.errors import PromptWarning, UserError
+from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, leave
+from sfumato.errors import Busy, PromptWarning, UserError
+from sfumato.progress import Stopped
+from sfumato.runs.signals import follow_parent
 
 TOO_MUCH = ("out of memory", "can't allocate memory")
 """How torch says that memory is full, on a GPU and on a CPU."""
@@ -47,17 +48,22 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> Any:
-    """Run the command; an error a person can mend is one line on stderr and exit status 2."""
+    """Run the command; an error a person can mend is one line on stderr.
+
+    Exit status: 0 done, 2 the user's mistake, 3 stopped and saved, 75 a folder in use, 130 broken off by Ctrl-C.
+    """
     try:
+        follow_parent()
         app()
+    except Busy as error:
+        leave(str(error), BUSY)
     except UserError as error:
-        fail(str(error))
-        sys.exit(2)
+        leave(str(error), USER)
+    except Stopped as wish:
+        leave(f"stopped by {wish}", STOPPED)
     except KeyboardInterrupt:
-        fail("stopped")
-        sys.exit(130)
+        leave("stopped", BROKEN_OFF)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in TOO_MUCH):
             raise
-        fail("out of memory: lower train.batch, data.image_size or -n")
-        sys.exit(2)
+        leave("out of memory: lower train.batch, data.image_size or -n", USER)

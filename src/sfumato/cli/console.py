@@ -1,56 +1,100 @@
-"""What all commands share: progress on stderr, one JSON object on stdout."""
+"""What all commands share: lines on stderr; on stdout one JSON object, or events as JSON lines."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sfumato.errors import UserError
+from sfumato.progress import Event, Failure, Result
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else; progress stays on stderr.")
+USER, STOPPED, BUSY, BROKEN_OFF = 2, 3, 75, 130
+"""Exit status: the user's mistake, stopped and saved, a folder in use, broken off by Ctrl-C."""
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+_output = {"events": False}
+
+
+def _choose(events: bool) -> bool:
+    _output["events"] = events
+    return events
+
+
+EVENTS = typer.Option(
+    False,
+    "--events",
+    callback=_choose,
+    help="Print what happens as JSON lines on stdout; the last one holds what --json prints.",
+)
+
+
+def check_output(json: bool, events: bool) -> None:
+    """Raises UserError if both are chosen."""
+    if json and events:
+        _choose(False)
+        raise UserError("--json and --events: choose one; the last line of --events holds what --json prints")
 
 
 def fail(message: str) -> None:
     """One line on stderr."""
-    console.print("error:", style="bold red", end=" ")
-    console.print(" ".join(message.split()), markup=False)
+    with contextlib.suppress(OSError):  # the terminal is gone
+        console.print("error:", style="bold red", end=" ")
+        console.print(" ".join(message.split()), markup=False)
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """One line on stderr, with `--events` the last one on stdout, and the exit status."""
+    fail(message)
+    if _output["events"]:
+        emit(Failure(message, status))
+    _choose(False)
+    sys.exit(status)
 
 
 def say(text: str) -> None:
-    console.print(text, markup=False)
+    with contextlib.suppress(OSError):
+        console.print(text, markup=False)
 
 
-def answer(value: dict[str, Any]) -> None:
-    """The JSON object of --json."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+def answer(value: dict[str, Any], json: bool = True) -> None:
+    """The JSON object of --json, or the last line of --events."""
+    if _output["events"]:
+        emit(Result(value))
+        _choose(False)
+    elif json:
+        sys.stdout.write(_line(value))
 
 
-@contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with ETA, shown once `done, total` is first told."""
-    with stages() as tell:
-        yield lambda done, total: tell(title, done, total)
+def emit(event: Event) -> bool:
+    """A JSON line on stdout; whether somebody still reads it."""
+    try:
+        sys.stdout.write(_line({"time": round(time.time(), 3), **_finite(event.to_json())}))
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):  # or the interpreter fails when it flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
-@contextlib.contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """Bars with ETA for several named stages, `what, done, total`."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        tasks: dict[str, Any] = {}
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
 
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
 
-        yield tell
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null in its place."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value

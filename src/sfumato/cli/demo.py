@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from sfumato.cli.console import JSON, answer, say, stages
-from sfumato.cli.train import describe, watch
+from sfumato.cli.console import JSON, STOPPED, answer, say
+from sfumato.cli.screen import Screen
 
 if TYPE_CHECKING:
     from sfumato.judging.model import Judged
     from sfumato.show.report import Section
-    from sfumato.training.start import Job
+    from sfumato.training.start import Training
 
 SECONDS, LEAST, MOST = 90, 4_000, 60_000  # of training; images, whatever the machine's speed
 CHANGES = (
@@ -46,45 +45,43 @@ def demo(
     from sfumato.demo import car, photo, prompts
     from sfumato.judging import model as judging
     from sfumato.training import start
-    from sfumato.tuning import start as tuning
-    from sfumato.tuning.finish import finish
+    from sfumato.training.job import described
 
     began = time.monotonic()
     say("1 of 5  teaching a model to draw shapes from their captions")
-    job = start.prepare("shapes", CHANGES, out)
-    known = job.folder.events("start")
-    images = known[0]["of"] if known else affordable(job)
-    job = replace(job, recipe=job.recipe.with_({"train.images": images}))
-    describe(job)
-    watch(job, start.run)
-    if job.folder.events("end")[-1]["stopped"]:
-        raise KeyboardInterrupt
+    with Screen(json) as screen:
+        training = start.prepare("shapes", CHANGES, out, screen, screen.stop)
+        known = training.folder.events("start")
+        training = training.of_length(known[0]["of"] if known else affordable(training))
+        for line in described(training):
+            say(line)
+        screen.folder = training.folder.path
+        if start.run(training, screen, screen.stop).stopped:
+            raise typer.Exit(STOPPED)
     say("2 of 5  drawing with it, and judging it")
-    with stages() as tell:
-        found = judging.judge(out, n=300, steps=12, progress=tell)
+    with Screen(json) as screen:
+        found = judging.judge(out, n=300, steps=12, progress=screen)
     say("3 of 5  cleaning a noisy photo with the shipped model photo")
     cleaned = photo.section()
     say("4 of 5  drawing eight prompts with the shipped model mini")
     drawn = prompts.section(out)
     say("5 of 5  teaching mini a toy car from six pictures")
     first = time.monotonic()
-    tuned = car.job(out)
-    watch(tuned, tuning.run, "steps")
-    if tuned.folder.events("end")[-1]["stopped"]:
-        raise KeyboardInterrupt
-    with stages() as tell:
-        finished = finish(tuned, tell)
-    learned = car.section(tuned, finished, time.monotonic() - first)
+    with Screen(json, unit="steps") as screen:
+        screen.folder = out / "car"
+        tuned = car.job(out).run(screen, screen.stop)
+        if tuned.stopped:
+            raise typer.Exit(STOPPED)
+    learned = car.section(tuned, time.monotonic() - first)
     page = write(found, [cleaned, drawn, learned], out, time.monotonic() - began)
     say(found.verdict.words())
     say(f"open {page}")
-    if json:
-        answer({"page": str(page), "seconds": time.monotonic() - began, "judge": found.to_json()})
+    answer({"page": str(page), "seconds": time.monotonic() - began, "judge": found.to_json()}, json)
 
 
-def affordable(job: Job) -> int:
+def affordable(training: Training) -> int:
     """As many images as this machine learns in SECONDS, by the few steps that were timed."""
-    return min(MOST, max(LEAST, int(SECONDS * job.estimate.images_per_second) // 1000 * 1000))
+    return min(MOST, max(LEAST, int(SECONDS * training.estimate.images_per_second) // 1000 * 1000))
 
 
 def write(found: Judged, others: list[Section], folder: Path, seconds: float) -> Path:

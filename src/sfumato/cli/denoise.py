@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sfumato.cli.console import JSON, answer, fail, say, stages
+from sfumato.cli.console import EVENTS, JSON, answer, fail, say
+from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 from sfumato.files import disk_trouble
 
@@ -33,6 +34,7 @@ def denoise(
     seed: int = typer.Option(0, "--seed", min=0, help="Of the samples."),
     show: bool = typer.Option(False, "--show", help="Also write before | after | removed noise x 4."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there."),
+    events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
     """Take the noise out of photos of any size; everything else in the file stays as it was.
@@ -42,23 +44,23 @@ def denoise(
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
     from sfumato.denoising import files as work
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     noise = _sigma(sigma)
-    if samples and getattr(noise, "ndim", 0):
+    if samples and not isinstance(noise, (float, type(None))):
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
     order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
     pairs = work.plan(files, out, order)
-    loaded = load(model)
+    loaded = load(model).cleaner()
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
-    with stages() as tell:
+    with Screen(json, events) as screen:
         for k, (source, target) in enumerate(pairs):
             if target in kept:
                 continue
             one = replace(order, overwrite=overwrite or sys.stdin.isatty())
             try:
-                cleaned = work.clean(loaded, source, target, one, functools.partial(tell, "tiles"))
+                cleaned = work.clean(loaded, source, target, one, functools.partial(screen.stages, "tiles"))
             except (UserError, OSError, MemoryError, RuntimeError) as error:
                 known = _known(error, source)
                 if known is None or (len(pairs) == 1 and not json):
@@ -68,18 +70,17 @@ def denoise(
                 continue
             finally:
                 if len(pairs) > 1:
-                    tell("photos", k + 1, len(pairs))
+                    screen.stages("photos", k + 1, len(pairs))
             done.append(cleaned)
             found = f"  {cleaned.found}" if cleaned.found else ""
             say(f"{source} ({cleaned.words}){found} -> {', '.join(map(str, cleaned.written))}")
     if kept:
         say(f"{len(kept)} of {len(pairs)} photos left as they are")
-    if json:
-        rows = [
-            {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
-            for c in done
-        ]
-        answer({"model": loaded.name, "photos": rows, "failed": failed})
+    rows = [
+        {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
+        for c in done
+    ]
+    answer({"model": loaded.name, "photos": rows, "failed": failed}, json)
     if failed:
         raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {len(done)} were")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sfumato.cli.console import JSON, answer, say, stages
+from sfumato.cli.console import EVENTS, JSON, answer, say
+from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def judge(
         "--out",
         help="Folder for report.html and report.json [default: the run folder, or judge-MODEL].",
     ),
+    events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
     """Say how good a model is: of pictures it draws, of noisy pictures it cleans, or of prompts that can be checked.
@@ -54,22 +56,24 @@ def judge(
     """
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
     loaded = load(model)
-    known = loaded.recipe.data.source == "emoji" or loaded.recipe.task != "text"
-    task = task or (loaded.recipe.task if known else "generate")
+    known = loaded.source == "emoji" or loaded.task != "text"
+    task = task or (loaded.task if known else "generate")
     if task == "text":
-        _text(model, loaded, out, json, n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance)
+        _text(
+            model, loaded, out, (json, events), n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance
+        )
         return
     if task == "denoise":
         _denoise(
             model,
             loaded,
             out,
-            json,
+            (json, events),
             n=n,
             data=data,
             sigma=sigma,
@@ -80,9 +84,9 @@ def judge(
             seed=seed,
         )
         return
-    with stages() as tell:
+    with Screen(json, events) as screen:
         found = judging.judge(
-            loaded, n=n, data=data, features=features, seed=seed, progress=tell,
+            loaded, n=n, data=data, features=features, seed=seed, progress=screen,
             steps=steps, sampler=sampler, guidance=guidance,
         )  # fmt: skip
     page = write(found, out or _home(model, loaded))
@@ -90,37 +94,35 @@ def judge(
         say(line)
     say(found.verdict.words())
     say(str(page))
-    if json:
-        answer({**found.to_json(), "report": str(page)})
+    answer({**found.to_json(), "report": str(page)}, json)
 
 
-def _denoise(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
+def _denoise(name: str, model: Model, out: Path | None, output: tuple[bool, bool], **options: Any) -> None:
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
-    with stages() as tell:
-        verdict = judge_denoised(model, progress=tell, **options)
-    _tell(model, verdict, write_denoised(model, verdict, out or _home(name, model)), json)
+    with Screen(*output) as screen:
+        verdict = judge_denoised(model, progress=screen, **options)
+    _tell(model, verdict, write_denoised(model, verdict, out or _home(name, model)), output[0])
 
 
-def _text(name: str, model: Model, out: Path | None, json: bool, **options: Any) -> None:
+def _text(name: str, model: Model, out: Path | None, output: tuple[bool, bool], **options: Any) -> None:
     from sfumato.judging.emoji import judge_emoji
     from sfumato.judging.report import write_emoji
 
-    if model.recipe.data.source != "emoji":
+    if model.source != "emoji":
         raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
-    with stages() as tell:
-        verdict = judge_emoji(model, progress=tell, **options)
+    with Screen(*output) as screen:
+        verdict = judge_emoji(model, progress=screen, **options)
     for line in verdict.warnings:
         say(line)
-    _tell(model, verdict, write_emoji(model, verdict, out or _home(name, model)), json)
+    _tell(model, verdict, write_emoji(model, verdict, out or _home(name, model)), output[0])
 
 
 def _tell(model: Model, verdict: DenoiseVerdict | EmojiVerdict, page: Path, json: bool) -> None:
     say(verdict.words())
     say(str(page))
-    if json:
-        answer({"model": model.name, **verdict.to_json(), "report": str(page)})
+    answer({"model": model.name, **verdict.to_json(), "report": str(page)}, json)
 
 
 def _home(name: str, model: Model) -> Path:
@@ -139,6 +141,7 @@ def compare(
     guidance: float = GUIDANCE,
     seed: int = SEED,
     out: Path = typer.Option(None, "--out", help="Folder for the page [default: compare-A-B]."),
+    events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
     """Two models side by side: the same seeds, their curves, their distances with intervals, and what each costs."""
@@ -146,20 +149,13 @@ def compare(
     from sfumato.judging.report import words_of, write_comparison
 
     options: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    with stages() as tell:
-        first, second = judging.compare(a, b, n=n, data=data, features=features, seed=seed, progress=tell, **options)
+    with Screen(json, events) as screen:
+        first, second = judging.compare(a, b, n=n, data=data, features=features, seed=seed, progress=screen, **options)
     folder = out or Path(f"compare-{first.model.name}-{second.model.name}")
     page = write_comparison(first, second, (a, b), folder)
     for line in dict.fromkeys((*first.warnings, *second.warnings)):
         say(line)
     say(words_of(first, second))
     say(str(page))
-    if json:
-        answer(
-            {
-                "a": first.to_json(),
-                "b": second.to_json(),
-                "verdict": words_of(first, second),
-                "report": str(page),
-            }
-        )
+    verdict = words_of(first, second)
+    answer({"a": first.to_json(), "b": second.to_json(), "verdict": verdict, "report": str(page)}, json)

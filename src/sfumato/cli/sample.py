@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sfumato.cli.console import JSON, answer, console, progress, say
+from sfumato.cli.console import EVENTS, JSON, answer, console, say
+from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def sample(
     out: Path = typer.Option(None, "--out", help="Folder for the pictures [default: samples-MODEL]."),
     each: bool = typer.Option(False, "--each", help="Also write every picture as a PNG of its own."),
     metadata: bool = typer.Option(True, help="Write prompt, seed, sampler and model into the PNGs."),
+    events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
     """Draw pictures from a model and write them as one grid.
@@ -52,9 +54,9 @@ def sample(
     """
     import time
 
-    from sfumato.models.zoo import load
     from sfumato.show.grid import as_array, enlarge, grid
     from sfumato.show.png import parameters, save_png
+    from sfumato.zoo import load
 
     texts = _told(label, prompt, prompts)
     chosen = _sized(load(model), size)
@@ -80,11 +82,13 @@ def sample(
         if value is not None and s.sampler != sampler_of:
             raise UserError(f"{name} is an option of {sampler_of}, and this is {s.sampler}: add --sampler {sampler_of}")
     started = time.perf_counter()
-    with progress("sampling") as tell:
+    with Screen(json, events) as screen:
         pictures = chosen.sample(
             count,
-            callback=lambda first, step: tell(
-                min(count * step.steps, first * step.steps + (step.index + 1) * len(step.x)), count * step.steps
+            callback=lambda first, step: screen.stages(
+                "sampling",
+                min(count * step.steps, first * step.steps + (step.index + 1) * len(step.x)),
+                count * step.steps,
             ),
             **options,
         )
@@ -106,12 +110,10 @@ def sample(
         written += _films(chosen, film, min(count, 8), options)
     for path in written:
         console.print(str(path), markup=False)
-    if json:
-        answer({
-            "model": chosen.name, "n": count, "seed": seed, "seconds": seconds,
-            "ms_per_picture": 1000 * seconds / count, "files": [str(p) for p in written],
-            "warnings": warnings,
-        })  # fmt: skip
+    answer({
+        "model": chosen.name, "n": count, "seed": seed, "seconds": seconds, "ms_per_picture": 1000 * seconds / count,
+        "files": [str(p) for p in written], "warnings": warnings,
+    }, json)  # fmt: skip
 
 
 def _told(label: list[str] | None, prompt: list[str] | None, prompts: Path | None) -> list[str] | None:
@@ -134,10 +136,7 @@ def _sized(model: Model, size: str | None) -> Model:
     sides = size.lower().split("x")
     if not all(side.isdigit() for side in sides) or len(sides) > 2:
         raise UserError(f"--size {size}: a side as 512, or HEIGHTxWIDTH as 512x768")
-    if not hasattr(model, "sized"):
-        raise UserError(f"{model.name} draws pictures of {model.shape[1]} x {model.shape[2]} alone")
-    resized: Model = model.sized(int(sides[0]), int(sides[-1]))
-    return resized
+    return model.sized(int(sides[0]), int(sides[-1]))
 
 
 def _picture(path: Path, model: Model) -> Tensor:

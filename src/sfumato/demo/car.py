@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfumato.models.zoo import load
 from sfumato.pictures.drawn import toycar
 from sfumato.show.grid import side_by_side
 from sfumato.show.report import Fact, Picture, Section
 from sfumato.show.words import duration
-from sfumato.tuning.finish import Finished
-from sfumato.tuning.start import TuneJob, begin, preset_of
+from sfumato.tuning.job import TuneJob, TuneResult
+from sfumato.zoo import load
 
 NOUN = "automobile"
 PROMPTS = (
@@ -31,25 +30,25 @@ def job(folder: Path) -> TuneJob:
     photos.mkdir(parents=True, exist_ok=True)
     for k, view in enumerate(toycar.VIEWS):
         toycar.draw(view).save(photos / f"{k}.png")
-    recipe = preset_of("default", "mini").with_({"data.source": str(photos), "tune.noun": NOUN})
-    return begin(recipe, out=folder / "car")
+    return TuneJob(photos, NOUN, out=folder / "car")
 
 
-def section(job: TuneJob, found: Finished, seconds: float) -> Section:
+def section(found: TuneResult, seconds: float) -> Section:
     """Photos, base and LoRA; seconds: that all of the tuning took."""
     before, after = (
         load(name).sample(len(PROMPTS), texts=[p.format(thing) for p in PROMPTS], seed=3)
-        for name, thing in (("mini", NOUN), (job.folder.path, job.task.thing))
+        for name, thing in (("mini", NOUN), (found.folder, found.thing))
     )
     shown = np.stack([np.asarray(toycar.draw(view, before.shape[-1])) for view in toycar.VIEWS[: len(PROMPTS)]])
     columns = {
         "photos": torch.from_numpy(shown.transpose(0, 3, 1, 2).copy()), "base": before, "with the LoRA": after,
     }  # fmt: skip
-    score = found.score
+    end = found.end
+    score = end.score
     return Section(
         "A thing of your own",
         [f"Six pictures of a toy car, drawn here, taught to `mini` in {duration(seconds)}. The step: "
-         f"{found.choice.reason}."],
+         f"{end.choice.reason}."],
         [
             Fact(f"{score.likeness.value:.0%}", "likeness", "100 % is as alike as the photos are to each other"),
             Fact(f"{score.fidelity.value:.0%}", "fidelity", "100 % is as well as the base follows the same prompts"),

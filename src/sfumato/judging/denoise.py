@@ -13,16 +13,18 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sfumato.denoising.denoise import anysize, best, gauged, mirrored
+from sfumato.denoising.denoise import anysize, best, mirrored
+from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
+from sfumato.judging.model import data_of
 from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
-from sfumato.models.zoo import load
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
+from sfumato.progress import Progress, Stop, phases
+from sfumato.zoo import load
 
-Progress = Callable[[str, int, int], None]
 BATCH = 250
 SHOWN = 16
 
@@ -103,6 +105,7 @@ def judge_denoised(
     mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> DenoiseVerdict:
     """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
 
@@ -113,19 +116,21 @@ def judge_denoised(
     if not 0 < sigma <= 1:
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
     model = name if isinstance(name, Model) else load(name)
-    recipe = model.recipe
-    store = open_store(recipe.data if data is None else recipe.data.of(data))
+    cleaner = model.cleaner()
+    if blind and cleaner.part is None:
+        raise UserError(f"{model.name} does not read the noise level from a picture: leave --blind out")
+    store = open_store(data_of(model, data))
     read: list[float] = []
 
     def cleaned(y: Tensor) -> Tensor:
         y = y.to(model.device)
         with torch.inference_mode():
-            level = gauged(model, y) if blind else Level.of(2 * sigma)
+            level = level_of_pictures(cleaner, y) if blind else Level.of(2 * sigma)
             read.extend((level.sigma / 2).tolist() if blind else [])
-            run = mirrored(anysize(model, y)) if mirror else anysize(model, y)
-            return best(model, run, y, level, clip, correct).clamp(-1, 1).cpu()
+            run = mirrored(anysize(cleaner, y)) if mirror else anysize(cleaner, y)
+            return best(cleaner, run, y, level, clip, correct).clamp(-1, 1).cpu()
 
-    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress)
+    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress, stop)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
     return replace(found, blind=blind, mirror=mirror, sigma_read=spread)
 
@@ -138,11 +143,13 @@ def measure_cleaner(
     n: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> DenoiseVerdict:
     """As `judge_denoised`, for anything that cleans: clean(y) of pictures (N, C, H, W) in [-1, 1] scale.
 
     pictures: the true ones, uint8 (N, C, H, W).
     """
+    tell = phases(progress, stop)
     count = min(n or len(pictures), len(pictures))
     rows: dict[str, list[tuple[float, float, float]]] = {"denoised": [], "noisy": []}
     shown: dict[str, Tensor] = {}
@@ -159,8 +166,7 @@ def measure_cleaner(
             rows[key] += [likeness(a, b) for a, b in zip((x + 1) / 2, (true + 1) / 2, strict=True)]
         if first == 0:
             shown = {"noisy": y[:SHOWN], "denoised": done[:SHOWN], "true": true[:SHOWN]}
-        if progress is not None:
-            progress("denoising", first + len(true), count)
+        tell("denoising", first + len(true), count)
     return DenoiseVerdict(
         fidelity(rows["denoised"]), fidelity(rows["noisy"]), count, sigma, clip, False,
         1000 * seconds / count, None, shown,

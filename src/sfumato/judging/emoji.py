@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +15,8 @@ from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
 from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
 from sfumato.pictures.drawn.emoji.things import font
+from sfumato.progress import Progress, Stop, phases
 
-Progress = Callable[[str, int, int], None]
 PARTS = ("things", "background", "size", "place")
 
 
@@ -92,6 +91,7 @@ def judge_emoji(
     seed: int = 0,
     bounds: dict[str, float] | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
     **changes: Any,
 ) -> EmojiVerdict:
     """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
@@ -103,15 +103,15 @@ def judge_emoji(
     if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
         raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
     font()  # before anything is sampled
+    tell = phases(progress, stop)
     kinds, seconds = {}, 0.0
     for kind in ASKED:
         scenes = [asked(kind, k) for k in range(n)]
         began = time.perf_counter()
 
         def see(first: int, step: Any, kind: str = kind) -> None:
-            if progress is not None:
-                done = first * step.steps + (step.index + 1) * len(step.x)
-                progress(f"drawing: {kind}", min(n * step.steps, done), n * step.steps)
+            done = first * step.steps + (step.index + 1) * len(step.x)
+            tell(f"sampling: {kind}", min(n * step.steps, done), n * step.steps)
 
         samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, warn=False, **changes)
         seconds += time.perf_counter() - began

@@ -23,11 +23,11 @@ from sfumato.errors import UserError
 from sfumato.files import sha256
 from sfumato.judging import weights
 from sfumato.pictures.pixels import from_uint8
+from sfumato.progress import Advance
 
 DINOV2 = "facebook/dinov2-base"
 CLIP = "openai/clip-vit-large-patch14"  # the smaller ones are not published as safetensors
 NAMES = ("mini", "inception", "dinov2", "clip")
-Progress = Callable[[int, int], None]
 
 
 class Features:
@@ -49,7 +49,7 @@ class Features:
         self._embed = embed
         self.dim = self._run(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).shape[1]
 
-    def __call__(self, pictures: Tensor, progress: Progress | None = None) -> np.ndarray:
+    def __call__(self, pictures: Tensor, progress: Advance | None = None) -> np.ndarray:
         """uint8 (N, 1 or 3, H, W) -> float32 (N, dim); progress(done, N) is called after each batch.
 
         A picture's features do not depend on its neighbours. Raises ValueError for other types and shapes.

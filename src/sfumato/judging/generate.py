@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +22,9 @@ from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, pr
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
 from sfumato.pictures.cache import cache_folder
+from sfumato.progress import Progress, Stop, phase
 
 MOST = 50_000  # training pictures a distance is taken to
-Progress = Callable[[str, int, int], None]
 
 
 class Pictures(Protocol):
@@ -108,19 +107,20 @@ def judge_generated(
     resamples: int = 100,
     digest: str | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> GenerateVerdict:
     """Judge samples, uint8 (n, C, H, W), against the pictures the model learned from and those it never saw.
 
     digest: the store's content address; with it the features of its pictures are kept in the cache.
-    progress(what, done, total). The same seed gives the same figures. Raises UserError if there are too few
-    pictures of any kind or their shapes differ.
+    progress: receives a phase for each kind of pictures; stop: read after each batch. The same seed gives the same
+    figures. Raises UserError if there are too few pictures of any kind or their shapes differ.
     """
     _check(samples, train, held_out)
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(len(train))[:MOST])
 
     def run(what: str, pictures: Tensor) -> np.ndarray:
-        return features(pictures, None if progress is None else lambda done, total: progress(what, done, total))
+        return features(pictures, phase(what, progress, stop))
 
     def real(what: str, pictures: Pictures, rows: np.ndarray) -> np.ndarray:
         path = _cached(digest, what, features, rows)

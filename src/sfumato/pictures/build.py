@@ -17,7 +17,8 @@ from sfumato.pictures import choose
 from sfumato.pictures.crop import CROPS, channels
 from sfumato.pictures.decode import Header, PictureError
 from sfumato.pictures.pool import ordered
-from sfumato.pictures.source import Item, Progress, Source, sides
+from sfumato.pictures.source import Item, Source, sides
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 FORMAT = 1
@@ -25,7 +26,7 @@ MANIFEST, PIXELS = "store.json", "pixels.u8"
 STALE_SECONDS = 86_400  # what a build left aside that long ago was killed
 
 
-def build(source: Source, data: Data, digest: str, folder: Path, progress: Progress | None) -> None:
+def build(source: Source, data: Data, digest: str, folder: Path, progress: Advance | None) -> None:
     """Decode a source's pictures into a new store at `folder`; nothing is there until all of it is.
 
     All pixels lie in one file, held-out pictures first. Raises UserError.
@@ -80,7 +81,7 @@ def _write(
     data: Data,
     size: tuple[int, int],
     count: int,
-    progress: Progress | None,
+    progress: Advance | None,
 ) -> list[int]:
     """Decode and append; gives how many pieces each item became, and puts errors in `heads`."""
 

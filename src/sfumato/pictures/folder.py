@@ -16,7 +16,8 @@ from sfumato.pictures.cache import Memory
 from sfumato.pictures.captions import METADATA, read_metadata, read_sidecar
 from sfumato.pictures.decode import EXTENSIONS, Header, PictureError, decode, header
 from sfumato.pictures.pool import ordered
-from sfumato.pictures.source import Item, Progress, sides
+from sfumato.pictures.source import Item, sides
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
@@ -68,7 +69,7 @@ class FolderSource:
     def items(self, split: str) -> list[Item]:
         return self._read(None)[split]
 
-    def fingerprint(self, progress: Progress | None = None) -> str:
+    def fingerprint(self, progress: Advance | None = None) -> str:
         read = self._read(progress)
         rows = [[split, i.key, i.digest, i.label, i.caption] for split in self.splits for i in read[split]]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
@@ -149,7 +150,7 @@ class FolderSource:
         sidecar = self._texts.get(found.stem)
         return None if sidecar is None else read_sidecar(sidecar, found.key, self.notes)
 
-    def _read(self, progress: Progress | None) -> dict[str, list[Item]]:
+    def _read(self, progress: Advance | None) -> dict[str, list[Item]]:
         """The items, with digest and header from memory where the file is unchanged."""
         if self._items is not None:
             return self._items

@@ -11,9 +11,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from sfumato.pictures.decode import Header
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
-
-Progress = Callable[[int, int], None]  # called with (done, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Source(Protocol):
     notes: list[str]
     """Anything else a person should know, one line each."""
 
-    def fingerprint(self, progress: Progress | None = None) -> str:
+    def fingerprint(self, progress: Advance | None = None) -> str:
         """A digest that changes if any picture, label or caption does."""
         ...
 

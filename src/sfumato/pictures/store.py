@@ -23,7 +23,8 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
-from sfumato.pictures.source import Lexicon, Progress
+from sfumato.pictures.source import Lexicon
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 NOT_OF_PIXELS = {"source", "condition", "flip", "captions"}
@@ -80,7 +81,7 @@ class Store:
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_store(data: Data, progress: Progress | None = None) -> Store:
+def open_store(data: Data, progress: Advance | None = None) -> Store:
     """The pictures of a recipe, decoded on first use and mapped from the cache after that.
 
     The address is a SHA-256 over the content of every picture, label and caption, the fields of `data` that
@@ -104,7 +105,7 @@ def _drawn(data: Data) -> Store:
     return drawn_store(data)
 
 
-def survey(data: Data, progress: Progress | None = None) -> Report:
+def survey(data: Data, progress: Advance | None = None) -> Report:
     """The report from the files' headers alone, before anything is decoded or chosen. Raises UserError."""
     with _quiet():
         source = open_source(data.source, data)
@@ -121,7 +122,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _open(data: Data, progress: Progress | None) -> Store:
+def _open(data: Data, progress: Advance | None) -> Store:
     source = open_source(data.source, data)
     digest = _address(source.fingerprint(progress), data)
     folder = cache_folder() / "stores" / digest[:32]

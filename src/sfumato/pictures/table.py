@@ -13,7 +13,8 @@ import numpy as np
 
 from sfumato.pictures.cache import Memory
 from sfumato.pictures.decode import Header, PictureError, decode, header
-from sfumato.pictures.source import Item, Progress
+from sfumato.pictures.source import Item
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TableSource:
         self.notes: list[str] = []
         self._tables, self._files, self._columns, self._data = tables, files, columns, data
 
-    def fingerprint(self, progress: Progress | None = None) -> str:
+    def fingerprint(self, progress: Advance | None = None) -> str:
         memory = Memory(self.name)
         parts: list[object] = [
             self._columns.image,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from sfumato.recipe import recipe as recipes
-from sfumato.errors import UserError
+from sfumato.errors import Busy, UserError
 from sfumato.files import aside, disk_trouble, write_json, write_text
+from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
+from sfumato.runs.signals import has_parent
 
+PATIENCE = 60.0  # seconds that a child of SFUMATO_PARENT waits for the lock
 FREE = {  # may change between two starts of one run
     "name",
     "about",
-    *(f"train.{key}" for key in ("images", "epochs", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")),
+    *(
+        f"train.{key}"
+        for key in ("images", "epochs", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")
+    ),
     *(f"train.{key}" for key in ("save_seconds", "save_images", "preview_seconds", "keep", "tracker")),
 }
 
@@ -61,13 +66,16 @@ class RunFolder:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep every other process out. Raises UserError if one is at work here."""
+        """Keep every other process out. Raises Busy if one is at work here.
+
+        With SFUMATO_PARENT it waits up to a minute: an earlier attempt, whose parent has died, may still be saving.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
+            lock = FileLock(self.path / ".lock", timeout=PATIENCE if has_parent() else 0)
             lock.acquire()
         except Timeout:
-            raise UserError(
+            raise Busy(
                 f"{self.path} is in use by another process: wait for it, stop it, or choose another --out"
             ) from None
         except OSError as error:
@@ -107,7 +115,7 @@ class RunFolder:
         write_text(file, recipe.dump())
         write_json(self.path / "env.json", environment())
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, Any]) -> None:
         """Append one line to log.jsonl."""
         try:
             with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:

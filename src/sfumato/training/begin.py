@@ -23,7 +23,7 @@ ENCODER = ("encoder.", "quant_conv.")  # what makes an autoencoder's latents
 
 def model_named(name: str) -> Model | None:
     """The model that `train.begin` names, with fp32 weights on the CPU; None for "". Raises UserError."""
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     if not name:
         return None

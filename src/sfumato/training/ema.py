@@ -59,8 +59,3 @@ class PowerEMA:
 
 def _tensors(net: nn.Module) -> list[Tensor]:
     return [t for t in net.state_dict().values() if t.is_floating_point()]
-
-
-def label(width: float) -> str:
-    """The name of an average in a checkpoint: 0.05 -> "ema-0.050"."""
-    return f"ema-{width:.3f}"

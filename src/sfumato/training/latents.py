@@ -16,34 +16,42 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.drawn.emoji.drawn import Drawn
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import Pictures, Store
+from sfumato.progress import Stages
 
 BATCH, BATCH_GPU = 64, 512
 
 
-def encoded(store: Store, vae: nn.Module, precision: str) -> Store:
+def encoded(store: Store, vae: nn.Module, precision: str, tell: Stages | None = None) -> Store:
     """The same store with latents, float16 (N, C, h, w), in place of pixels; found again by pictures and weights.
 
     On a GPU, which makes them faster than a disk reads them, they are made anew and kept there.
 
     A latent is the mean of what the autoencoder says, as it says it; `scale_of` gives what to multiply it with.
+    tell("encoding", done, total) is called after each batch.
     """
     if _device(vae).type == "cuda":
-        return _store(store, _encoded(store, vae, precision))
+        return _store(store, _encoded(store, vae, precision, tell))
     address = hashlib.sha256(f"{store.digest} {precision}".encode())
     for key, tensor in sorted(vae.state_dict().items()):
         address.update(key.encode() + tensor.float().cpu().numpy().tobytes())
     path = cache_folder() / "latents" / f"{address.hexdigest()[:32]}.safetensors"
     if not path.is_file():
         with aside(path) as temporary:
-            save_tensors(temporary, _encoded(store, vae, precision))
+            save_tensors(temporary, _encoded(store, vae, precision, tell))
     return _store(store, load_file(path))
 
 
-def _encoded(store: Store, vae: nn.Module, precision: str) -> dict[str, Tensor]:
+def _encoded(store: Store, vae: nn.Module, precision: str, tell: Stages | None) -> dict[str, Tensor]:
     device, parts = _device(vae), {}
+    total, done = len(store.train) + len(store.held_out), 0
     for name, pictures in (("train", store.train), ("held_out", store.held_out)):
         pixels = pictures.pixels.to(device) if isinstance(pictures.pixels, Drawn) else pictures.pixels
-        rows = [_means(vae, part, precision) for part in pixels.split(BATCH_GPU if device.type == "cuda" else BATCH)]
+        rows = []
+        for part in pixels.split(BATCH_GPU if device.type == "cuda" else BATCH):
+            rows.append(_means(vae, part, precision))
+            done += len(part)
+            if tell is not None:
+                tell("encoding", done, total)
         parts[name] = torch.cat(rows)
     return parts
 

@@ -4,63 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from types import FrameType
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
+from sfumato.progress import End, Event, HeldOut, Note, Preview, Progress, Report, Rollback, Save, Start, Stop
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Train as Settings
 from sfumato.runs import checkpoint as checkpoints
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import PowerEMA, label
+from sfumato.training.ema import PowerEMA
 from sfumato.training.optimizer import optimizer_for
 from sfumato.training.recorded import Numbers, Recorded
 from sfumato.training.task import Batch, Task, generator_for
 from sfumato.training.watch import Clock, Watch
 
-Event = dict[str, Any]
-Listener = Callable[[Event], None]
 Previews = Literal["at once", "later", "none"]
 REPORT_SECONDS = 2.0
 FIRST_PREVIEW_SECONDS = 40.0
 STREAK = 3
 
 
-def precision_of(settings: Settings, device: str) -> str:
-    """The recipe's precision, with `auto` resolved for the device."""
-    return best_precision(device) if settings.precision == "auto" else settings.precision
-
-
-def accelerator_for(settings: Settings, folder: Path) -> Accelerator:
-    """Devices, mixed precision, processes and trackers, as `accelerate launch` and the recipe say.
-
-    folder: of the run, into which TensorBoard writes. Raises UserError if a tracker is not installed.
-    """
-    precision = precision_of(settings, best_device())
-    mixed = precision if precision in ("bf16", "fp16") else "no"
-    if settings.tracker and find_spec(settings.tracker) is None:
-        raise UserError(f"train.tracker={settings.tracker} needs {settings.tracker}: pip install 'sfumato[track]'")
-    AcceleratorState._reset_state()  # a process may train again in another precision
-    return Accelerator(
-        mixed_precision=mixed, cpu=best_device() == "cpu", log_with=settings.tracker, project_dir=str(folder)
-    )
-
-
 class Loop:
     """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint.
 
-    previews: "at once": before the first step too, of a network that can do something already; "later"; "none".
+    progress: receives the events of the log; if it raises, the loop saves, and the exception goes on up. stop: read
+    once a step; `stopped` says what stopped the loop. previews: "at once": before the first step too, of a network
+    that can do something already; "later"; "none".
     """
 
     def __init__(
@@ -69,16 +44,17 @@ class Loop:
         recipe: Recipe,
         folder: RunFolder,
         accelerator: Accelerator,
-        listener: Listener | None = None,
+        progress: Progress | None = None,
+        stop: Stop | None = None,
         previews: Previews = "later",
     ) -> None:
         self.previews = previews
         self.task, self.recipe, self.settings, self.folder = task, recipe, recipe.train, folder
-        self.accelerator, self.listener = accelerator, listener
+        self.accelerator, self.progress, self.stop = accelerator, progress, stop or Stop()
         self.device = accelerator.device
         self.images = 0
-        self.stop: str | None = None
-        self.asked: str | None = None
+        self.stopped: str | None = None
+        self.failed: Exception | None = None
         pieces = accelerator.num_processes * self.settings.accumulate
         if self.settings.batch % pieces:
             raise UserError(
@@ -97,39 +73,45 @@ class Loop:
         self.recorded: Recorded | None = None
         self.watch = Watch(self.device)
 
+    def change(self, values: Mapping[str, object]) -> None:
+        """Other values of the recipe from here on, by dotted key."""
+        self.recipe = self.recipe.with_(values)
+        self.settings = self.recipe.train
+
     @property
     def _compiled(self) -> bool:
         chosen = self.settings.compile
         return self.device.type == "cuda" if chosen is None else chosen
 
     def run(self) -> None:
-        """Train until `train.images`, or until a signal; leaves a checkpoint of where it stopped.
+        """Train until `train.images`, or until a stop; leaves a checkpoint of where it stopped.
 
-        Raises UserError if the loss stays non-finite or the disk is full.
+        Raises UserError if the loss stays non-finite or the disk is full; and what `progress` raised, once saved.
         """
         self._resume()
         self.record()
-        with _signals(self._ask_to_stop):
-            clock = Clock(self.settings)
-            if self.previews == "at once" and not self.images:
+        clock = Clock(self.settings)
+        if self.previews == "at once" and not self.images and self.stop.reason is None:
+            self._preview(clock)
+        while self.images < self.settings.images and not self._stops():
+            start = time.perf_counter()
+            self._step(clock)
+            clock.step(time.perf_counter() - start)
+            if clock.due("report", REPORT_SECONDS):
+                self._report(clock)
+            if clock.due("preview", self.settings.preview_seconds, first=FIRST_PREVIEW_SECONDS):
                 self._preview(clock)
-            while self.images < self.settings.images and self.stop is None:
-                start = time.perf_counter()
-                self._step(clock)
-                clock.step(time.perf_counter() - start)
-                if clock.due("report", REPORT_SECONDS):
-                    self._report(clock)
-                if clock.due("preview", self.settings.preview_seconds, first=FIRST_PREVIEW_SECONDS):
-                    self._preview(clock)
-                if clock.due("save", self.settings.save_seconds) or self._at_mark():
-                    self._report(clock)
-                    self._save()
-                self._agree_to_stop()
-            self._report(clock)
+            if clock.due("save", self.settings.save_seconds) or self._at_mark():
+                self._report(clock)
+                self._save()
+        self._report(clock)
+        if self.images:
             self._save()
-            if self.stop is None:
-                self._preview(clock)
-        self._say(event="end", images=self.images, seconds=round(clock.seconds, 3), stopped=self.stop)
+        if self.stopped is None:
+            self._preview(clock)
+        self._say(End(self.images, round(clock.seconds, 3), self.stopped))
+        if self.failed is not None:
+            raise self.failed
 
     def record(self) -> None:
         """On one GPU, compile a step and record it, to be replayed from here on; nothing is learned by it."""
@@ -144,7 +126,7 @@ class Loop:
         try:
             self.recorded = Recorded(self._recordable, example, len(s.ema), self._state)
         except RuntimeError as error:
-            self._say(event="note", text=f"steps are not recorded: {' '.join(str(error).split())[:200]}")
+            self._say(Note(f"steps are not recorded: {' '.join(str(error).split())[:200]}"))
             self.optimizer.zero_grad(set_to_none=True)
 
     def _recordable(self, batch: Batch, numbers: Numbers) -> tuple[Tensor, Tensor]:
@@ -220,23 +202,18 @@ class Loop:
             return
         clock.reported(self.images)
         self._say(
-            event="report",
-            images=self.images,
-            seconds=round(clock.seconds, 3),
-            loss=seen["loss"],
-            grad_norm=seen["norm"],
-            skipped=seen["skipped"],
-            lr=learning_rate(self.settings, self.images),
-            images_per_second=round(clock.rate, 2),
-            inside=round(clock.share, 4),
-        )
-        if seen["streak"] >= STREAK:
+            Report(
+                self.images, round(clock.seconds, 3), seen.loss, seen.norm, seen.skipped,
+                learning_rate(self.settings, self.images), round(clock.rate, 2), round(clock.share, 4),
+            )
+        )  # fmt: skip
+        if seen.streak >= STREAK:
             self._roll_back()
 
     def _roll_back(self) -> None:
         found, _ = checkpoints.newest(self.folder.checkpoints)
         back = found.images if found else 0
-        self._say(event="rollback", images=back, before=self.images, reason=f"{STREAK} non-finite steps in a row")
+        self._say(Rollback(back, self.images, f"{STREAK} non-finite steps in a row"))
         raise UserError(
             f"the loss was not finite {STREAK} steps in a row before {self.images} images: went back to {back}; "
             f"run again with a lower train.lr (it is {self.settings.lr:g}) or train.precision=fp32"
@@ -250,20 +227,16 @@ class Loop:
             return
         began = time.perf_counter()
         held = self.task.held_out(self.ema.first)
-        bands = [{"low": b.low, "high": b.high, "loss": b.loss} for b in held.bands]
-        self._say(event="held_out", images=self.images, loss=held.loss, bands=bands, **held.figures)
+        bands = tuple({"low": b.low, "high": b.high, "loss": b.loss} for b in held.bands)
+        self._say(HeldOut(self.images, held.loss, bands, held.figures))
         tensors = {"model": self.net.state_dict()}
-        tensors |= {label(width): net.state_dict() for width, net in self.ema.nets.items()}
+        tensors |= {checkpoints.label(width): net.state_dict() for width, net in self.ema.nets.items()}
         tensors["optimizer"] = checkpoints.optimizer_tensors(self.optimizer, self.net)
         config = {"recipe": self.recipe.model_dump(mode="json"), **self.task.describe()}
-        facts = {
-            "held_out": held.loss if math.isfinite(held.loss) else None,
-            "scaler": self.scaler.state_dict(),
-        }
+        facts = {"held_out": held.loss if math.isfinite(held.loss) else None, "scaler": self.scaler.state_dict()}
         saved = checkpoints.save(where, self.images, tensors, config, facts)
         checkpoints.prune(where, self.settings.images, self.settings.keep, self.settings.save_images)
-        seconds = round(time.perf_counter() - began, 3)
-        self._say(event="save", images=self.images, path=saved.path.name, seconds=seconds)
+        self._say(Save(self.images, saved.path.name, round(time.perf_counter() - began, 3)))
 
     def _preview(self, clock: Clock) -> None:
         if not self.accelerator.is_main_process or self.previews == "none":
@@ -272,7 +245,7 @@ class Loop:
         picture = self.task.preview(self.ema.first)
         if picture is not None:
             path = self.folder.preview(self.images, picture)
-            self._say(event="preview", images=self.images, path=path.name)
+            self._say(Preview(self.images, path.name))
         clock.took("preview", time.perf_counter() - began)
 
     def _resume(self) -> None:
@@ -280,44 +253,42 @@ class Loop:
         if found is not None:
             weights = found.tensors("model")
             if {k: t.shape for k, t in weights.items()} != {k: t.shape for k, t in self.net.state_dict().items()}:
-                raise UserError(
-                    f"{found.path} is of another network, as earlier versions made it: choose another --out"
-                )
+                raise UserError(f"{found.path} is of another network, of an earlier version: choose another --out")
             self.net.load_state_dict(weights)
             for width, net in self.ema.nets.items():
-                net.load_state_dict(found.tensors(label(width)))
+                net.load_state_dict(found.tensors(checkpoints.label(width)))
             checkpoints.restore_optimizer(self.optimizer, self.net, found.tensors("optimizer"))
             self.scaler.load_state_dict(found.facts["scaler"])
             self.images = found.images
         self.accelerator.wait_for_everyone()
-        s = self.settings
-        self._say(event="start", images=self.images, of=s.images, batch=s.batch, device=str(self.device),
-                  processes=self.accelerator.num_processes, precision=self.accelerator.mixed_precision,
-                  damaged=troubles)  # fmt: skip
+        s, processes, precision = self.settings, self.accelerator.num_processes, str(self.accelerator.mixed_precision)
+        self._say(Start(self.images, s.images, s.batch, str(self.device), processes, precision, tuple(troubles)))
 
-    def _say(self, **event: Any) -> None:
+    def _say(self, event: Event) -> None:
+        """Into the log, the tracker and to the listener, of which the first exception is kept until all is saved."""
         if not self.accelerator.is_main_process:
             return
-        self.folder.log(event)
-        if self.settings.tracker and event["event"] in ("report", "held_out"):
-            numbers = {f"{event['event']}/{k}": v for k, v in event.items() if isinstance(v, (int, float))}
-            self.accelerator.log(numbers, step=event["images"])
-        if self.listener is not None:
-            self.listener(event)
+        row = event.to_json()
+        self.folder.log(row)
+        if self.settings.tracker and isinstance(event, Report | HeldOut):
+            numbers = {f"{event.kind}/{k}": v for k, v in row.items() if isinstance(v, (int, float))}
+            self.accelerator.log(numbers, step=event.images)
+        if self.progress is not None and self.failed is None:
+            try:
+                self.progress(event)
+            except Exception as error:
+                self.failed = error
+                self.stop.request(f"{type(error).__name__} of what listens")
 
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.asked is not None:
-            raise KeyboardInterrupt
-        self.asked = signal.Signals(number).name
-
-    def _agree_to_stop(self) -> None:
-        """Stop if a signal asked for it; of several processes all after the same step, whichever was asked."""
+    def _stops(self) -> bool:
+        """Whether a stop was requested; of several processes all stop before the same step, whichever was told."""
         if self.accelerator.num_processes == 1:
-            self.stop = self.asked
+            self.stopped = self.stop.reason
         elif self.images // self.settings.batch % 8 == 0:
-            asked = torch.tensor([int(self.asked is not None)], device=self.device)
-            if int(self.accelerator.reduce(asked, "sum")):
-                self.stop = self.asked or "another process"
+            requested = torch.tensor([int(self.stop.reason is not None)], device=self.device)
+            if int(self.accelerator.reduce(requested, "sum")):
+                self.stopped = self.stop.reason or "another process"
+        return self.stopped is not None
 
 
 def learning_rate(settings: Settings, images: int) -> float:
@@ -326,22 +297,3 @@ def learning_rate(settings: Settings, images: int) -> float:
     if settings.decay == "none":
         return settings.lr * rise
     return settings.lr * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, images / settings.images)))
-
-
-class _signals:  # noqa: N801
-    """Ctrl-C and SIGTERM call `handler` while the block runs."""
-
-    def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
-        self.handler = handler
-
-    def __enter__(self) -> None:
-        self.before: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self.before[number] = signal.signal(number, self.handler)
-            except ValueError:  # not the main thread: the caller handles signals
-                return
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

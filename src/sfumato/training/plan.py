@@ -7,7 +7,10 @@ import math
 import os
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -31,6 +34,31 @@ class Estimate:
     images_per_second: float
     seconds: float
     memory: int
+
+    def of_length(self, images: int) -> Estimate:
+        """The same for so many images."""
+        return Estimate(self.images_per_second, images / self.images_per_second, self.memory)
+
+    def to_json(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "images_per_second": self.images_per_second, "bytes": self.memory}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job has found and decided, and what it will take.
+
+    folder: of the run; lines: for people; warnings: a line each; facts: what else `--dry-run --json` gives.
+    """
+
+    folder: Path
+    lines: tuple[str, ...]
+    estimate: Estimate
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        estimate = self.estimate.to_json()
+        return {"folder": str(self.folder), **self.facts, "estimate": estimate, "warnings": list(self.warnings)}
 
 
 def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 3) -> Estimate:

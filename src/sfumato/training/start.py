@@ -1,12 +1,13 @@
-"""From a name to a finished run: the verb `train`."""
+"""From a name to a training that is decided on, and from there to its end. `training/job.py` puts them together."""
 
 from __future__ import annotations
 
 import importlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -16,13 +17,17 @@ from sfumato.models.named import concrete
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
 from sfumato.pictures.store import Store, open_store
+from sfumato.progress import Advance, Progress, Stop, phase, phases
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Data
+from sfumato.runs import checkpoint
 from sfumato.runs.folder import RunFolder
+from sfumato.runs.signals import stopping
 from sfumato.training import plan
+from sfumato.training.accelerator import accelerator_for, precision_of
 from sfumato.training.begin import has_begun, standing_on, take_over
-from sfumato.training.loop import Listener, Loop, accelerator_for, precision_of
+from sfumato.training.loop import Loop
 from sfumato.training.task import Task
 
 DEFAULT_SIDE = {"cpu": 64}
@@ -36,7 +41,7 @@ TASKS = {
 
 
 @dataclass(frozen=True)
-class Job:
+class Training:
     """A training about to start: what was decided, and what it will take."""
 
     recipe: Recipe
@@ -46,19 +51,64 @@ class Job:
     accelerator: Accelerator
     estimate: plan.Estimate
 
+    def of_length(self, images: int) -> Training:
+        """The same for so many images seen."""
+        recipe = self.recipe.with_({"train.images": images})
+        return replace(self, recipe=recipe, estimate=self.estimate.of_length(images))
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a training has come to.
+
+    folder: of the run; images: seen so far; stopped: by what, None if it came to its end; checkpoint: the newest
+    one's folder, None if there is none yet.
+    """
+
+    folder: Path
+    images: int
+    stopped: str | None
+    checkpoint: Path | None
+
+    @property
+    def path(self) -> Path:
+        """The same as `folder`."""
+        return self.folder
+
+    @classmethod
+    def of(cls, folder: RunFolder, images: int, stopped: str | None) -> TrainResult:
+        """What a run folder holds now."""
+        saved = checkpoint.listing(folder.checkpoints)
+        return cls(folder.path, images, stopped, saved[-1] if saved else None)
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The lines of the run's log."""
+        return RunFolder(self.folder).events(kind)
+
 
 def prepare(
     what: str | Path | Recipe,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Job:
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> Training:
     """Decide everything before anything is trained.
 
     what: a recipe, its shipped name or path, a folder of pictures, a data set of the Hub, or a run folder to go on
-    with. Raises UserError for anything a person can mend.
+    with. Raises UserError for anything a person can mend, Stopped if a stop is requested meanwhile.
     """
-    overrides = list(overrides)
+    stop = stop or Stop()
+    with stopping(stop):
+        found = _prepared(what, list(overrides), out, progress, stop)
+        stop.check()
+        return found
+
+
+def _prepared(
+    what: str | Path | Recipe, overrides: list[str], out: str | Path | None, progress: Progress | None, stop: Stop
+) -> Training:
+    tell = phase("pictures", progress, stop)
     folder = RunFolder(Path(out or default_out(what)))
     source = source_of(what)
     photos = source is not None
@@ -81,44 +131,53 @@ def prepare(
     device = accelerator.device.type
     plan.settle_threads(device, folder.threads())
     if photos:
-        recipe = _planned(recipe, overrides, device, progress)
-    store = open_store(recipe.data, progress)
+        recipe = _planned(recipe, overrides, device, tell)
+    store = open_store(recipe.data, tell)
     recipe = recipe.in_images(len(store.train))
     net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
-    if has_begun(folder.path, recipe.task):
-        task = task_of(standing_on(folder.path, recipe), store, accelerator)
-    else:
-        task = task_of(recipe, store, accelerator)
+    begun = has_begun(folder.path, recipe.task)
+    task = task_of(standing_on(folder.path, recipe) if begun else recipe, store, accelerator, progress, stop)
+    if not begun:
         take_over(task.net, recipe)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
+    found = Training(recipe, store, task, folder, accelerator, took)
     if photos and not any(text.startswith(("train.images=", "train.epochs=")) for text in overrides):
-        recipe = recipe.with_({"train.images": plan.length(len(store.train), took.images_per_second, device)})
-        took = plan.Estimate(took.images_per_second, recipe.train.images / took.images_per_second, took.memory)
-    return Job(recipe, store, task, folder, accelerator, took)
+        return found.of_length(plan.length(len(store.train), took.images_per_second, device))
+    return found
 
 
-def run(job: Job, listener: Listener | None = None) -> RunFolder:
-    """Train a prepared job to its end, or until a signal. Raises UserError if the folder is in use or another's."""
-    main = job.accelerator.is_main_process
-    if not main:
-        Loop(job.task, job.recipe, job.folder, job.accelerator).run()
-        return job.folder
-    with job.folder.hold():
-        report = job.store.report.to_json()
-        job.folder.begin(job.recipe, {"digest": job.store.digest, "shape": list(job.store.shape), "report": report})
-        if job.recipe.train.tracker:
-            job.accelerator.init_trackers(job.recipe.name)
-        Loop(job.task, job.recipe, job.folder, job.accelerator, listener).run()
-        job.accelerator.end_training()
-    return job.folder
+def run(training: Training, progress: Progress | None = None, stop: Stop | None = None) -> TrainResult:
+    """Train to the end, or until a signal or `stop`; either leaves a checkpoint. Goes on from the newest one.
+
+    Raises UserError, Busy if the folder is in use; and what `progress` raises, once all is saved.
+    """
+    stop, folder, accelerator = stop or Stop(), training.folder, training.accelerator
+    main = accelerator.is_main_process
+    loop = Loop(training.task, training.recipe, folder, accelerator, progress if main else None, stop)
+    with stopping(stop):
+        if main:
+            with folder.hold():
+                report = training.store.report.to_json()
+                facts = {"digest": training.store.digest, "shape": list(training.store.shape), "report": report}
+                folder.begin(training.recipe, facts)
+                if training.recipe.train.tracker:
+                    accelerator.init_trackers(training.recipe.name)
+                loop.run()
+                accelerator.end_training()
+        else:
+            loop.run()
+    return TrainResult.of(folder, loop.images, loop.stopped)
 
 
-def task_of(recipe: Recipe, store: Store, accelerator: Accelerator) -> Task:
+def task_of(
+    recipe: Recipe, store: Store, accelerator: Accelerator, progress: Progress | None = None, stop: Stop | None = None
+) -> Task:
     """The task a recipe names."""
     module, _, name = TASKS[recipe.task].partition(".")
     learn: Callable[..., Task] = getattr(importlib.import_module(f"sfumato.training.tasks.{module}"), name)
-    return learn(recipe, store, accelerator.device, precision_of(recipe.train, accelerator.device.type))
+    precision = precision_of(recipe.train, accelerator.device.type)
+    return learn(recipe, store, accelerator.device, precision, phases(progress, stop))
 
 
 def source_of(what: str | Path | Recipe) -> str | None:
@@ -147,13 +206,13 @@ def _same(folder: Path, what: str | Path | Recipe) -> bool:
     return isinstance(what, (str, Path)) and Path(what).is_dir() and Path(what).resolve() == folder.resolve()
 
 
-def _planned(recipe: Recipe, overrides: list[str], device: str, progress: Callable[[int, int], None] | None) -> Recipe:
+def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -> Recipe:
     """The recipe for a folder, chosen by what is in it; overrides have the last word."""
     data: Data = recipe.data
     if data.image_size is None:
         size = side_of(open_source(data.source, data), data, DEFAULT_SIDE.get(device, 128))
         data = data.model_copy(update={"image_size": size})
-    store = open_store(data, progress)
+    store = open_store(data, tell)
     given = {text.partition("=")[0] for text in overrides}
     if "data.condition" not in given:
         captions = sum(map(bool, store.train.captions or ()))
@@ -168,10 +227,9 @@ def train(
     what: str | Path | Recipe,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
-    listener: Listener | None = None,
-) -> RunFolder:
-    """Train a recipe, a shipped recipe's name or a folder of pictures, or go on where an earlier call stopped.
-
-    overrides: `KEY=VALUE` by dotted path; listener: told every event that goes into log.jsonl. Raises UserError.
-    """
-    return run(prepare(what, overrides, out), listener)
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> TrainResult:
+    """`prepare` and `run`. Raises UserError, and Stopped if a stop is requested before the first step."""
+    stop = stop or Stop()
+    return run(prepare(what, overrides, out, progress, stop), progress, stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,15 @@ from torch import Tensor
 from sfumato.recipe.sections import Train
 
 SPARE = 9.0  # times its own duration that something slow keeps away
+
+
+class Means(NamedTuple):
+    """Of the steps since the last reading. skipped: of all steps; streak: the longest run of skipped ones since."""
+
+    loss: float | None
+    norm: float | None
+    skipped: int
+    streak: int
 
 
 class Watch:
@@ -32,7 +42,7 @@ class Watch:
         self.worst = torch.maximum(self.worst, self.streak)
         self.skipped += (~fine).float()
 
-    def read(self) -> dict[str, float] | None:
+    def read(self) -> Means | None:
         """Means since the last reading, all steps skipped, the longest run of them; None if nothing was seen."""
         loss, norm, count = self.sums.tolist()
         worst, skipped = int(self.worst), int(self.skipped)
@@ -40,8 +50,7 @@ class Watch:
             return None
         self.sums.zero_()
         self.worst.zero_()
-        mean = lambda total: total / count if count else None  # noqa: E731
-        return {"loss": mean(loss), "norm": mean(norm), "skipped": skipped, "streak": worst}  # type: ignore[dict-item]
+        return Means(loss / count if count else None, norm / count if count else None, skipped, worst)
 
 
 @dataclass

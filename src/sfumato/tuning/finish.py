@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,24 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato.errors import PromptWarning
 from sfumato.files import write_json
-from sfumato.lora.adapter import Adapter, attach, taken, without
+from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
 from sfumato.lora.verify import answer, verify
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
+from sfumato.progress import Progress, Stop, phases
 from sfumato.recipe.sections import Tune
 from sfumato.runs import checkpoint
-from sfumato.training.ema import label
-from sfumato.training.loop import Listener
 from sfumato.tuning import artifact
-from sfumato.tuning.score.choose import MOST, Choice, Look, choose
+from sfumato.tuning.score.choose import Choice, Look, choose, shortlist
 from sfumato.tuning.score.score import Judge, Score
-from sfumato.tuning.start import TuneJob, begin, preset_of, run
-from sfumato.tuning.task import shape_of
+from sfumato.tuning.start import Tuning
+from sfumato.zoo import load
 
 UNPROVEN = ".unproven"  # where the LoRA waits, in the run folder
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,47 +44,12 @@ class Finished:
         return next(score for score in self.choice.scores if score.step == self.choice.step)
 
 
-def tune(
-    photos: str | Path,
-    noun: str,
-    base: str = "mini",
-    *,
-    preset: str = "default",
-    steps: int | None = None,
-    overrides: Iterable[str] = (),
-    out: str | Path | None = None,
-    listener: Listener | None = None,
-) -> Finished:
-    """Teach `base` the thing that a folder of photos shows, choose a step, and leave a proven LoRA in a folder.
-
-    noun: what it is, in a word that the base knows; preset: "default", which is "mini" for mini and "sd" for all other
-    bases, or "seed"; steps: exactly so many, the last one kept; overrides: `KEY=VALUE`; listener: told every event of
-    the log. Raises UserError.
-    """
-    recipe = preset_of(preset, base).with_({"data.source": str(photos), "tune.noun": noun})
-    from sfumato.tuning.report import write
-
-    job = begin(recipe, overrides, out, steps=steps)
-    for line in job.warnings:
-        warnings.warn(line, PromptWarning, stacklevel=2)
-    run(job, listener)
-    if job.folder.events("end")[-1]["stopped"]:
-        raise KeyboardInterrupt
-    found = finish(job)
-    write(job, found)
-    return found
-
-
-def finish(job: TuneJob, progress: Progress | None = None) -> Finished:
+def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> Finished:
     """Choose a step (by `tune.choose`; else the last), write the LoRA, prove it, and put it into the folder.
 
-    Raises UserError.
+    The run folder is held by the caller. Raises UserError, Stopped if a stop is requested meanwhile.
     """
-    with job.folder.hold():
-        return _finished(job, progress)
-
-
-def _finished(job: TuneJob, progress: Progress | None) -> Finished:
+    tell = phases(progress, stop)
     folder, batch = job.folder, job.recipe.train.batch
     job.task.parked.back()
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
@@ -98,17 +57,19 @@ def _finished(job: TuneJob, progress: Progress | None) -> Finished:
     looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
     every = max(1, (job.recipe.train.save_images or 0) // batch)  # what a clock or Ctrl-C saved decides nothing
     looks = [look for look in looks[:-1] if look.step % every == 0 and job.recipe.tune.choose] + looks[-1:]
+    steps = len(shortlist(looks))
+    tell("choosing the step", 0, steps)
     judge = Judge(
         job.model, lambda: without(job.model.net), job.photos.pictures[:, 0], job.task.thing,
-        job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",
+        job.recipe.tune.noun, "emoji" if job.model.source == "emoji" else "photos",
+        each_step=lambda *_: stop.check() if stop is not None else None,
     )  # fmt: skip
     drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
     def score(step: int) -> Score:
-        if progress is not None:
-            progress("choosing the step", len(drawn), min(MOST, len(looks)))
         _fill(job.task.net, _tensors(saved[step], job))
         found, *drawn[step] = judge.score(step)  # type: ignore[assignment]
+        tell("choosing the step", len(drawn), steps)
         return found
 
     choice = choose(looks, score)
@@ -118,40 +79,40 @@ def _finished(job: TuneJob, progress: Progress | None) -> Finished:
     shutil.rmtree(unproven, ignore_errors=True)
     try:
         file = artifact.write(
-            taken(job.model.net), unproven, job.recipe, job.model, choice.step,  # type: ignore[arg-type]
+            taken(job.model.net), unproven, job.recipe, job.model, choice.step,
             {"chosen": choice.to_json(), "photos": [v.to_json() for v in job.report.verdicts]},
         )  # fmt: skip
+        tell("proving", 0, 1)
         proofs = proven(job, tensors, file)
         write_json(unproven / "verified.json", proofs)
         for path in sorted(p for p in unproven.rglob("*") if p.is_file()):
             place = folder.path / path.relative_to(unproven)
             place.parent.mkdir(exist_ok=True)
             path.replace(place)
+        phases(progress)("proving", 1, 1)  # it is there: too late to stop
     finally:
         shutil.rmtree(unproven, ignore_errors=True)
     return Finished(choice, judge, *drawn[choice.step], proofs, folder.path / file.name)
 
 
-def proven(job: TuneJob, tensors: dict[str, Tensor], file: Path) -> dict[str, float]:
+def proven(job: Tuning, tensors: dict[str, Tensor], file: Path) -> dict[str, float]:
     """Read what was written by every rule and compare it with the trained adapter, in fp32. Raises UserError."""
     s: Tune = job.recipe.tune
     device = job.model.device
 
-    def fresh() -> TextModel:
-        found = load(s.base, device=device, precision="fp32")
-        assert isinstance(found, TextModel)
-        return found
+    def fresh() -> LatentModel:
+        return latent_of(load(s.base, device=device, precision="fp32"))
 
-    live: Any = fresh()
-    attach(live.net, shape_of(s), job.recipe.train.seed)
+    live = fresh()
+    attach(live.net, Shape.of(s), job.recipe.train.seed)
     _fill(Adapter(live.net), tensors)
     want = answer(live, f"a {job.task.thing}")
     del live  # two of a large base at once are more than a tuning holds
     return verify(want, fresh(), file.parent, file, f"a {job.task.thing}")
 
 
-def _tensors(path: Path, job: TuneJob) -> dict[str, Tensor]:
-    return checkpoint.read(path).tensors(label(job.recipe.train.ema[0]))
+def _tensors(path: Path, job: Tuning) -> dict[str, Tensor]:
+    return checkpoint.read(path).tensors(checkpoint.label(job.recipe.train.ema[0]))
 
 
 def _fill(adapter: Any, tensors: dict[str, Tensor]) -> None:

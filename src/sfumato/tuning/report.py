@@ -14,7 +14,7 @@ from sfumato.show.plot import lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
 from sfumato.show.words import duration
 from sfumato.tuning.finish import Finished
-from sfumato.tuning.start import TuneJob
+from sfumato.tuning.start import Tuning
 
 LIKE, FAITHFUL, STRAYS, COPIES = 0.4, 0.8, 0.3, 0.5
 """Likeness and fidelity that are good, drift and copying that are too much."""
@@ -28,14 +28,14 @@ TRUST = (
 PROOFS = "What was written, read back in each way: the relative difference of predictions from the trained adapter's."
 
 
-def write(job: TuneJob, found: Finished) -> Path:
+def write(job: Tuning, found: Finished) -> Path:
     """Write report.html and report.json into the run folder; the page's path."""
     folder = job.folder.path
     write_json(folder / "report.json", to_json(job, found))
     return write_page(folder / "report.html", page(job, found))
 
 
-def to_json(job: TuneJob, found: Finished) -> dict[str, Any]:
+def to_json(job: Tuning, found: Finished) -> dict[str, Any]:
     return {
         "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": _seconds(job),
         "memory": job.estimate.memory,
@@ -56,7 +56,7 @@ def words(found: Finished) -> str:
     )
 
 
-def advice(job: TuneJob, found: Finished) -> str:
+def advice(job: Tuning, found: Finished) -> str:
     """What to do next, in one sentence."""
     s = found.score
     if s.copying > COPIES:
@@ -76,7 +76,7 @@ def advice(job: TuneJob, found: Finished) -> str:
     return "Good as it is: sample it with your own prompts."
 
 
-def page(job: TuneJob, found: Finished) -> Page:
+def page(job: Tuning, found: Finished) -> Page:
     s, judge = found.score, found.judge
     count = min(12, len(found.drawn))
     pairs = side_by_side({"base": judge.before[:count], "with the LoRA": found.drawn[:count]})
@@ -131,12 +131,12 @@ def page(job: TuneJob, found: Finished) -> Page:
     return Page(f"{name}: is it any good?", lead, f"{words(found)} {advice(job, found)}", tone, sections)
 
 
-def _seconds(job: TuneJob) -> float:
+def _seconds(job: Tuning) -> float:
     """Of training, over all starts."""
     return float(sum(event["seconds"] for event in job.folder.events("end")))
 
 
-def _nearest(job: TuneJob, found: Finished) -> Image.Image:
+def _nearest(job: Tuning, found: Finished) -> Image.Image:
     """The drawn pictures that come nearest to a photo, each beside it."""
     near = found.near
     rows = near.max(1).values.argsort(descending=True)[:PAIRS]

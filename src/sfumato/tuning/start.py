@@ -1,11 +1,11 @@
-"""From a folder of photos to a LoRA: everything decided, said and checked before anything is learned."""
+"""From a folder of photos to a tuning: everything decided and checked before anything is learned; and its steps."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +20,22 @@ from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
+from sfumato.progress import Advance, Progress, Stop, phase
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs.folder import RunFolder
+from sfumato.runs.signals import stopping
 from sfumato.training import plan
-from sfumato.training.loop import Listener, Loop, Previews, accelerator_for, precision_of
+from sfumato.training.accelerator import accelerator_for, precision_of
+from sfumato.training.loop import Loop, Previews
 from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.captions import described, describes
 from sfumato.tuning.photos.photos import PhotoReport, check
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
 from sfumato.tuning.task import SHOWN, Personalise, asked_a_step
+from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
@@ -47,14 +50,14 @@ AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds,
 
 
 @dataclass(frozen=True)
-class TuneJob:
+class Tuning:
     """A tuning about to start: what was decided, what the photos are like, and what it will take.
 
     twice: activations are computed twice, to hold fewer; warnings: about the noun, a line each.
     """
 
     recipe: Recipe
-    model: TextModel
+    model: LatentModel
     report: PhotoReport
     photos: PhotoSet
     task: Personalise
@@ -80,44 +83,67 @@ def begin(
     recipe: Recipe,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
     steps: int | None = None,
-) -> TuneJob:
+) -> Tuning:
     """Look at the photos of `data.source`, load the base, and time a few steps.
 
-    steps: exactly so many, of which the last is kept. Raises UserError.
+    steps: exactly so many, of which the last is kept. Raises UserError, Stopped if a stop is requested meanwhile.
     """
+    stop = stop or Stop()
+    with stopping(stop):
+        found = _begun(recipe, overrides, out, progress, stop, steps)
+        stop.check()
+        return found
+
+
+def folder_of(recipe: Recipe, out: str | Path | None) -> RunFolder:
+    """Where a tuning goes: `out`, or runs/NAME."""
+    return RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
+
+
+def _begun(
+    recipe: Recipe,
+    overrides: Iterable[str],
+    out: str | Path | None,
+    progress: Progress | None,
+    stop: Stop,
+    steps: int | None,
+) -> Tuning:
     recipe = recipes.build(recipe.model_dump(), overrides)
     recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
     if steps is not None:
         recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
-    s = recipe.tune
     if recipe.train.epochs is not None:
         raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
     if recipe.train.precision == "fp64":
         raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
+    s = recipe.tune
     if not s.noun:
         raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
-    folder = RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
+    folder = folder_of(recipe, out)
     if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
         path.name != ".lock" for path in folder.path.iterdir()
     ):  # fmt: skip
         raise UserError(f"{folder.path} holds other files: choose another --out, a folder that is new or empty")
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
-    model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
-    if not isinstance(model, TextModel):
-        raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
+    loading = phase("loading", progress, stop)
+    loading(0, 1)
+    device = accelerator.device.type
+    model = latent_of(load(s.base, device=device, precision=precision_of(recipe.train, device)))
+    loading(1, 1)
     same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
         raise UserError(f"the noun {s.noun!r} falls into {tokens(model, s.noun)} tokens: this base does not know it")
     side = recipe.data.image_size
     if isinstance(side, int):
         model = model.sized(side, side)
-    report = check(Path(recipe.data.source), model.shape[1], progress)
+    report = check(Path(recipe.data.source), model.shape[1], phase("photos", progress, stop))
     own = recipe.name or folder.path.resolve().name
     name = trigger(model, s.trigger, own)
-    recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.recipe.noise.prediction})
+    recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.prediction})
     thing = f"{name} {s.noun}"
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
@@ -130,15 +156,15 @@ def begin(
         recipe = recipe.with_({"train.save_images": every})
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
-    away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
+    away = Parked(model.net.denoisers()) if short else None
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
     recipe = recipe.with_({"name": own})
-    model.recipe = model.recipe.with_({"sample.sampler": recipe.sample.sampler})
+    model.defaults = model.defaults.model_copy(update={"sampler": recipe.sample.sampler})
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
-    return TuneJob(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
+    return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
 
 
 def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:
@@ -156,7 +182,7 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, shor
     return plan.estimate(task, recipe, accelerator), True
 
 
-def _is_short(recipe: Recipe, model: TextModel) -> bool:
+def _is_short(recipe: Recipe, model: LatentModel) -> bool:
     """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
     device, wanted = torch.device(model.device), recipe.tune.checkpointing
     weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
@@ -170,28 +196,39 @@ def _room(device: torch.device) -> float:
     return SHARE * (psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
-def run(job: TuneJob, listener: Listener | None = None) -> RunFolder:
-    """Learn until the end or a signal; goes on where an earlier call stopped. Raises UserError."""
-    with job.folder.hold():
-        told = hashlib.sha256(job.photos.pictures.numpy().tobytes())
-        told.update("\n".join(job.photos.captions).encode())
-        facts = {
-            "digest": told.hexdigest(),
-            "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),
-            "photos": [v.to_json() for v in job.report.verdicts],
-            "held_out": job.photos.held_out,
-            "base": job.model.identity and job.model.identity.to_json(),
-        }
-        job.folder.begin(job.recipe, facts)
-        if job.recipe.tune.prior:
-            job.task.hold(_prior(job, listener))
-        previews: Previews = "at once" if affords_previews(job) else "none"
-        Loop(job.task, job.recipe, job.folder, job.accelerator, listener, previews).run()
-        job.accelerator.end_training()
+def learn(job: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> str | None:
+    """Take the steps, until the end or a stop; goes on where an earlier call stopped. Gives what stopped it.
+
+    The run folder is held by the caller. Raises UserError, and Stopped if a stop is requested before the first step.
+    """
+    digest = hashlib.sha256(job.photos.pictures.numpy().tobytes())
+    digest.update("\n".join(job.photos.captions).encode())
+    facts = {
+        "digest": digest.hexdigest(),
+        "captions": dict(zip(job.photos.names, job.photos.captions, strict=True)),
+        "photos": [v.to_json() for v in job.report.verdicts],
+        "held_out": job.photos.held_out,
+        "base": job.model.identity and job.model.identity.to_json(),
+    }
+    job.folder.begin(job.recipe, facts)
+    if job.recipe.tune.prior:
+        job.task.hold(_prior(job, progress, stop))
+    previews: Previews = "at once" if affords_previews(job) else "none"
+    loop = Loop(job.task, job.recipe, job.folder, job.accelerator, progress, stop, previews)
+    loop.run()
+    job.accelerator.end_training()
+    return loop.stopped
+
+
+def run(job: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> RunFolder:
+    """The steps alone, the folder held, signals obeyed. Raises as `learn`."""
+    stop = stop or Stop()
+    with stopping(stop), job.folder.hold():
+        learn(job, progress, stop)
     return job.folder
 
 
-def forward_takes(job: TuneJob, passes: float) -> float:
+def forward_takes(job: Tuning, passes: float) -> float:
     """Seconds of forward passes of one picture, guessed from the time of a training step: that is forward and backward,
     of the photos and of what the base was asked.
     """
@@ -200,30 +237,25 @@ def forward_takes(job: TuneJob, passes: float) -> float:
     return passes / (BACKWARD * rows * job.estimate.images_per_second)
 
 
-def questions(job: TuneJob) -> int:
+def questions(job: Tuning) -> int:
     """How many the base is asked before the first step."""
     s = job.recipe
     return max(1, min(MOST, s.train.images // s.train.batch * asked_a_step(s.train.batch))) if s.tune.prior else 0
 
 
-def affords_previews(job: TuneJob) -> bool:
+def affords_previews(job: Tuning) -> bool:
     """Whether a preview takes less than a minute, or a tenth of the training."""
-    takes = forward_takes(job, 2 * len(SHOWN) * job.model.recipe.sample.steps)
+    takes = forward_takes(job, 2 * len(SHOWN) * job.model.defaults.steps)
     return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
 
 
-def _prior(job: TuneJob, listener: Listener | None) -> Prior:
+def _prior(job: Tuning, progress: Progress | None, stop: Stop | None) -> Prior:
     """What the base says, or pictures of the class as it draws them: from the run folder, or made and put there."""
     r, task, file = job.recipe, job.task, job.folder.path / PRIOR
     with contextlib.suppress(FileNotFoundError, SafetensorError, TypeError):  # damaged: made again, the same
         return Prior(**load_file(file))
-
     what = f"pictures of a {r.tune.noun} drawn" if r.tune.class_pictures else "questions of the base answered"
-
-    def tell(done: int, of: int) -> None:
-        if listener is not None:
-            listener({"event": "prior", "images": 0, "what": what, "done": done, "of": of})
-
+    tell = phase(what, progress, stop)
     if r.tune.class_pictures:
         found = task.questions(MOST, _class(job, tell))
     else:
@@ -233,7 +265,7 @@ def _prior(job: TuneJob, listener: Listener | None) -> Prior:
     return found
 
 
-def _class(job: TuneJob, tell: Callable[[int, int], None]) -> Tensor:
+def _class(job: Tuning, tell: Advance) -> Tensor:
     """Latents of pictures of the class as the base draws it."""
     r, model = job.recipe, job.model
     found: list[Tensor] = []

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sfumato.pictures.decode import Header
-from sfumato.pictures.source import Item, Progress, sides
+from sfumato.pictures.source import Item, sides
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ class ShapesSource:
         self.notes: list[str] = []
         self.size = sides(data) or (SIDE, SIDE)
 
-    def fingerprint(self, progress: Progress | None = None) -> str:
+    def fingerprint(self, progress: Advance | None = None) -> str:
         return hashlib.sha256(f"shapes {VERSION} {self.size} {TRAIN} {TEST}".encode()).hexdigest()
 
     def items(self, split: str) -> list[Item]:

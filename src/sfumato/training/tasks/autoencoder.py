@@ -15,6 +15,7 @@ from sfumato.pictures.feed import Feed
 from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import side_by_side
 from sfumato.training.augment import patches, recoloured
@@ -36,7 +37,9 @@ class LearnAutoencoder:
     With `net.encoder` only the decoder learns: its latents are those it will be given.
     """
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
         untold = Vocabulary.build("none")
         self.feed = Feed(store.train, untold, recipe.data.flip, recipe.train.seed, device)

@@ -13,6 +13,7 @@ from sfumato.nets.classifier import Classifier, cropped
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.training.task import Batch, HeldOut
 
@@ -22,7 +23,9 @@ SMOOTHING = 0.1
 class LearnFeatures:
     """Learn the labels of a store, from pictures mirrored and shifted by up to 2 pixels."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         self.vocabulary = Vocabulary.build("class", store.train.label_names)
         self.store, self.device, self.precision = store, device, precision
         self.feed = Feed(store.train, self.vocabulary, recipe.data.flip, recipe.train.seed, device)

@@ -8,14 +8,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
-from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.task import Batch, HeldOut, bands, pieces
@@ -27,7 +29,9 @@ PREVIEW = 16
 class Generate:
     """Teach D(x, level, cond) the pictures of a store."""
 
-    def __init__(self, recipe: Recipe, store: Store, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
+    ) -> None:
         data = recipe.data
         self.recipe, self.store, self.device, self.precision = recipe, store, device, precision
         self.vocabulary = vocabulary_of(recipe, store)
@@ -50,8 +54,11 @@ class Generate:
         return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(conditioned(net), part)
+
+    def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
-        denoiser = Preconditioned(net, noise.prediction, noise.sigma_data)
+        denoiser = Preconditioned(network, noise.prediction, noise.sigma_data)
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         return denoising_loss(
             denoiser,
@@ -59,21 +66,20 @@ class Generate:
             part["x0"].to(dtype),
             part["noise"].to(dtype),
             self.schedule.draw(part["u"]),
-            part["cond"] if self.vocabulary.kind != "none" else None,
+            Condition.of(tokens=part["cond"]) if self.vocabulary.kind != "none" else None,
         )
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        rows = [self.loss(network, part) for part in pieces(self.fixed)]  # type: ignore[arg-type]
-        losses = torch.cat(rows).cpu().double()
+        losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         return HeldOut(float(losses.mean()), bands(ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
         texts = self._texts()
-        steps = min(model.recipe.sample.steps, 20)
+        steps = min(model.defaults.steps, 20)
         return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
 
     def describe(self) -> dict[str, Any]:
@@ -90,14 +96,9 @@ class Generate:
             return self.vocabulary.heard(said[:PREVIEW])
         return None
 
-    def _model(self, net: nn.Module) -> Model:
-        return Model(
-            net,
-            self.recipe,
-            self.vocabulary,
-            self.store.shape,
-            device=str(self.device),
-            precision=self.precision,
+    def _model(self, net: nn.Module) -> PixelModel:
+        return PixelModel.of(
+            net, self.recipe, self.vocabulary, self.store.shape, device=str(self.device), precision=self.precision
         )
 
 

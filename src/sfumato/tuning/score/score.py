@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sfumato.judging.stats import Interval, bootstrap
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
@@ -110,12 +110,12 @@ class Judge:
     """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
 
     without: a context in which the model is its base; photos: uint8 (P, 3, H, W); thing: as "zarnu car"; noun: as
-    "car"; world: a key of PROMPTS.
+    "car"; world: a key of PROMPTS; each_step: called at every step of a sampler, and may raise.
     """
 
     def __init__(
         self,
-        model: TextModel,
+        model: LatentModel,
         without: Callable[[], Any],
         photos: Tensor,
         thing: str,
@@ -123,8 +123,9 @@ class Judge:
         world: str,
         seeds: int = SEEDS,
         steps: int = STEPS,
+        each_step: Callable[..., None] | None = None,
     ) -> None:
-        self.model, self.without, self.seeds, self.steps = model, without, seeds, steps
+        self.model, self.without, self.seeds, self.steps, self.each_step = model, without, seeds, steps, each_step
         self.eyes = Eyes(model, others=world == "photos")
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
@@ -163,7 +164,7 @@ class Judge:
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
         """Pictures, uint8: one of each prompt, and again with other seeds."""
         n = len(prompts) * self.seeds
-        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps, warn=False)
+        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps, callback=self.each_step, warn=False)
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self.eyes.features(self.model.enter(pictures))

@@ -10,7 +10,8 @@ import numpy as np
 from sfumato.pictures.decode import Header
 from sfumato.pictures.drawn.emoji.scene import nth
 from sfumato.pictures.drawn.emoji.things import font_digest
-from sfumato.pictures.source import Item, Progress, sides
+from sfumato.pictures.source import Item, sides
+from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 VERSION = 2  # of the drawing; part of the fingerprint
@@ -36,7 +37,7 @@ class EmojiSource:
         self.size = sides(data) or (SIDE, SIDE)
         self.stamp = f"emoji {VERSION} {self.size} {font_digest()}"
 
-    def fingerprint(self, progress: Progress | None = None) -> str:
+    def fingerprint(self, progress: Advance | None = None) -> str:
         return hashlib.sha256(f"{self.stamp} {TRAIN} {TEST}".encode()).hexdigest()
 
     def items(self, split: str) -> list[Item]:
