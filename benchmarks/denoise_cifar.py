@@ -17,6 +17,7 @@ from denoise_peers import FFDNet
 from sfumato.errors import UserError
 from sfumato.judging.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
 from sfumato.models.model import Model
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
 from sfumato.recipe.recipe import load
 
@@ -107,7 +108,7 @@ def at_random(model: Model, args: argparse.Namespace) -> DenoiseVerdict:
     rows: dict[str, list[tuple[float, float, float]]] = {"noisy": [], "denoised": []}
     began = time.perf_counter()
     for part in held.split(250):
-        x0 = part.float() / 127.5 - 1
+        x0 = from_uint8(part)
         level = model.schedule.draw(torch.rand(len(x0), dtype=torch.float64, generator=generator))
         x = level.mix(x0, torch.randn(x0.shape, generator=generator))
         with torch.inference_mode():

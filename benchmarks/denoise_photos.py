@@ -90,11 +90,12 @@ def cleaner(name: str, model: Model) -> Cleaner:
         return LIBRARY[name]
     if name != "ours":
         raise UserError(f"no method {name}")
+    ours = model.cleaner()
 
     def run(noisy: Tensor, sigma: float) -> Tensor:
         y = 2 * noisy - 1
         with torch.inference_mode():
-            return (best(model, anysize(model, y), y, Level.of(2 * sigma), clipped=False) + 1) / 2
+            return (best(ours, anysize(ours, y), y, Level.of(2 * sigma), clipped=False) + 1) / 2
 
     return run
 

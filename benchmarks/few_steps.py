@@ -15,7 +15,7 @@ from peers import RESNET20, features_named
 from sfumato.diffusion.samplers import evaluations
 from sfumato.errors import UserError
 from sfumato.judging.features import Features
-from sfumato.judging.model import told
+from sfumato.judging.model import data_of, told
 from sfumato.models.model import Model
 from sfumato.pictures.store import Store, open_store
 
@@ -37,10 +37,10 @@ def main() -> None:
     model = sfumato.load(args.model)
     if "resnet20" in args.features:
         shelf(RESNET20)
-    if model.recipe.data.source == "cifar10":
+    if model.source == "cifar10":
         shelf("cifar10")
     features = [features_named(name) for name in args.features]
-    store = open_store(model.recipe.data)
+    store = open_store(data_of(model))
     cells = Cells("few-steps", args)
     found: dict[str, Figures] = {}
     for name in args.only:

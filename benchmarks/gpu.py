@@ -36,7 +36,8 @@ from common import (
 )
 from peers import RESNET20, features_named
 from sfumato.device import best_device
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.files import write_json
 from sfumato.judging.model import told
@@ -142,7 +143,7 @@ def ordinary(recipe: Recipe, args: argparse.Namespace) -> float:
     net = net_of(recipe.net, store.shape, vocabulary).to(device)
     average = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer = torch.optim.AdamW(net.parameters(), s.lr, betas=s.betas)
-    denoiser = Preconditioned(net, recipe.noise.prediction, recipe.noise.sigma_data)
+    denoiser = Preconditioned(conditioned(net), recipe.noise.prediction, recipe.noise.sigma_data)
     schedule = schedule_of(recipe.noise)
     pixels, tokens = store.train.pixels, vocabulary.encode(store.train.texts(vocabulary.kind))
     began = 0.0
@@ -152,7 +153,7 @@ def ordinary(recipe: Recipe, args: argparse.Namespace) -> float:
             began = time.perf_counter()
         which = torch.randint(len(pixels), (s.batch,))
         x0 = (pixels[which].float() / 127.5 - 1).to(device)
-        cond = tokens[which].to(device) if vocabulary.kind != "none" else None
+        cond = Condition.of(tokens=tokens[which].to(device)) if vocabulary.kind != "none" else None
         level = schedule.draw(torch.rand(s.batch, dtype=torch.float64, device=device))
         loss = denoising_loss(denoiser, recipe.noise.weighting, x0, torch.randn_like(x0), level, cond).mean()
         optimizer.zero_grad()

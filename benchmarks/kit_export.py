@@ -28,7 +28,7 @@ def export(job: Job, run: Path, out: Path) -> dict[str, Any]:
     from sfumato.files import aside, save_tensors
     from sfumato.recipe import recipe as recipes
     from sfumato.runs import checkpoint
-    from sfumato.training.ema import label
+    from sfumato.runs.checkpoint import label
 
     newest, troubles = checkpoint.newest(run / "checkpoints")
     if newest is None:
@@ -142,7 +142,7 @@ def _plain(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> Pat
 def _pipeline(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> Path:
     from sfumato.files import save_tensors
     from sfumato.models.sd.checkpoint import restored
-    from sfumato.models.sd.folder import write
+    from sfumato.models.sd.pipeline import write
     from sfumato.recipe import recipe as recipes
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -150,7 +150,7 @@ def _pipeline(header: dict[str, Any], weights: dict[str, Any], folder: Path) -> 
         save_tensors(file, weights)
         model = restored(header["config"], file, header["name"], "cpu", "fp32")
     if header["recipe"] in recipes.shipped():
-        model.recipe.sample = recipes.load(header["recipe"]).sample  # as it is now
+        model.defaults = recipes.load(header["recipe"]).sample  # as it is now
     card = folder / "README.md"
     text = card.read_bytes() if card.is_file() else None
     write(model, folder)

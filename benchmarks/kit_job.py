@@ -127,7 +127,7 @@ class Paced(Loop):
                 raise
             traceback.print_exc()
             say(state="preparing", note="torch.compile failed")
-            self.change(compile=False)
+            self.change({"train.compile": False})
             self.wrapped = self.accelerator.prepare_model(self.net)
             self.optimizer.zero_grad(set_to_none=True)
             self.record()
@@ -173,7 +173,7 @@ class Paced(Loop):
     def aim(self, images: int, seconds: float) -> None:
         """Set the length to what has been seen and can be seen in so many seconds."""
         if self.within:
-            self.change(images=max(images, 1, int(images + self.rate * seconds)))
+            self.change({"train.images": max(images, 1, int(images + self.rate * seconds))})
 
     def _stops(self) -> bool:
         if time.monotonic() > self.end + (LATE if self.within else 0.0):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common import Cells, Figures, arguments, passed, run, set_threads, shelf, table
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.store import Store, open_store
@@ -97,7 +97,7 @@ def bare(recipe: Recipe, store: Store, steps: int) -> Figures:
     torch.manual_seed(s.seed)
     net = net_of(recipe.net, store.shape, Vocabulary.build("none"))
     optimizer = torch.optim.AdamW(net.parameters(), s.lr, betas=s.betas, fused=True)
-    denoiser = Preconditioned(net, recipe.noise.prediction, recipe.noise.sigma_data)
+    denoiser = Preconditioned(conditioned(net), recipe.noise.prediction, recipe.noise.sigma_data)
     schedule = schedule_of(recipe.noise)
     data: Tensor = store.train.pixels.clone().contiguous(memory_format=torch.channels_last)
     low = precision_of(s, "cpu") == "bf16"

@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common import arguments, passed, run, set_threads, shelf
-from sfumato.diffusion.denoiser import Clipped, Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Clipped, Network, Preconditioned
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import ddpm, dpm_solver_2m
 from sfumato.diffusion.schedule import LogNormal, linear
 from sfumato.files import sha256
 from sfumato.judging.features import Features, open_features
 from sfumato.models.model import picture_generators
-from sfumato.show.grid import to_uint8
+from sfumato.pictures.pixels import to_uint8
 from sfumato.training.ema import PowerEMA
 
 RESNET20 = "peers/resnet20_cifar10.safetensors"
@@ -209,11 +210,11 @@ def sample_diffusers(net: nn.Module, n: int, steps: int, seed: int, bf16: bool =
     return torch.cat(done)
 
 
-def as_network(net: nn.Module, bf16: bool = False) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+def as_network(net: nn.Module, bf16: bool = False) -> Network:
     """The peer's network behind our denoiser: the level becomes the timestep, interpolated in its own schedule."""
     known = linear(TIMESTEPS).at(torch.arange(TIMESTEPS)).log_ratio.numpy()
 
-    def network(x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+    def network(x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         t = np.interp(4 * c.double().numpy(), known, np.arange(TIMESTEPS))
         with low(bf16):
             return net(x, torch.from_numpy(t).float()).sample.float()

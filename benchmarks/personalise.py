@@ -25,8 +25,8 @@ from sfumato.pictures.drawn.emoji.read import compare, read
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
 from sfumato.pictures.drawn.emoji.things import subjects, taught
 from sfumato.runs import checkpoint
+from sfumato.runs.checkpoint import label
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import label
 from sfumato.tuning.start import preset_of
 
 CLAIMS = {"subject": 0.85, "background": 0.90}

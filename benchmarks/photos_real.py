@@ -22,7 +22,7 @@ from denoise_peers import FFDNet
 from photo_cases import Case, psnr, to_8_bit
 from photo_sets import SETS
 from sfumato.denoising.arrays import take
-from sfumato.denoising.denoise import estimated
+from sfumato.denoising.levels import estimated
 from sfumato.models.model import Model
 
 FIXED = (5, 10, 15, 20)  # of 255, that FFDNet tries where nobody knows the level
@@ -82,7 +82,7 @@ def ours(model: Model) -> Method:
 
 def reading(model: Model, case: Case) -> float:
     """The noise as the model reads it, of 255."""
-    return float(estimated(model, take(case.noisy).x.to(model.device)).sigma.reshape(-1)[0]) * 255 / 2
+    return float(estimated(model.cleaner(), take(case.noisy).x.to(model.device)).sigma.reshape(-1)[0]) * 255 / 2
 
 
 def ffdnet() -> Method:

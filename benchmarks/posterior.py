@@ -14,10 +14,10 @@ import torch
 
 import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
-from sfumato.denoising.denoise import tell
 from sfumato.denoising.posterior import STEPS, posterior
 from sfumato.diffusion.level import Level
 from sfumato.models.model import Model, picture_generators
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
 from sfumato.recipe.recipe import load
 
@@ -54,19 +54,20 @@ def main() -> None:
 @torch.inference_mode()
 def errors(model: Model, args: argparse.Namespace) -> Figures:
     """PSNR, from the mean squared error over all pictures, of one call and of the mean of K samples."""
+    cleaner = model.cleaner()
     pictures = open_store(load("cifar10").data).held_out.pixels[: args.n]
     most, sigma = max(args.samples), 2 * args.sigma
     total = dict.fromkeys(["one call", *map(str, args.samples)], 0.0)
     began = time.perf_counter()
     for first in range(0, len(pictures), BATCH):
-        x0 = pictures[first : first + BATCH].float() / 127.5 - 1
+        x0 = from_uint8(pictures[first : first + BATCH])
         own = picture_generators(args.seed + first, len(x0))
 
         def fresh(own: list[torch.Generator] = own, x0: torch.Tensor = x0) -> torch.Tensor:
             return torch.stack([torch.randn(x0.shape[1:], generator=g) for g in own])
 
         y = x0 + sigma * fresh()
-        cond = tell(model, False, y)
+        cond = cleaner.condition(False, len(y))
         found = {"one call": model.denoiser(y, Level.of(sigma), cond)}
         drawn = posterior(model.denoiser, y, sigma, most, cond=cond, noise=lambda j, fresh=fresh: fresh)
         found |= {str(k): drawn[:k].mean(0) for k in args.samples}

@@ -8,7 +8,6 @@ of the combinations held out; trained in at most 45 minutes.
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch import Tensor
 import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato.errors import UserError
+from sfumato.judging import stats
 from sfumato.models.model import Model
 from sfumato.models.zoo import find
 from sfumato.pictures.drawn import shapes
@@ -42,7 +42,7 @@ def main() -> None:
     args = parse()
     set_threads(args.threads)
     model = sfumato.load(args.model)
-    if model.recipe.data.source != "shapes" or model.vocabulary.kind != "words":
+    if model.source != "shapes" or model.vocabulary.kind != "words":
         raise UserError(f"{args.model} was not trained on shapes with words: name a run of the recipe shapes")
     folder, _ = find(args.model)
     cells = Cells("shapes-exact", args)
@@ -103,12 +103,9 @@ def shares(seen: list[Combination], wanted: list[Combination]) -> Figures:
     return {name: wilson(int(column.sum()), len(seen)) for name, column in columns.items()}
 
 
-def wilson(right: int, n: int, z: float = 1.96) -> Figures:
+def wilson(right: int, n: int) -> Figures:
     """A share and its score interval (Wilson 1927)."""
-    p = right / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return {"value": p, "low": max(0.0, centre - half), "high": min(1.0, centre + half)}
+    return stats.wilson(right / n, n).to_json()
 
 
 def show(samples: Tensor, seen: list[Combination], wanted: list[Combination], path: Path) -> None:
@@ -138,7 +135,7 @@ def report(found: dict[tuple[str, float | None], Figures], model: Model, trained
         for (split, guidance), f in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or 0))
     ]
     table(f"{model.name}: share right, with 95 % intervals", ("prompts", "guidance", *PARTS, "all"), rows)
-    own = model.recipe.sample.guidance
+    own = model.defaults.guidance
     for split, least in CLAIMS.items():
         if (split, own) in found:
             value = found[split, own]["all"]["value"]

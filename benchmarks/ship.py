@@ -18,15 +18,16 @@ from pathlib import Path
 import torch
 
 from sfumato.files import aside, save_tensors, write_json
-from sfumato.models.sd.folder import write
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import PRETRAINED, load
+from sfumato.models.latent import LatentModel
+from sfumato.models.sd.pipeline import write
+from sfumato.models.zoo import PRETRAINED
 from sfumato.nets.classifier import ClassifierConfig
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
+from sfumato.runs.checkpoint import label
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import label
 from sfumato.training.latents import autoencoder_named
+from sfumato.zoo import load
 
 
 def main() -> None:
@@ -57,13 +58,13 @@ def main() -> None:
 
 def ship_pipeline(run: Path, name: str, decoder: Path | None) -> None:
     model = load(run, precision="fp32")
-    assert isinstance(model, TextModel)
+    assert isinstance(model, LatentModel)
     if decoder is not None:
         better = autoencoder_named(str(decoder), "--decoder").state_dict()
         own = model.autoencoder.state_dict()
         assert all(torch.equal(better[key], own[key]) for key in own if key.startswith(("encoder.", "quant_conv.")))
         model.autoencoder.load_state_dict(better)
-    model.recipe.sample = recipes.load(name).sample  # as it is now, whatever the run was begun with
+    model.defaults = recipes.load(name).sample  # as it is now, whatever the run was begun with
     folder = PRETRAINED / name
     card = (folder / "README.md").read_bytes() if (folder / "README.md").is_file() else None
     write(model, folder)

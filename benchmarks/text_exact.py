@@ -29,7 +29,7 @@ from sfumato.errors import UserError
 from sfumato.files import aside
 from sfumato.judging.emoji import PARTS, Kind, control, crisp_bounds, judge_emoji
 from sfumato.judging.emoji import judged as judged_kind
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn.emoji.read import compare
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, Scene, asked
 from sfumato.pictures.drawn.emoji.source import VERSION
@@ -66,7 +66,7 @@ def main() -> None:
     args = parse()
     set_threads(args.threads)
     model = sfumato.load(args.model)
-    if not isinstance(model, TextModel):
+    if not isinstance(model, LatentModel):
         raise UserError(f"{args.model} is not a text-to-image model")
     cells = Cells("text-exact", args)
     pages(model)
@@ -74,7 +74,7 @@ def main() -> None:
     measure = cells.measure(f"{model.name}-control", told, lambda: itself(model, args.n))["figures"]
     ground = cells.measure(f"{model.name}-autoencoder", told, lambda: fidelity(model, args.n))["figures"]
     found: dict[float, Figures] = {}
-    own = model.recipe.sample.guidance
+    own = model.defaults.guidance
     for guidance in dict.fromkeys([own, *args.guidance]):
         n = args.n if guidance == own else args.curve
         settings = {**told, "n": n, "guidance": guidance, "steps": args.steps, "precision": model.precision}
@@ -98,18 +98,18 @@ def shares(kinds: dict[str, Kind], bounds: dict[str, float]) -> Figures:
     }
 
 
-def itself(model: TextModel, n: int) -> Figures:
+def itself(model: LatentModel, n: int) -> Figures:
     """The measure on true drawings that went through the autoencoder, and where crisp begins."""
     bounds = crisp_bounds(lambda x: through(model, x), model.shape[1])
     return {**shares(control(lambda x: through(model, x), model.shape[1], n), bounds), "bounds": bounds}
 
 
-def through(model: TextModel, pictures: Tensor) -> Tensor:
+def through(model: LatentModel, pictures: Tensor) -> Tensor:
     """Pictures, uint8 (N, 3, S, S), as the model's autoencoder gives them back."""
     return model.leave(model.enter(pictures))
 
 
-def fidelity(model: TextModel, n: int) -> Figures:
+def fidelity(model: LatentModel, n: int) -> Figures:
     """PSNR of the autoencoder, mean over pictures: compositions held out of training, and the things kept out of it."""
     names = list(subjects())
     sets = {
@@ -126,14 +126,14 @@ def pictures(scenes: list[Scene], side: int) -> Tensor:
     return torch.stack([torch.from_numpy(s.draw((side, side)).transpose(2, 0, 1).copy()) for s in scenes])
 
 
-def psnr(model: TextModel, true: Tensor) -> float:
+def psnr(model: LatentModel, true: Tensor) -> float:
     back = through(model, true)
     error = (back.double() - true.double()).div(255).square().flatten(1).mean(1)
     return float(np.mean((-10 * error.log10()).numpy()))
 
 
 def judged(
-    model: TextModel, guidance: float, n: int, args: argparse.Namespace, cells: Cells, bounds: dict[str, float]
+    model: LatentModel, guidance: float, n: int, args: argparse.Namespace, cells: Cells, bounds: dict[str, float]
 ) -> Figures:
     began = time.perf_counter()
     settings = {"guidance": guidance, "steps": args.steps, "sampler": "dpm++2m"}
@@ -148,7 +148,7 @@ def judged(
     }
 
 
-def pages(model: TextModel) -> None:
+def pages(model: LatentModel) -> None:
     """The pictures of docs/text-to-image.md."""
     scenes = [asked("single", k) for k in range(24)]
     texts = [scene.caption() for scene in scenes]
@@ -170,7 +170,7 @@ def pages(model: TextModel) -> None:
         save_grid(kind.samples[wrong], failures, [scenes[k].caption() for k in wrong], 6)
 
 
-def curve(model: TextModel, found: dict[float, Figures]) -> None:
+def curve(model: LatentModel, found: dict[float, Figures]) -> None:
     """What is right and what is crisp by guidance, a picture of docs/text-to-image.md."""
     rows = [(kind, "things") for kind in ("single", "held out", "pairs", "many")] + [("single", "crisp")]
     names = {(kind, part): f"{kind}: {'all right' if part == 'things' else part}" for kind, part in rows}
@@ -181,7 +181,7 @@ def curve(model: TextModel, found: dict[float, Figures]) -> None:
         temporary.write_bytes(lines(series, "guidance", "share of prompts", bands=bands))
 
 
-def report(model: TextModel, measure: Figures, ground: Figures, found: dict[float, Figures]) -> None:
+def report(model: LatentModel, measure: Figures, ground: Figures, found: dict[float, Figures]) -> None:
     kinds = tuple(measure["bounds"])
     head = ("guidance", *(f"{name}: {what}" for name in kinds for what in (*PARTS[:2], "crisp", "dB")))
     rows = [
@@ -190,7 +190,7 @@ def report(model: TextModel, measure: Figures, ground: Figures, found: dict[floa
     ]
     table(f"{model.name}: share of prompts drawn right, and of crisp pictures, with 95 % intervals", head, rows)
     print("crisp above: " + ", ".join(f"{name} {bound:.1f} dB" for name, bound in measure["bounds"].items()))
-    own = found[model.recipe.sample.guidance]
+    own = found[model.defaults.guidance]
     least = min(measure[name][part]["value"] for name in kinds for part in PARTS[:2])
     passed(f"the measure on true drawings: {least:.1%}, at least {MEASURE:.0%}", least >= MEASURE)
     for (name, part), bar in CLAIMS.items():

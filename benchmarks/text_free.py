@@ -27,8 +27,9 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, save_grid, set_threads, table
 from sfumato import yaml12
 from sfumato.errors import UserError
-from sfumato.judging.emoji import Share
-from sfumato.models.sd.model import TextModel
+from sfumato.judging import stats
+from sfumato.judging.stats import Interval
+from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn.emoji.read import read
 from sfumato.pictures.drawn.emoji.scene import Scene
 from sfumato.pictures.drawn.emoji.things import alike
@@ -94,14 +95,14 @@ def main() -> None:
         raise UserError(f"--seeds {args.seeds}: draw each sentence at least once")
     set_threads(args.threads)
     model = sfumato.load(args.model)
-    if not isinstance(model, TextModel):
+    if not isinstance(model, LatentModel):
         raise UserError(f"{args.model} is not a text-to-image model")
     cells = Cells("text-free", args)
     halves = HALVES if args.half == "both" else (args.half,)
     rows: list[Figures] = []
     for half in halves:
         digest = hashlib.sha256((SENTENCES / f"{half}.yaml").read_bytes()).hexdigest()[:16]
-        drawn = {"guidance": model.recipe.sample.guidance, "precision": model.precision, "sentences": digest}
+        drawn = {"guidance": model.defaults.guidance, "precision": model.precision, "sentences": digest}
         settings = {"model": model.name, "seed": args.seed, "seeds": args.seeds, **drawn}
 
         def figures(half: str = half) -> Figures:
@@ -117,7 +118,7 @@ def main() -> None:
     claims(rows)
 
 
-def measured(model: TextModel, half: str, args: argparse.Namespace, cells: Cells) -> Figures:
+def measured(model: LatentModel, half: str, args: argparse.Namespace, cells: Cells) -> Figures:
     """Rows, one a sentence: its kind, and by form what each seed's picture has right; none where nothing was read.
 
     Rows hold no words of the sentences; those of sentences that may be shown hold the things that were read.
@@ -172,9 +173,9 @@ class Paired:
     """Of n sentences: the share right by form, and the sentence's less the template's with its 95 % interval."""
 
     n: int
-    sentence: Share
-    template: Share
-    difference: Share
+    sentence: Interval
+    template: Interval
+    difference: Interval
 
 
 def over(rows: Sequence[Figures], parts: Sequence[str] = PARTS[:2]) -> Paired | None:
@@ -196,12 +197,12 @@ def over(rows: Sequence[Figures], parts: Sequence[str] = PARTS[:2]) -> Paired | 
     down, up = b.value - b.low, a.high - a.value
     above = math.sqrt(max(0.0, up**2 - 2 * phi * up * down + down**2))
     d = a.value - b.value
-    return Paired(len(pairs), a, b, Share(d, d - below, d + above))
+    return Paired(len(pairs), a, b, Interval(d, d - below, d + above))
 
 
-def wilson(right: float, n: int) -> Share:
+def wilson(right: float, n: int) -> Interval:
     """A share of n sentences, each right in part, with its score interval: at most as wide as that of n yes and no."""
-    return Share.of(right, n)  # type: ignore[arg-type]
+    return stats.wilson(right / n, n)
 
 
 def report(title: str, rows: list[Figures]) -> None:

@@ -44,8 +44,8 @@ from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Event, Report
 from sfumato.recipe import recipe as recipes
+from sfumato.runs.checkpoint import label
 from sfumato.training import start
-from sfumato.training.ema import label
 
 RATIO = 0.6
 SKIP, TIMED = 3, 20
@@ -77,7 +77,7 @@ def settings_of(cell: str, args: argparse.Namespace) -> Figures:
     kept: Figures = {
         "minutes": args.minutes,
         "batch": args.batch,
-        "ema": args.ema or ours.train.ema,
+        "ema": args.ema or list(ours.train.ema),
         "steps": args.steps,
         "threads": args.threads,
         "n": args.n,

@@ -118,8 +118,7 @@ def ours(folder: Path, twice: bool, args: argparse.Namespace) -> list[float]:
     work.mkdir(exist_ok=True)
     for k, image in enumerate(pictures(args)):
         image.save(work / f"{k}.png")
-    recipe = start.preset_of("seed", str(folder))
-    recipe.data.source, recipe.tune.noun = str(work), "car"
+    recipe = start.preset_of("seed", str(folder)).with_({"data.source": str(work), "tune.noun": "car"})
     given: dict[str, Any] = {
         "tune.dropout": 0, "tune.prior": 0, "tune.checkpointing": str(twice).lower(), "tune.variants": 1,
         "train.precision": "fp32", "data.image_size": args.side, "train.save_seconds": 1e6, "train.save_images": 10**6,

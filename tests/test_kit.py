@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from sfumato.errors import UserError
-from sfumato.models.zoo import load
 from sfumato.runs.checkpoint import listing
 from sfumato.runs.folder import RunFolder
+from sfumato.zoo import load
 
 from .tiny import write_pictures
 

@@ -43,6 +43,6 @@ def test_what_is_written_is_read_again(value: Any) -> None:
 def test_recipes_read_it(tmp_path: Any) -> None:
     (tmp_path / "mine.yaml").write_text("data: {source: shapes, labels: [no, yes]}\ntrain: {images: 1e6, lr: 1e-3}")
     recipe = load(tmp_path / "mine.yaml")
-    assert recipe.data.labels == ["no", "yes"]
+    assert recipe.data.labels == ("no", "yes")
     assert recipe.train.images == 1_000_000
-    assert build({}, ["data.labels=[off]", "train.images=2e5"]).data.labels == ["off"]
+    assert build({}, ["data.labels=[off]", "train.images=2e5"]).data.labels == ("off",)

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfumato.models.model import Model
 from sfumato.models.named import net_of
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
@@ -72,12 +72,12 @@ def shaken(net: nn.Module, seed: int = 0) -> nn.Module:
 
 def model_of(
     condition: str = "none", texts: tuple[str, ...] = LABELS, shape: tuple[int, int, int] = (3, 8, 8), **sections: Any
-) -> Model:
+) -> PixelModel:
     """A model that was never trained; what it draws depends on all it is given."""
     recipe = recipe_of(Path("nowhere"), condition, **sections)
     vocabulary = Vocabulary.build(recipe.data.condition, texts, texts)
     torch.manual_seed(0)
-    return Model(shaken(net_of(recipe.net, shape, vocabulary)), recipe, vocabulary, shape, precision="fp32")
+    return PixelModel.of(shaken(net_of(recipe.net, shape, vocabulary)), recipe, vocabulary, shape, precision="fp32")
 
 
 def small_features(x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
 
     Raises UserError if there is none, or what is there is not whole.
     """
-    from sfumato.models import zoo
+    from sfumato import zoo
 
     return zoo.load(name, device, precision)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-BOOL, FLOAT, DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "timestamp"))
+BOOL, FLOAT, DATE, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "timestamp", "merge"))
 NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 TRUTH = re.compile("true|True|TRUE|false|False|FALSE")
 
@@ -22,14 +22,14 @@ class _Writer(yaml.SafeDumper):
 
 for _kind in (_Reader, _Writer):
     _kind.yaml_implicit_resolvers = {
-        first: [(tag, known) for tag, known in pairs if tag not in (BOOL, FLOAT, DATE)]
+        first: [(tag, known) for tag, known in pairs if tag not in (BOOL, FLOAT, DATE, MERGE)]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     for _tag, _pattern, _first in ((BOOL, TRUTH, "tTfF"), (FLOAT, NUMBER, "-+.0123456789")):
         _kind.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern.pattern})$"), list(_first))
 
 
-BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML 1.1, which only double quotes keep
+BREAKS = re.compile("[\n\x85\u2028\u2029]")  # line breaks to YAML 1.1, which double quotes keep, in one line
 
 
 def _text(writer: _Writer, value: str) -> yaml.ScalarNode:
@@ -42,9 +42,22 @@ _Writer.add_representer(str, _text)
 
 def read(text: str) -> Any:
     """A document as plain Python values. Raises yaml.YAMLError."""
-    return yaml.load(text, _Reader)  # noqa: S506 (a SafeLoader)
+    try:
+        return yaml.load(text, _Reader)  # noqa: S506 (a SafeLoader)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # !!int x, !!bool x, 5,000 digits
+        raise yaml.YAMLError("a value does not fit its type") from error
 
 
 def write(value: Any) -> str:
     """Plain values as a document that `read` gives back."""
     return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True)
+
+
+def line(value: Any) -> str:
+    """A plain value on one line, as it stands after `key: `: lists in brackets, mappings in braces."""
+    text: str = yaml.dump(
+        value, Dumper=_Writer, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30
+    )
+    return text.removesuffix("\n").removesuffix("\n...")

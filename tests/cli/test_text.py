@@ -9,8 +9,8 @@ from PIL import Image
 
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
-from sfumato.models.zoo import load
 from sfumato.show.png import parameters, save_png
+from sfumato.zoo import load
 
 from ..models.test_training import pictures, run  # noqa: F401 (fixtures)
 from ..tuning.conftest import stirred

@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 
 from sfumato.denoising.arrays import take
-from sfumato.denoising.denoise import best, cut_off, denoise, gauged, knows_clipping, level_read, mirrored, parts
+from sfumato.denoising.denoise import best, cut_off, denoise, mirrored
+from sfumato.denoising.levels import level_of_photo, level_of_pictures, parts
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
-from sfumato.models.model import Model
 from sfumato.models.named import net_of
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.vocabulary import NOISE, Vocabulary
 from sfumato.recipe.recipe import build
 
@@ -26,13 +28,13 @@ BYTES = RNG.integers(0, 256, (3, 20, 31, 3), dtype=np.uint8)
 FLOATS = torch.from_numpy(BYTES).permute(0, 3, 1, 2).float() / 255
 
 
-def plain(clipped: float = 0.5) -> Model:
+def plain(clipped: float = 0.5) -> PixelModel:
     recipe = build({"task": "denoise", "net": NET, "noise": {"clipped": clipped}})
     torch.manual_seed(0)
-    return Model(shaken(net_of(recipe.net, (3, 8, 8), NOISE)), recipe, NOISE, (3, 8, 8))
+    return PixelModel.of(shaken(net_of(recipe.net, (3, 8, 8), NOISE)), recipe, NOISE, (3, 8, 8))
 
 
-MODEL = plain()
+MODEL = plain().cleaner()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_taking_and_giving_back_changes_nothing(kind: str) -> None:
 def test_one_call_of_the_denoiser_at_that_level() -> None:
     x = FLOATS * 2 - 1
     with torch.inference_mode():
-        told = torch.full((3, 1), 2)
+        told = Condition.of(tokens=torch.full((3, 1), 2))
         wanted = (
             MODEL.denoiser(torch.nn.functional.pad(x, (0, 1, 0, 0), mode="replicate"), Level.of(0.4), told) + 1
         ) / 2
@@ -101,9 +103,9 @@ def test_strength_is_a_smaller_level_not_a_blend() -> None:
 
 
 def test_who_is_told_of_clipping_and_who_makes_up_for_it() -> None:
-    assert knows_clipping(MODEL)
+    assert MODEL.clipping == "told"
     assert not torch.equal(denoise(MODEL, FLOATS, 0.2, clipped=True), denoise(MODEL, FLOATS, 0.2, clipped=False))
-    generative, level = model_of(), Level.of(0.4)
+    generative, level = model_of().cleaner(), Level.of(0.4)
     y = (torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 1.5).clamp(-1, 1)
     with torch.inference_mode():
         naive, mended = (best(generative, generative.denoiser, y, level, clipped) for clipped in (False, True))
@@ -146,7 +148,7 @@ def test_what_is_refused(picture: Any, options: dict[str, Any], reason: str) -> 
 
 def test_models_for_small_pictures_say_so() -> None:
     with pytest.raises(UserError, match="made for small pictures"):
-        denoise(model_of(), torch.zeros(3, 1200, 1200), 0.1)
+        denoise(model_of().cleaner(), torch.zeros(3, 1200, 1200), 0.1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (33, 47), (5, 40)])
@@ -154,7 +156,7 @@ def test_a_model_that_reads_the_level_does_so_at_any_size(size: tuple[int, int])
     recipe = build({"task": "denoise", "net": {**NET, "gauge": True}})
     torch.manual_seed(0)
     nothing = Vocabulary.build("none")
-    model = Model(shaken(net_of(recipe.net, (3, 8, 8), nothing)), recipe, nothing, (3, 8, 8))
+    model = PixelModel.of(shaken(net_of(recipe.net, (3, 8, 8), nothing)), recipe, nothing, (3, 8, 8)).cleaner()
     picture = RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
     assert denoise(model, picture).shape == picture.shape
 
@@ -187,7 +189,7 @@ def test_samples_of_pictures_with_levels_of_their_own() -> None:
 
 def test_a_map_is_for_networks_that_know_maps() -> None:
     with pytest.raises(UserError, match="one level for a whole picture"):
-        denoise(model_of(), FLOATS[:, :, :16, :16], np.full((16, 16), 0.1))
+        denoise(model_of().cleaner(), FLOATS[:, :, :16, :16], np.full((16, 16), 0.1))
 
 
 @pytest.mark.parametrize("kind", ["one", "map"])
@@ -207,26 +209,26 @@ def test_mirroring_is_asked_for() -> None:
     assert (denoise(MODEL, BYTES[0], 0.1, mirror=True) != denoise(MODEL, BYTES[0], 0.1)).any()
 
 
-def gauging() -> Model:
+def gauging() -> PixelModel:
     """A plain network that reads the level, of the prediction that leaves pictures alone."""
     noise = {"clipped": 0.5, "prediction": "residual", "sigma_data": 0.015}
     recipe = build({"task": "denoise", "net": NET | {"gauge": True}, "noise": noise})
     torch.manual_seed(0)
-    return Model(shaken(net_of(recipe.net, (3, 8, 8), NOISE)), recipe, NOISE, (3, 8, 8))
+    return PixelModel.of(shaken(net_of(recipe.net, (3, 8, 8), NOISE)), recipe, NOISE, (3, 8, 8))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (17, 33), (160, 160), (200, 170)])
 def test_a_level_is_read_from_pictures_of_any_size(size: tuple[int, int]) -> None:
-    model, picture = gauging(), RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
-    read = level_read(model, picture)
+    model, picture = gauging().cleaner(), RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
+    read = level_of_photo(model, picture)
     assert 0 < read <= 1
-    assert read == pytest.approx(float(gauged(model, take(picture).x).sigma[0]) / 2, rel=1e-5)
+    assert read == pytest.approx(float(level_of_pictures(model, take(picture).x).sigma[0]) / 2, rel=1e-5)
     assert (denoise(model, picture) == denoise(model, picture, read)).all()
 
 
 def test_grey_pictures_are_read_as_colours_that_agree() -> None:
-    model, picture = gauging(), RNG.integers(0, 256, (32, 40, 1), dtype=np.uint8)
-    assert level_read(model, picture) == pytest.approx(level_read(model, picture.repeat(3, 2)), rel=1e-5)
+    model, picture = gauging().cleaner(), RNG.integers(0, 256, (32, 40, 1), dtype=np.uint8)
+    assert level_of_photo(model, picture) == pytest.approx(level_of_photo(model, picture.repeat(3, 2)), rel=1e-5)
     assert denoise(model, picture).shape == picture.shape
 
 

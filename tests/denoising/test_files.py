@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from sfumato.denoising import files
+from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.files import Order, clean, plan
 from sfumato.errors import UserError
-from sfumato.models.model import Model
 
 from .test_clean import plain
 
@@ -21,8 +21,8 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return plain()
+def model() -> Cleaner:
+    return plain().cleaner()
 
 
 def photo(path: Path, size: tuple[int, int] = (40, 30)) -> Path:
@@ -31,7 +31,7 @@ def photo(path: Path, size: tuple[int, int] = (40, 30)) -> Path:
     return path
 
 
-def test_one_photo(model: Model, tmp_path: Path) -> None:
+def test_one_photo(model: Cleaner, tmp_path: Path) -> None:
     source = photo(tmp_path / "a.png")
     ((found, target),) = plan([source], tmp_path / "clean.png")
     done = clean(model, found, target, ORDER)
@@ -41,7 +41,7 @@ def test_one_photo(model: Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2)])
-def test_a_photo_of_a_pixel(model: Model, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_a_photo_of_a_pixel(model: Cleaner, tmp_path: Path, size: tuple[int, int]) -> None:
     source = photo(tmp_path / "a.png", size)
     for sigma in (0.1, None):
         clean(model, source, tmp_path / "b.png", Order(sigma=sigma, show=True, overwrite=True))
@@ -59,7 +59,7 @@ def test_folders_and_patterns_keep_their_places(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_what_is_written_beside(model: Model, tmp_path: Path) -> None:
+def test_what_is_written_beside(model: Cleaner, tmp_path: Path) -> None:
     source = photo(tmp_path / "a.jpg", (700, 500))
     done = clean(model, source, tmp_path / "b.jpg", replace(ORDER, samples=2, show=True))
     names = ["b.jpg", "b-1.jpg", "b-2.jpg", "b-uncertainty.png", "b-show.png"]
@@ -70,7 +70,7 @@ def test_what_is_written_beside(model: Model, tmp_path: Path) -> None:
         assert 0 < np.asarray(spread).max() <= 255
 
 
-def test_the_noise_is_found_and_told(model: Model, tmp_path: Path) -> None:
+def test_the_noise_is_found_and_told(model: Cleaner, tmp_path: Path) -> None:
     flat = np.full((600, 600, 3), 128) + 20 * RNG.standard_normal((600, 600, 3))
     Image.fromarray(flat.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.png")
     done = clean(model, tmp_path / "a.png", tmp_path / "b.png", Order())
@@ -78,7 +78,7 @@ def test_the_noise_is_found_and_told(model: Model, tmp_path: Path) -> None:
     assert done.sigma == pytest.approx(20 / 255, rel=0.15)
 
 
-def test_sixteen_bits_and_grey(model: Model, tmp_path: Path) -> None:
+def test_sixteen_bits_and_grey(model: Cleaner, tmp_path: Path) -> None:
     deep = RNG.integers(20_000, 40_000, (20, 30), dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "a.png")
     clean(model, tmp_path / "a.png", tmp_path / "b.png", ORDER)
@@ -88,7 +88,7 @@ def test_sixteen_bits_and_grey(model: Model, tmp_path: Path) -> None:
     assert len(np.unique(done)) > 256
 
 
-def test_nothing_is_replaced_unasked(model: Model, tmp_path: Path) -> None:
+def test_nothing_is_replaced_unasked(model: Cleaner, tmp_path: Path) -> None:
     source, target = photo(tmp_path / "a.png"), photo(tmp_path / "b.png")
     before = target.read_bytes()
     with pytest.raises(UserError, match="exists: --overwrite"):
@@ -124,7 +124,7 @@ def test_plans_that_cannot_be(tmp_path: Path, given: list[str], out: str, reason
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_leaves_nothing(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(model: Cleaner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = photo(tmp_path / "a.png")
 
     def full(self: object, *_: object, **__: object) -> None:
@@ -152,7 +152,7 @@ def test_what_was_cleaned_into_the_folder_is_not_cleaned_again(tmp_path: Path) -
         plan([tmp_path / "*" / "**" / "*.png"], tmp_path / "out")
 
 
-def test_all_of_it_or_nothing(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_of_it_or_nothing(model: Cleaner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = photo(tmp_path / "a.png")
 
     def full(*_: object) -> None:
@@ -164,7 +164,7 @@ def test_all_of_it_or_nothing(model: Model, tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_folder_in_the_way_of_one_leaves_the_others(model: Model, tmp_path: Path) -> None:
+def test_a_folder_in_the_way_of_one_leaves_the_others(model: Cleaner, tmp_path: Path) -> None:
     source, shown = photo(tmp_path / "a.png"), photo(tmp_path / "b-show.png")
     before = shown.read_bytes()
     (tmp_path / "b.png").mkdir()
@@ -186,7 +186,7 @@ def test_an_animated_png_is_refused(tmp_path: Path) -> None:
         files.read(tmp_path / "a.png")
 
 
-def test_what_is_shown_is_upright_and_as_large_as_the_noise(model: Model, tmp_path: Path) -> None:
+def test_what_is_shown_is_upright_and_as_large_as_the_noise(model: Cleaner, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noisy = Image.fromarray(RNG.integers(0, 256, (30, 1000, 3), dtype=np.uint8))

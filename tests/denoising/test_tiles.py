@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfumato.denoising.tiles import Tiled
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.level import Level
 from sfumato.nets.plain import PlainConfig, PlainUNet
 
@@ -18,7 +18,7 @@ from ..tiny import shaken
 
 CONFIG = PlainConfig((8, 8), 1, 2)
 NET = shaken(PlainUNet(CONFIG))
-PLAIN = Preconditioned(NET, "edm")
+PLAIN = Preconditioned(conditioned(NET), "edm")
 
 
 def whole(y: Tensor, level: Level) -> Tensor:

@@ -11,12 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import PREDICTIONS, Clipped, Preconditioned
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.loss import WEIGHTINGS, denoising_loss
-from sfumato.diffusion.schedule import Flow, LogNormal, cosine, linear, scaled_linear, zero_terminal
+from sfumato.diffusion.schedule import (
+    Flow,
+    LogNormal,
+    cosine,
+    linear,
+    midpoints,
+    scaled_linear,
+    stratified,
+    zero_terminal,
+)
 
 SCHEDULES = [
     linear(),
@@ -169,9 +179,10 @@ def test_the_loss_of_the_exact_denoiser_is_the_least(mixture: Mixture) -> None:
 
 def test_guidance_extrapolates_and_keeps_its_interval(mixture: Mixture) -> None:
     x = torch.randn(5, 2, 1, 3, dtype=torch.float64)
-    cond, null = torch.full((5, 1), 2), torch.zeros(1, 1, dtype=torch.long)
+    cond = Condition.of(tokens=torch.full((5, 1), 2))
+    null = Condition.of(tokens=torch.zeros(1, 1, dtype=torch.long))
     level = Level.of(0.8)
-    told, untold = mixture(x, level, cond), mixture(x, level, torch.zeros(5, 1, dtype=torch.long))
+    told, untold = mixture(x, level, cond), mixture(x, level, null.repeat(5))
     assert torch.allclose(untold, mixture(x, level))
     assert torch.allclose(Guided(mixture, 3.0, null)(x, level, cond), untold + 3 * (told - untold))
     assert torch.allclose(Guided(mixture, 1.0, null)(x, level, cond), told)
@@ -194,7 +205,7 @@ def test_the_exact_denoiser_is_the_conditional_mean(mixture: Mixture) -> None:
 
 
 def test_clipped_stays_in_range() -> None:
-    def wild(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def wild(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         return 3 * x
 
     assert Clipped(wild)(torch.tensor([[[[2.0, -0.1]]]]), Level.of(1.0)).tolist() == [[[[1.0, pytest.approx(-0.3)]]]]
@@ -209,3 +220,20 @@ def test_a_shift_moves_training_and_leaves_the_path(shift: float, u: float) -> N
     t = float(torch.searchsorted(plain.log_ratios, level.log_ratio)[0]) / plain.timesteps
     assert t / (1 - t) == pytest.approx(shift * u / (1 - u), rel=0.02, abs=1e-3)
     assert torch.equal(plain.path(10).sigma, shifted.path(10).sigma)
+
+
+@given(st.integers(1, 200), st.integers(0, 2**32))
+def test_a_batch_has_a_level_from_each_part(n: int, seed: int) -> None:
+    u = stratified(n, torch.Generator().manual_seed(seed))
+    assert u.dtype == torch.float64
+    assert torch.equal((u * n).floor(), torch.arange(n, dtype=torch.float64))
+    plain = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(u, (torch.arange(n, dtype=torch.float64) + plain) / n)  # as runs have always drawn them
+    order = torch.arange(n).flip(0)
+    assert torch.equal((stratified(n, torch.Generator().manual_seed(seed), order) * n).floor().long(), order)
+
+
+def test_midpoints_lie_in_the_middle() -> None:
+    assert midpoints(4).tolist() == [0.125, 0.375, 0.625, 0.875]
+    at = torch.arange(30)
+    assert torch.equal(midpoints(10)[at % 10], ((at % 10).double() + 0.5) / 10)

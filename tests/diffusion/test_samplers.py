@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sfumato.diffusion import samplers
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import PREDICTIONS, Preconditioned
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.level import Level, fit
@@ -65,7 +66,7 @@ def test_every_prediction_takes_the_same_path(mixture: Mixture, name: str, sched
         if prediction in ("epsilon", "x0-unscaled", "residual") and isinstance(schedule, Flow):
             continue  # alpha = 0: they say nothing there
 
-        def network(scaled: Tensor, c: Tensor, cond: Tensor | None, coefficients=coefficients) -> Tensor:
+        def network(scaled: Tensor, c: Tensor, cond: Condition | None, coefficients=coefficients) -> Tensor:
             level = current[0]  # noqa: B023
             around = coefficients(level, sigma_data)
             x = scaled / fit(around.inp, scaled)
@@ -74,7 +75,7 @@ def test_every_prediction_takes_the_same_path(mixture: Mixture, name: str, sched
         current: list[Level] = []
         inner = Preconditioned(network, prediction, sigma_data)
 
-        def denoise(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+        def denoise(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
             current[:] = [level]  # noqa: B023
             return inner(x, level, cond)  # noqa: B023
 
@@ -194,7 +195,7 @@ def test_churn_keeps_the_distribution(mixture: Mixture) -> None:
 def test_counts_its_evaluations(mixture: Mixture, name: str) -> None:
     calls = []
 
-    def counting(x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def counting(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         calls.append(level)
         return mixture(x, level)
 

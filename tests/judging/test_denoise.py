@@ -12,19 +12,19 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from sfumato.errors import UserError
 from sfumato.judging.denoise import fidelity, judge_denoised, likeness
-from sfumato.models.model import Model
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.store import open_store
 
 from ..tiny import SIDE, model_of, recipe_of, write_pictures
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def model(tmp_path_factory: pytest.TempPathFactory) -> PixelModel:
     folder = write_pictures(tmp_path_factory.mktemp("pictures"))
     return replace(model_of(shape=(3, SIDE, SIDE)), recipe=recipe_of(folder, "none"))
 
 
-class Known(Model):
+class Known(PixelModel):
     """A model that says what it is given to say."""
 
     @property
@@ -32,7 +32,7 @@ class Known(Model):
         return lambda x, level, cond=None: self.facts["says"](x)
 
 
-def known(model: Model, says: object) -> Model:
+def known(model: PixelModel, says: object) -> PixelModel:
     return Known(**{**vars(model), "facts": {"says": says}})
 
 
@@ -60,14 +60,14 @@ def test_ssim_is_the_fields() -> None:
     assert likeness(true, true)[1:] == pytest.approx((1, 1))
 
 
-def test_a_model_that_changes_nothing_scores_as_the_noisy_pictures(model: Model) -> None:
+def test_a_model_that_changes_nothing_scores_as_the_noisy_pictures(model: PixelModel) -> None:
     found = judge_denoised(known(model, lambda x: x), n=8, clip=True, correct=False)
     assert found.denoised == found.noisy
     assert found.n == 8
     assert -20 * np.log10(0.2) < found.noisy.per_image.value < 17  # clipping takes some of the noise away
 
 
-def test_a_model_that_knows_the_pictures_is_perfect(model: Model) -> None:
+def test_a_model_that_knows_the_pictures_is_perfect(model: PixelModel) -> None:
     held = open_store(model.recipe.data).held_out.pixels
     true = held[:6].float() / 127.5 - 1
 
@@ -80,7 +80,7 @@ def test_a_model_that_knows_the_pictures_is_perfect(model: Model) -> None:
     assert found.noisy.per_image.value == pytest.approx(-20 * np.log10(0.2), abs=0.2)
 
 
-def test_noise_depends_on_the_picture_and_the_seed_alone(model: Model) -> None:
+def test_noise_depends_on_the_picture_and_the_seed_alone(model: PixelModel) -> None:
     three, eight = (judge_denoised(model, n=n, clip=False, seed=5) for n in (3, 8))
     assert torch.equal(three.pictures["noisy"], eight.pictures["noisy"][:3])
     other = judge_denoised(model, n=3, clip=False, seed=6)
@@ -89,7 +89,7 @@ def test_noise_depends_on_the_picture_and_the_seed_alone(model: Model) -> None:
     assert not torch.equal(other.pictures["noisy"], three.pictures["noisy"])
 
 
-def test_json_keys_are_stable(model: Model) -> None:
+def test_json_keys_are_stable(model: PixelModel) -> None:
     found = judge_denoised(model, n=4).to_json()
     assert {"per_image", "of_mean"} <= found["psnr"].keys()
     assert {"uniform7", "gauss11"} <= found["ssim"].keys()
@@ -98,12 +98,12 @@ def test_json_keys_are_stable(model: Model) -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1, 1.5, float("nan")])
-def test_a_level_out_of_range(model: Model, sigma: float) -> None:
+def test_a_level_out_of_range(model: PixelModel, sigma: float) -> None:
     with pytest.raises(UserError, match="above 0 and at most 1"):
         judge_denoised(model, sigma=sigma)
 
 
-def test_the_verdict_says_that_it_is_of_two_answers(model: Model) -> None:
+def test_the_verdict_says_that_it_is_of_two_answers(model: PixelModel) -> None:
     """Of a model that shifts pictures to one side, the mirrored answer shifts to the other."""
     plain, both = (
         judge_denoised(known(model, lambda x: x.roll(1, 3)), n=6, clip=False, mirror=m) for m in (False, True)

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from sfumato.errors import UserError
 from sfumato.judging import emoji
 from sfumato.judging.crisp import crisp_bound, drawing_psnr, true_drawings
-from sfumato.judging.emoji import EmojiVerdict, Share, control, judge_emoji, judged
+from sfumato.judging.emoji import EmojiVerdict, control, judge_emoji, judged
+from sfumato.judging.stats import wilson
 from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
 
 from ..pictures.test_emoji import needs_font
@@ -110,7 +111,7 @@ def test_a_verdict_says_what_is_right_and_what_is_crisp() -> None:
 
 
 def test_intervals_are_wilsons() -> None:
-    share = Share.of(9, 10)
+    share = wilson(9 / 10, 10)
     assert (share.low, share.high) == pytest.approx((0.5958, 0.9821), abs=1e-4)
 
 

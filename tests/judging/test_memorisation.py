@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from sfumato.judging.memorisation import Memorisation, memorisation, nearer_share, pixel_distance, wilson
+from sfumato.judging.memorisation import Memorisation, memorisation, nearer_share, pixel_distance
+from sfumato.judging.stats import wilson
 
 DIM, SIDE = 12, 8
 
@@ -96,7 +97,8 @@ def test_ties_count_half() -> None:
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (250, 500)])
 def test_wilson_equals_scipy(k: int, n: int) -> None:
     exact = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert wilson(k / n, n) == pytest.approx((exact.low, exact.high), abs=1e-4)
+    found = wilson(k / n, n)
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-4)
 
 
 def test_pixel_distance_sees_mirrored_copies_and_shrinks_large_pictures() -> None:

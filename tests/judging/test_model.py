@@ -16,7 +16,7 @@ from torch import Tensor
 from sfumato.errors import UserError
 from sfumato.judging.features import Features, open_features
 from sfumato.judging.model import compare, judge, told
-from sfumato.models.model import Model
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.store import Pictures, open_store
 from sfumato.progress import Event, Phase
 
@@ -33,13 +33,13 @@ def features() -> Features:
     return open_features(small_features)
 
 
-def model(folder: Path, condition: str = "class", **sections: Any) -> Model:
+def model(folder: Path, condition: str = "class", **sections: Any) -> PixelModel:
     """A model that was never trained, for the pictures of a folder."""
     made = model_of(condition, ("a red square on a blue background", *LABELS), (3, SIDE, SIDE))
     return replace(made, recipe=recipe_of(folder, condition, **sections))
 
 
-class Sampled(Model):
+class Sampled(PixelModel):
     """A model whose samples are given."""
 
     def sample(self, n: int = 16, **options: Any) -> Tensor:
@@ -116,7 +116,7 @@ def test_copies_and_noise_are_told_apart(folder: Path, features: Features) -> No
     base = model(folder)
     found = {}
     for name, samples in {"copies": train, "noise": noise}.items():
-        ours = Sampled(base.net, base.recipe, base.vocabulary, base.shape, name, facts={"samples": samples})
+        ours = Sampled(**{**vars(base), "name": name, "facts": {"samples": samples}})
         found[name] = judge(ours, n=48, features=features).verdict
     copies, rubbish = found["copies"], found["noise"]
     assert copies.memorised.copies > 0.5

@@ -18,8 +18,8 @@ from sfumato.errors import UserError
 from sfumato.lora.adapter import Shape, attach, enabled, taken
 from sfumato.lora.formats import CONFIG, read, write_kohya, write_peft
 from sfumato.lora.lora import Lora, merge
-from sfumato.models.sd.folder import scheduler
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
+from sfumato.models.pipelines import scheduler
 
 from ..tuning.conftest import answer, base, stirred
 
@@ -33,7 +33,7 @@ SHAPES = {
 }
 
 
-def tuned(shape: Shape) -> tuple[TextModel, Lora]:
+def tuned(shape: Shape) -> tuple[LatentModel, Lora]:
     model = base()
     attach(model.net, shape)  # type: ignore[arg-type]
     stirred(model.net)  # type: ignore[arg-type]
@@ -46,16 +46,16 @@ def far(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / a.norm())
 
 
-def pipeline(model: TextModel) -> StableDiffusionPipeline:
+def pipeline(model: LatentModel) -> StableDiffusionPipeline:
     net: Any = model.net
     return StableDiffusionPipeline(
-        vae=model.vae, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
+        vae=model.autoencoder, text_encoder=net.text, tokenizer=model.tokenizers[0], unet=net.unet,
         scheduler=DDIMScheduler(**scheduler(model)), safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip
 
 
-def by_kohyas_rules(model: TextModel, path: Path, weight: float = 1.0) -> None:
+def by_kohyas_rules(model: LatentModel, path: Path, weight: float = 1.0) -> None:
     """An independent reading, as A1111 and ComfyUI do it: flattened module names, alpha / rank, DoRA by output rows."""
     tensors = load_file(path)
     net: Any = model.net
@@ -83,7 +83,7 @@ def test_kohyas_file_by_independent_rules_and_by_ours(name: str, tmp_path: Path)
         independent, ours = base(), base()
         by_kohyas_rules(independent, path)
         assert far(want, answer(independent)) < bar
-        assert merge(ours.net, read(path, ours.net), 1.0, "a") > 4  # type: ignore[arg-type]
+        assert merge(ours.net, read(path, ours), 1.0, "a") > 4  # type: ignore[arg-type]
         assert far(want, answer(ours)) < bar
 
 
@@ -109,10 +109,10 @@ def test_pefts_folder_in_peft_and_by_ours(name: str, tmp_path: Path) -> None:
     other, ours = base(), base()
     net: Any = other.net
     net.unet = PeftModel.from_pretrained(net.unet, folder).base_model.model
-    if lora.text:
+    if lora.part("text"):
         net.text = PeftModel.from_pretrained(net.text, folder / "text_encoder").base_model.model
     assert far(want, answer(other)) < 1e-5
-    merge(ours.net, read(folder, ours.net), 1.0, "a")  # type: ignore[arg-type]
+    merge(ours.net, read(folder, ours), 1.0, "a")  # type: ignore[arg-type]
     assert far(want, answer(ours)) < 1e-5
 
 
@@ -126,7 +126,7 @@ def test_diffusers_own_file_is_read(name: str, tmp_path: Path) -> None:
     text = get_peft_model_state_dict(net.text) if SHAPES[name].text else None
     StableDiffusionPipeline.save_lora_weights(tmp_path, get_peft_model_state_dict(net.unet), text)
     ours = base()
-    merge(ours.net, read(tmp_path / "pytorch_lora_weights.safetensors", ours.net), 1.0, "a")  # type: ignore[arg-type]
+    merge(ours.net, read(tmp_path / "pytorch_lora_weights.safetensors", ours), 1.0, "a")  # type: ignore[arg-type]
     assert far(want, answer(ours)) < 1e-5
 
 
@@ -155,8 +155,8 @@ def test_a_foreign_file_without_alpha_means_rank(tmp_path: Path) -> None:
     bare = {key: value for key, value in load_file(path).items() if not key.endswith("alpha")}
     bare = {key.replace("lora_te_", "lora_te1_"): value for key, value in bare.items()}
     save_file(bare, tmp_path / "b.safetensors")
-    again = read(tmp_path / "b.safetensors", base().net)  # type: ignore[arg-type]
-    assert {piece.scale for piece in again.unet.values()} == {1.0}
+    again = read(tmp_path / "b.safetensors", base())  # type: ignore[arg-type]
+    assert {piece.scale for piece in again.part("unet").values()} == {1.0}
 
 
 def hostile(path: Path) -> None:
@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(tmp_path: Path, chang
     model = base()
     before = answer(model)
     with pytest.raises(UserError, match=reason) as caught:
-        merge(model.net, read(path, model.net), 1.0, str(path))  # type: ignore[arg-type]
+        merge(model.net, read(path, model), 1.0, str(path))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert torch.equal(answer(model), before)
 
@@ -211,33 +211,33 @@ def test_hostile_files(tmp_path: Path, name: str, content: bytes | None, reason:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=reason):
-        read(tmp_path / name, base().net)  # type: ignore[arg-type]
+        read(tmp_path / name, base())  # type: ignore[arg-type]
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a LoRA folder"):
-        read(tmp_path, base().net)  # type: ignore[arg-type]
+        read(tmp_path, base())  # type: ignore[arg-type]
     _, lora = tuned(SHAPES["attention"])
     folder = write_peft(lora, tmp_path / "peft", "base")
     (folder / "adapter_config.json").write_text(json.dumps({"r": "many"}))
     with pytest.raises(UserError, match="does not describe a LoRA"):
-        read(folder, base().net)  # type: ignore[arg-type]
+        read(folder, base())  # type: ignore[arg-type]
 
 
 def test_old_diffusers_names_and_headers_that_lie(tmp_path: Path) -> None:
     _, lora = tuned(Shape(rank=4, alpha=4, feed_forward=False))
     old = {}
-    for name, piece in lora.unet.items():
+    for name, piece in lora.part("unet").items():
         path, _, layer = name.removesuffix(".0").rpartition(".")
         old[f"unet.{path}.processor.{layer}_lora.down.weight"] = piece.down
         old[f"unet.{path}.processor.{layer}_lora.up.weight"] = piece.up
     save_file(old, tmp_path / "old.safetensors")
-    again = read(tmp_path / "old.safetensors", base().net)  # type: ignore[arg-type]
-    assert set(again.unet) == set(lora.unet)
+    again = read(tmp_path / "old.safetensors", base())  # type: ignore[arg-type]
+    assert set(again.part("unet")) == set(lora.part("unet"))
     for lie in ("no json", "null", json.dumps({"unet.lora_alpha": "much"})):
         save_file(old, tmp_path / "lie.safetensors", {"lora_adapter_metadata": lie})
         with pytest.raises(UserError, match="make no LoRA"):
-            read(tmp_path / "lie.safetensors", base().net)  # type: ignore[arg-type]
+            read(tmp_path / "lie.safetensors", base())  # type: ignore[arg-type]
 
 
 def test_peft_patterns_and_configurations_that_make_no_sense(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def test_peft_patterns_and_configurations_that_make_no_sense(tmp_path: Path) -> 
     folder = write_peft(lora, tmp_path / "peft", "base")
     config = json.loads((folder / CONFIG).read_text())
     (folder / CONFIG).write_text(json.dumps(config | {"alpha_pattern": {"to_q": 8}}))
-    scales = {name.rpartition(".")[2]: piece.scale for name, piece in read(folder, base().net).unet.items()}  # type: ignore[arg-type]
+    scales = {name.rpartition(".")[2]: piece.scale for name, piece in read(folder, base()).part("unet").items()}  # type: ignore[arg-type]
     assert scales["to_q"] == 2
     assert scales["to_k"] == 1
     for change in ({"r": 0}, {"r": -4, "use_rslora": True}, {"lora_alpha": "x"}, {"alpha_pattern": [1]}):
         (folder / CONFIG).write_text(json.dumps(config | change))
         with pytest.raises(UserError, match="does not describe a LoRA"):
-            read(folder, base().net)  # type: ignore[arg-type]
+            read(folder, base())  # type: ignore[arg-type]

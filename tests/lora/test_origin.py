@@ -18,12 +18,12 @@ from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.origin import BASE, DIGEST, Origin, check, origin
 from sfumato.lora.verify import answer, verify
 from sfumato.models.identity import Identity
-from sfumato.models.sd import folder as pipelines
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.words import words_of
-from sfumato.models.zoo import load
 from sfumato.recipe.recipe import build
 from sfumato.tuning import artifact
+from sfumato.zoo import load
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ..tuning.conftest import base, stirred
@@ -32,7 +32,7 @@ from ..tuning.test_photos import scene
 OLD, NEW = Identity("mini", "0123456789ab"), Identity("mini", "ba9876543210")
 
 
-def version(identity: Identity | None) -> TextModel:
+def version(identity: Identity | None) -> LatentModel:
     model = base()
     model.identity, model.words = identity, words_of(["a red car on a road", "a blue house", "a small cat"])
     return model

@@ -9,7 +9,7 @@ import pytest
 
 from sfumato.errors import UserError
 from sfumato.models import bases
-from sfumato.models.sd.folder import check
+from sfumato.models.registry import of_folder
 
 
 def pipeline(folder: Path, kind: str = "StableDiffusionPipeline", suffix: str = ".safetensors") -> Path:
@@ -55,15 +55,15 @@ def test_a_path_is_not_taken_for_a_name_of_the_hub(tmp_path: Path, monkeypatch: 
 
 
 def test_what_is_no_pipeline_of_the_family_is_named(tmp_path: Path) -> None:
-    check(pipeline(tmp_path / "whole"))
+    of_folder(pipeline(tmp_path / "whole"))
     with pytest.raises(UserError, match="StableDiffusionXLPipeline"):
-        check(pipeline(tmp_path / "xl", "StableDiffusionXLPipeline"))
+        of_folder(pipeline(tmp_path / "xl", "StableDiffusionXLPipeline"))
     with pytest.raises(UserError, match=r"only weights\.bin, which can run code"):
-        check(pipeline(tmp_path / "old", suffix=".bin"))
+        of_folder(pipeline(tmp_path / "old", suffix=".bin"))
     (pipeline(tmp_path / "part") / "vae" / "weights.safetensors").unlink()
     with pytest.raises(UserError, match="vae has no weights"):
-        check(tmp_path / "part")
+        of_folder(tmp_path / "part")
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "model_index.json").write_text("[]")
     with pytest.raises(UserError, match="does not describe a pipeline"):
-        check(tmp_path / "odd")
+        of_folder(tmp_path / "odd")

@@ -9,7 +9,7 @@ import pytest
 
 import sfumato
 from sfumato.errors import UserError
-from sfumato.models.zoo import load
+from sfumato.zoo import load
 
 
 def test_a_truncated_file_of_weights_is_named(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sfumato.judging.emoji import judged
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import PRETRAINED, load
+from sfumato.models.latent import LatentModel
+from sfumato.models.zoo import PRETRAINED
 from sfumato.pictures.drawn.emoji.scene import asked
 from sfumato.pictures.drawn.emoji.things import subjects
-from sfumato.pictures.tokenizer import RESERVED
+from sfumato.pictures.split import RESERVED
+from sfumato.zoo import load
 
 from ..pictures.test_emoji import needs_font
 
@@ -25,9 +26,9 @@ PROMPT, STEPS, GUIDANCE = "a red apple on a blue background", 8, 4.0
 
 
 @functools.cache
-def mini() -> TextModel:
+def mini() -> LatentModel:
     found = load("mini", precision="fp32")
-    assert isinstance(found, TextModel)
+    assert isinstance(found, LatentModel)
     return found
 
 
@@ -63,7 +64,7 @@ def test_it_draws_what_it_is_told(kind: str, things: float, papers: float) -> No
 
 
 def test_words_for_what_is_taught_later_are_whole_and_untrained() -> None:
-    tokenizer = mini().tokenizer
+    tokenizer = mini().tokenizers[0]
     assert tokenizer is not None
     table = mini().net.text.get_input_embeddings().weight  # type: ignore[union-attr,operator]
 
@@ -78,7 +79,7 @@ def test_words_for_what_is_taught_later_are_whole_and_untrained() -> None:
 
 
 def test_the_subjects_of_personalisation_are_told_of_nowhere() -> None:
-    tokenizer = mini().tokenizer
+    tokenizer = mini().tokenizers[0]
     assert tokenizer is not None
     alone = [name for name in subjects() if " " not in name]
     whole = [name for name in alone if len(tokenizer(name, add_special_tokens=False)["input_ids"]) == 1]

@@ -15,10 +15,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato import load
 from sfumato.errors import UserError
+from sfumato.models.registry import UNET
 from sfumato.models.sd import single
 from sfumato.pictures.tokenizer import learn_tokenizer
 
-SMALL = single.Family(
+SMALL = single.Shapes(
     {"block_out_channels": (32, 64), "layers_per_block": 2, "cross_attention_dim": 32, "attention_head_dim": 4,
      "sample_size": 8, "norm_num_groups": 8,
      "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -77,7 +78,7 @@ def original() -> tuple[dict[str, Tensor], tuple[Any, Any, Any]]:
     torch.manual_seed(0)
     unet, vae = UNet2DConditionModel(**SMALL.unet), AutoencoderKL(**SMALL.vae)
     text = CLIPTextModel(CLIPTextConfig(**SMALL.text, vocab_size=700, max_position_embeddings=16))
-    tensors = {single.UNET + of_unet(k, 2): t for k, t in unet.state_dict().items()}
+    tensors = {UNET + of_unet(k, 2): t for k, t in unet.state_dict().items()}
     for key, tensor in vae.state_dict().items():
         flat = "attn_1" in of_vae(key, 2) and key.endswith("weight") and tensor.ndim == 2
         tensors["first_stage_model." + of_vae(key, 2)] = tensor[:, :, None, None] if flat else tensor
@@ -94,19 +95,19 @@ def test_every_weight_finds_its_place(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "tokenizer").mkdir()
     learned = learn_tokenizer(["a red car on a road"], 700, 16)
     learned.backend_tokenizer.model.save(str(tmp_path / "tokenizer"))
-    monkeypatch.setitem(single.FAMILIES, "sd1", SMALL)
+    monkeypatch.setitem(single.SHAPES, "sd1", SMALL)
     model: Any = load(path, device="cpu", precision="fp32")
-    for mine, theirs in zip((model.net.unet, model.vae, model.net.text), parts, strict=True):
+    for mine, theirs in zip((model.net.unet, model.autoencoder, model.net.text), parts, strict=True):
         for key, tensor in theirs.state_dict().items():
             assert torch.equal(mine.state_dict()[key], tensor), key
-    assert model.recipe.noise.prediction == "v"
+    assert model.prediction == "v"
     assert model.shape == (3, 16, 16)
     assert model.sample(1, texts=["a red car"], steps=2).shape == (1, 3, 16, 16)
 
 
 def test_sd2_is_told_by_its_text_encoder() -> None:
-    tensors = {f"{single.UNET}out.2.bias": torch.zeros(4), f"{single.TEXT2}ln_final.bias": torch.zeros(4)}
-    assert single.family_of(tensors, Path("x.safetensors")) == "sd2"
+    tensors = {f"{UNET}out.2.bias": torch.zeros(4), f"{single.TEXT2}ln_final.bias": torch.zeros(4)}
+    assert single.version(tensors) == "sd2"
 
 
 @pytest.mark.parametrize(
@@ -127,13 +128,13 @@ def test_other_files_are_named_as_what_they_are(key: str, said: str, tmp_path: P
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors, _ = original()
-    monkeypatch.setitem(single.FAMILIES, "sd1", SMALL)
+    monkeypatch.setitem(single.SHAPES, "sd1", SMALL)
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
     monkeypatch.setattr(single, "TOKENIZER", "not a name")
     with pytest.raises(UserError, match=r"holds no tokenizer .* bring its vocab.json"):
         load(path)
-    del tensors[f"{single.UNET}out.2.bias"]
+    del tensors[f"{UNET}out.2.bias"]
     save_file(tensors, path)
     with pytest.raises(UserError, match=r"the U-Net is not whole"):
         load(path)

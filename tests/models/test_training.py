@@ -12,15 +12,15 @@ from PIL import Image
 
 import sfumato
 from sfumato.errors import UserError
-from sfumato.models.sd import folder as pipelines
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd.prompts import tokens
-from sfumato.models.zoo import load
 from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
 from sfumato.training.latents import autoencoder_named
+from sfumato.zoo import load
 
 WORDS = ("red", "green", "blue")
 INK = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
@@ -61,13 +61,13 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(run: Path) -> TextModel:
+def model(run: Path) -> LatentModel:
     found = load(run, precision="fp32")
-    assert isinstance(found, TextModel)
+    assert isinstance(found, LatentModel)
     return found
 
 
-def test_it_is_a_model_like_any_other(model: TextModel) -> None:
+def test_it_is_a_model_like_any_other(model: LatentModel) -> None:
     pictures = model.sample(3, texts=["a red square"], seed=4)
     assert pictures.shape == (3, 3, 32, 32)
     alone = model.sample(1, texts=["a red square"], seed=5)
@@ -76,7 +76,7 @@ def test_it_is_a_model_like_any_other(model: TextModel) -> None:
     assert len(film.frames) == 5
 
 
-def test_prompts_negatives_sizes_and_pictures_to_start_from_matter(model: TextModel) -> None:
+def test_prompts_negatives_sizes_and_pictures_to_start_from_matter(model: LatentModel) -> None:
     plain = model.sample(1, texts=["a red square"])
     assert not torch.equal(plain, model.sample(1, texts=["a blue square"]))
     assert not torch.equal(plain, model.sample(1, texts=["a red square"], negative="a green square"))
@@ -88,15 +88,15 @@ def test_prompts_negatives_sizes_and_pictures_to_start_from_matter(model: TextMo
         model.sized(50, 64)
 
 
-def test_words_that_do_not_fit_are_named(model: TextModel) -> None:
+def test_words_that_do_not_fit_are_named(model: LatentModel) -> None:
     assert model.cut(["a red square"]) == []
     (line,) = model.cut(["a red square " * 5])
     assert line.endswith(": square") or line.endswith("red square")
     with pytest.raises(UserError, match="shorten it"):
-        model.tell(["a red square " * 1000], 1)
+        model.condition(["a red square " * 1000], 1)
 
 
-def test_diffusers_alone_draws_the_same_pictures(model: TextModel, tmp_path: Path) -> None:
+def test_diffusers_alone_draws_the_same_pictures(model: LatentModel, tmp_path: Path) -> None:
     """From the same noise and levels, its DDIM and ours, within 1e-4 of the range."""
     out = pipelines.write(model, tmp_path / "pipe", half=False)
     pipe = StableDiffusionPipeline.from_pretrained(out)
@@ -109,7 +109,7 @@ def test_diffusers_alone_draws_the_same_pictures(model: TextModel, tmp_path: Pat
     assert np.abs(theirs - ours.permute(0, 2, 3, 1).numpy() / 255).max() < 0.5 / 255 + 1e-4
 
 
-def test_a_folder_comes_back_as_it_was(model: TextModel, tmp_path: Path) -> None:
+def test_a_folder_comes_back_as_it_was(model: LatentModel, tmp_path: Path) -> None:
     again = load(pipelines.write(model, tmp_path / "pipe", half=False), precision="fp32")
     assert torch.equal(again.sample(2, texts=["a red square"]), model.sample(2, texts=["a red square"]))
     half = load(pipelines.write(model, tmp_path / "half"), precision="fp32")
@@ -117,7 +117,7 @@ def test_a_folder_comes_back_as_it_was(model: TextModel, tmp_path: Path) -> None
     assert far.abs().max() <= 4
 
 
-def test_half_precision_draws_nearly_the_same(model: TextModel, tmp_path: Path) -> None:
+def test_half_precision_draws_nearly_the_same(model: LatentModel, tmp_path: Path) -> None:
     out = pipelines.write(model, tmp_path / "pipe")
     low = load(out, precision="bf16")
     assert {p.dtype for p in low.net.parameters()} == {torch.bfloat16}
@@ -126,8 +126,7 @@ def test_half_precision_draws_nearly_the_same(model: TextModel, tmp_path: Path) 
 
 
 def test_a_run_resumes_bit_for_bit(run: Path, pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(run / "recipe.yaml")
-    part = recipe.model_copy(deep=True)
+    part = recipes.load(run / "recipe.yaml")
     job = start.prepare(part, ["train.save_seconds=0.001"], tmp_path / "again")
 
     def stop(event: Event) -> None:
@@ -163,13 +162,13 @@ def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_pa
     truth = [each["loss"] for each in RunFolder(run.parent / "ground").events("held_out")]
     assert losses[-1] < truth[-1]
     with pytest.raises(UserError, match=r"net\.encoder"):
-        start.prepare(recipe.model_copy(update={"net": recipe.net.model_copy(update={"encoder": "nowhere/at-all"})}))
+        start.prepare(recipe.with_({"net.encoder": "nowhere/at-all"}))
 
 
-def test_a_run_goes_on_when_what_it_began_with_is_gone(model: TextModel, run: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_when_what_it_began_with_is_gone(model: LatentModel, run: Path, tmp_path: Path) -> None:
     pipe = pipelines.write(model, tmp_path / "pipe")
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
-    recipe.train.images, recipe.text.autoencoder, recipe.train.begin = 16, str(pipe), str(pipe)
+    changes = {"train.images": 16, "text.autoencoder": str(pipe), "train.begin": str(pipe)}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     begun = start.prepare(recipe, out=tmp_path / "run")
     start.run(begun)
     pipe.rename(tmp_path / "elsewhere")
@@ -183,18 +182,16 @@ def test_a_run_goes_on_when_what_it_began_with_is_gone(model: TextModel, run: Pa
 
 
 def test_a_model_is_no_beginning_on_other_latents(run: Path, tmp_path: Path) -> None:
-    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
-    ground.train.images, ground.train.seed = 16, 1
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").with_({"train.images": 16, "train.seed": 1})
     start.run(start.prepare(ground, out=tmp_path / "ground"))
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True)
-    recipe.text.autoencoder, recipe.train.begin = str(tmp_path / "ground"), str(run)
+    changes = {"text.autoencoder": str(tmp_path / "ground"), "train.begin": str(run)}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     with pytest.raises(UserError, match=rf"other latents .* set text\.autoencoder={run}"):
         start.prepare(recipe, out=tmp_path / "run")
 
 
 def test_an_autoencoder_begins_with_another(run: Path, tmp_path: Path) -> None:
-    ground = recipes.load(run.parent / "ground" / "recipe.yaml").model_copy(deep=True)
-    ground.train.begin, ground.train.seed = str(run), 1
+    ground = recipes.load(run.parent / "ground" / "recipe.yaml").with_({"train.begin": str(run), "train.seed": 1})
     begun = start.prepare(ground, out=tmp_path / "ground").task.net.state_dict()
     for key, value in autoencoder_named(str(run), "").state_dict().items():
         assert torch.equal(begun[f"vae.{key}"], value), key
@@ -213,9 +210,8 @@ def test_pictures_that_an_autoencoder_does_not_take_are_one_line(run: Path, tmp_
         start.prepare(recipes.load(run / "recipe.yaml", ["data.grey=true"]), out=tmp_path / "run")
 
 
-def test_prompts_leave_the_tokenizer_as_it_was(model: TextModel, tmp_path: Path) -> None:
-    tokenizer = model.tokenizer
-    assert tokenizer is not None
+def test_prompts_leave_the_tokenizer_as_it_was(model: LatentModel, tmp_path: Path) -> None:
+    tokenizer = model.tokenizers[0]
     backend = tokenizer.backend_tokenizer
     words = "a red square, number 12, " * 8
     backend.no_truncation()
@@ -237,11 +233,11 @@ def test_prompts_leave_the_tokenizer_as_it_was(model: TextModel, tmp_path: Path)
 
 
 @pytest.mark.parametrize("task", ["autoencoder", "text"])
-def test_a_pipeline_folder_is_ground_enough(task: str, model: TextModel, run: Path, tmp_path: Path) -> None:
+def test_a_pipeline_folder_is_ground_enough(task: str, model: LatentModel, run: Path, tmp_path: Path) -> None:
     """A decoder, and another model on the same latents, begun from what was exported: the checkpoint is JSON."""
     pipe = str(pipelines.write(model, tmp_path / "pipe"))
-    recipe = recipes.load(run / "recipe.yaml").model_copy(deep=True, update={"task": task})
-    recipe.train.images, recipe.net.encoder, recipe.text.autoencoder = 16, pipe, pipe
+    changes = {"task": task, "train.images": 16, "net.encoder": pipe, "text.autoencoder": pipe}
+    recipe = recipes.load(run / "recipe.yaml").with_(changes)
     start.run(start.prepare(recipe, out=tmp_path / "run"))
     before, after = (autoencoder_named(str(path), "").state_dict() for path in (pipe, tmp_path / "run"))
     assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("encoder."))

@@ -12,15 +12,16 @@ from tokenizers.decoders import ByteLevel
 from transformers import CLIPTokenizer
 
 from sfumato.errors import PromptWarning, UserError
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.words import FILE, Unknown, Words, warning, words_of
-from sfumato.models.zoo import PRETRAINED, load
+from sfumato.models.zoo import PRETRAINED
 from sfumato.pictures import store
 from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.source import Lexicon
 from sfumato.pictures.split import split
 from sfumato.recipe import recipe as recipes
 from sfumato.training import start
+from sfumato.zoo import load
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ..tuning.conftest import base

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from sfumato.errors import UserError
 from sfumato.models.model import Model
-from sfumato.models.zoo import load, models
+from sfumato.models.zoo import models
 from sfumato.runs import checkpoint
+from sfumato.zoo import load
 
 from ..tiny import LABELS, recipe_of, train_run, write_pictures
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from sfumato.nets.condition import Condition
+from sfumato.nets.condition import TokenTable
 from sfumato.nets.unet import PRESETS, Attention, UNet, UNetConfig, attend, build
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.sections import Net
@@ -142,7 +142,7 @@ def test_the_order_of_words_matters() -> None:
     tokens = vocabulary.encode(captions)
     assert tokens[0].sort().values.tolist() == tokens[1].sort().values.tolist()
     torch.manual_seed(0)
-    table = Condition(vocabulary.size, vocabulary.length, 64)
+    table = TokenTable(vocabulary.size, vocabulary.length, 64)
     vector, words = table(tokens, 2, torch.device("cpu"))
     assert vector.shape == (2, 64)
     assert words.shape == (2, 7, 64)

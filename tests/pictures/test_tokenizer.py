@@ -9,7 +9,8 @@ import pytest
 from transformers import CLIPTokenizer
 
 from sfumato.errors import UserError
-from sfumato.pictures.tokenizer import END, RESERVED, START, byte_pairs, learn_tokenizer
+from sfumato.pictures.split import RESERVED
+from sfumato.pictures.tokenizer import END, START, byte_pairs, learn_tokenizer
 
 CAPTIONS = ["a red car on a road", "a blue house", "a small cat, on the left"] * 20
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sfumato import yaml12
 from sfumato.errors import UserError
@@ -17,6 +18,7 @@ from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe, build, load, parse_override, shipped
+from sfumato.recipe.sections import Data, Section
 
 finite = st.floats(1e-6, 1e6, allow_nan=False)
 rising = st.lists(finite, min_size=2, max_size=2, unique=True).map(lambda ends: tuple(sorted(ends)))
@@ -122,7 +124,7 @@ def test_the_seeds_recipes_say_what_the_seeds_did() -> None:
             1000,
         )
         assert (recipe.sample.sampler, recipe.sample.steps) == ("ddpm", 1000)
-    assert (cat.data.labels, cat.data.image_size) == (["cat"], 128)
+    assert (cat.data.labels, cat.data.image_size) == (("cat",), 128)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +134,13 @@ def test_the_seeds_recipes_say_what_the_seeds_did() -> None:
         ("train.images=2e5", "train.images", 200_000),
         ("train.lr=1e-4", "train.lr", 1e-4),
         ("train.lr=.5", "train.lr", 0.5),
-        ("data.labels=[cat, dog]", "data.labels", ["cat", "dog"]),
+        ("data.labels=[cat, dog]", "data.labels", ("cat", "dog")),
         ("data.labels=null", "data.labels", None),
         ("data.labels=", "data.labels", None),
         ("data.image_size=[32, 48]", "data.image_size", (32, 48)),
         ("data.source=C:\\photos=old", "data.source", "C:\\photos=old"),
         ("data.grey=true", "data.grey", True),
-        ("net.attention=[false,true]", "net.attention", [False, True]),
+        ("net.attention=[false,true]", "net.attention", (False, True)),
         ("sample.guidance=-1", "sample.guidance", -1.0),
         ("sample.interval=[0.3, 5]", "sample.interval", (0.3, 5.0)),
         ("noise.schedule=flow", "noise.schedule", "flow"),
@@ -173,7 +175,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path) -> None:
         ("train.bach=3", "unknown key train.bach; did you mean train.batch?"),
         ("batch=3", "unknown key batch; did you mean train.batch?"),
         ("net.batch=3", "unknown key net.batch; did you mean train.batch?"),
-        ("qqqqqqq=3", "unknown key qqqqqqq; known: "),
+        ("qqqqqqq=3", "unknown key qqqqqqq; `sfumato recipe shapes` shows all keys"),
         ("train.batch.size=3", "train.batch"),
         ("train.batch", "an override is KEY=VALUE"),
         ("=3", "an override is KEY=VALUE"),
@@ -196,7 +198,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path) -> None:
         ("data.image_size=7", "data.image_size: a side is between 8 and 1024"),
         ("data.image_size=[32,2000]", "a side is between 8 and 1024"),
         ("data.held_out=0.5", "data.held_out"),
-        ("data.labels=cat", "data.labels: .*list"),
+        ("data.labels=cat", "data.labels: a list is needed here"),
         ("net.preset=tinny", "net.preset: .*'tiny'"),
         ("net.stem=3", "net.stem"),
         ("sample.sampler=euler_a", "sample.sampler: .*'euler'"),
@@ -284,3 +286,49 @@ def test_every_value_is_explained_or_obvious() -> None:
     keys = yaml12.read(Recipe().dump())
     assert {"source", "image_size", "labels", "condition"} <= set(keys["data"])
     assert {"images", "batch", "lr", "ema", "precision", "seed"} <= set(keys["train"])
+
+
+def test_a_recipe_cannot_be_changed_in_place() -> None:
+    recipe = load("mini")
+    for section in (recipe, *(value for _, value in recipe if isinstance(value, Section))):
+        for name, value in section:
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(section, name, value)
+            assert not isinstance(value, (list, dict, set)), name
+    assert hash(recipe) == hash(load("mini"))
+
+
+def test_with_gives_a_new_recipe() -> None:
+    recipe = load("mini")
+    data = recipe.data.model_copy(update={"source": "shapes", "count": None})
+    new = recipe.with_({"train.lr": 1e-4, "data": data, "data.labels": ["cat"], "name": "mine"})
+    assert (new.train.lr, new.data.source, new.data.labels, new.name) == (1e-4, "shapes", ("cat",), "mine")
+    assert recipe == load("mini")
+    assert new.with_({"train": recipe.train, "data": recipe.data, "name": "mini"}) == recipe
+    given = {"source": "a"}
+    assert recipe.with_({"data": given, "data.flip": False}).data == Data(source="a", flip=False)
+    assert given == {"source": "a"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"train.bach": 3}, r"recipe: unknown key train\.bach; did you mean train\.batch\?"),
+        ({"train.batch": 0}, r"recipe: train\.batch: .*greater than or equal to 1 \(got 0\)"),
+        ({"train": 3}, "train: "),
+        ({"train.batch.size": 3}, r"train\.batch\.size=3: batch is not a section"),
+        ({"train.batch": 10, "train.accumulate": 4}, "not divisible by accumulate=4"),
+        ({"data.labels": "cat"}, r"data\.labels: a list is needed here, as in \[a, b\] \(got 'cat'\)"),
+        ({"train.lr": float("nan")}, r"train\.lr: .*finite"),
+    ],
+)
+def test_a_bad_change_is_one_line(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as caught:
+        Recipe().with_(changes)
+    words_of(caught)
+
+
+def test_changes_are_checked_together() -> None:
+    flow = {"noise.schedule": "flow", "noise.prediction": "flow", "train.batch": 6, "train.accumulate": 3}
+    recipe = Recipe().with_(flow)
+    assert (recipe.noise.schedule, recipe.train.accumulate) == ("flow", 3)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from sfumato.show.grid import GAP, PAPER, enlargement, grid, legible, side_by_side, to_uint8, wrap
+from sfumato.show.grid import GAP, PAPER, enlargement, grid, legible, side_by_side, wrap
 
 
 def some(n: int, c: int, h: int, w: int) -> np.ndarray:
@@ -91,11 +91,3 @@ def test_wrapped_texts_fit(text: str, width: int) -> None:
     lines = wrap(text, font, width).split("\n")
     assert len(lines) <= 3
     assert all(font.getlength(line) <= width for line in lines)
-
-
-def test_to_uint8_inverts_the_networks_scale() -> None:
-    levels = torch.arange(256, dtype=torch.uint8)
-    x = levels.float() / 127.5 - 1
-    assert torch.equal(to_uint8(x), levels)
-    assert torch.equal(to_uint8(x.double()), levels)
-    assert to_uint8(torch.tensor([-9.0, 9.0, torch.inf, -torch.inf])).tolist() == [0, 255, 255, 0]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sfumato.errors import UserError
-from sfumato.models.zoo import load
 from sfumato.training import start
+from sfumato.zoo import load
 from tests.training.conftest import SMALL
 
 

@@ -18,7 +18,7 @@ from sfumato.training import start
 from sfumato.training.ema import PowerEMA, exponent
 from sfumato.training.loop import learning_rate
 from sfumato.training.optimizer import optimizer_for
-from sfumato.training.task import generator_for
+from sfumato.training.task import generator_for, pieces
 
 
 @pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
@@ -106,3 +106,13 @@ def test_captions_with_new_words_are_held_out_in_peace(tmp_path: Path) -> None:
     assert tuple(job.recipe.data.image_size) == (24, 32)  # type: ignore[arg-type]
     assert len(job.store.held_out) > 0
     start.run(job)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(0, []), (1, [1]), (64, [64]), (65, [64, 1]), (150, [64, 64, 22])])
+def test_held_out_pictures_come_in_pieces(rows: int, sizes: list[int]) -> None:
+    batch = {"x0": torch.arange(3 * rows).view(rows, 3), "u": torch.arange(rows)}
+    parts = list(pieces(batch))
+    assert [len(part["u"]) for part in parts] == sizes
+    for key, whole in batch.items():
+        assert torch.equal(torch.cat([part[key] for part in parts] or [whole]), whole)
+    assert [len(part["u"]) for part in pieces(batch, 100)] == [min(100, rows - k) for k in range(0, rows, 100)]

@@ -8,11 +8,11 @@ import torch
 from transformers import CLIPTokenizer
 
 from sfumato.diffusion.schedule import scaled_linear, zero_terminal
+from sfumato.models.latent import LatentModel
 from sfumato.models.sd.folder import assembled
-from sfumato.models.sd.model import TextModel
 from sfumato.models.sd.networks import TextNet, autoencoder, text_encoder, unet
 from sfumato.pictures.tokenizer import learn_tokenizer
-from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.sections import Sample
 
 
 @functools.cache
@@ -20,16 +20,13 @@ def learned() -> CLIPTokenizer:
     return learn_tokenizer(["a red car on a road", "a blue house", "a small cat"] * 20, 800, 16)
 
 
-def base(precision: str = "fp32") -> TextModel:
+def base(precision: str = "fp32") -> LatentModel:
     torch.manual_seed(0)
     tokenizer = learned()
-    recipe = Recipe()
-    recipe.noise.prediction = "v"
-    recipe.sample.steps = 3
     return assembled(
         unet(8, 4, (32, 64), (False, True), 1, 32), autoencoder((8, 16), 4),
-        text_encoder(len(tokenizer), 16, 32, 2), tokenizer, zero_terminal(scaled_linear()), recipe, "base", "cpu",
-        precision,
+        text_encoder(len(tokenizer), 16, 32, 2), tokenizer, "base", "cpu", precision,
+        schedule=zero_terminal(scaled_linear()), prediction="v", defaults=Sample(steps=3),
     )  # fmt: skip
 
 
@@ -43,11 +40,11 @@ def stirred(net: TextNet, seed: int = 1) -> None:
             p.data = p.data * (1 + 0.3 * torch.rand(p.shape, generator=generator))
 
 
-def answer(model: TextModel) -> torch.Tensor:
+def answer(model: LatentModel) -> torch.Tensor:
     """What the network says of fixed latents at three levels, and of the prompt."""
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(3, *model.space, generator=generator)
     c = torch.tensor([-0.6, 0.0, 0.5])
     with torch.inference_mode():
-        states = model.tell(["a red car"], 3)
-        return torch.cat([model.network(x, c, states).flatten(), states.flatten()])
+        told = model.condition(["a red car"], 3)
+        return torch.cat([model.network(x, c, told).flatten(), told.tensors["states"].flatten()])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import sfumato
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn import toycar
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene
 from sfumato.pictures.drawn.emoji.things import subjects
@@ -35,7 +35,7 @@ def test_photos_are_told_as_they_are(tmp_path: Path) -> None:
         Image.fromarray(scene.draw((160, 160))).save(tmp_path / f"{k}.png")
     (tmp_path / "4.txt").write_text("as I say")
     model = sfumato.load("mini", device="cpu")
-    assert isinstance(model, TextModel)
+    assert isinstance(model, LatentModel)
     say = partial(described, thing="zarnu bear")
     found = prepare(check(tmp_path, 64), model, "a zarnu bear", "zarnu", 2, False, 0, say)
     assert found.captions[:4] == [
@@ -58,7 +58,7 @@ def test_a_border_of_no_named_colour_is_not_told() -> None:
 
 def test_only_a_base_of_the_drawn_world_is_told_so() -> None:
     model = sfumato.load("mini", device="cpu")
-    assert isinstance(model, TextModel)
+    assert isinstance(model, LatentModel)
     assert describes(model)
     assert not describes(base())
 

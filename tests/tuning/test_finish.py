@@ -12,14 +12,15 @@ from typer.testing import CliRunner
 
 from sfumato.cli import app
 from sfumato.errors import UserError
+from sfumato.judging.stats import Interval
 from sfumato.lora.adapter import Shape, attach, without
-from sfumato.models.sd import folder as pipelines
-from sfumato.models.zoo import load
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe.sections import Tune
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.job import TuneJob
 from sfumato.tuning.score.choose import Look, choose, shortlist
-from sfumato.tuning.score.score import Judge, Measure, Nearness, Score
+from sfumato.tuning.score.score import Judge, Nearness, Score
+from sfumato.zoo import load
 
 from .conftest import base, stirred
 from .test_photos import scene
@@ -118,7 +119,7 @@ def test_one_photo_alone_is_as_like_as_can_be() -> None:
 
 
 def score_of(step: int, total: float, width: float = 0.01) -> Score:
-    m = Measure(total, total - width, total + width)
+    m = Interval(total, total - width, total + width)
     return Score(step, m, m, m, 0.0, 1.0, m)
 
 

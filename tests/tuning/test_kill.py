@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.runs.folder import RunFolder
 
 from ..training.conftest import command, run

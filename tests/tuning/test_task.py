@@ -13,7 +13,7 @@ from PIL import Image
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Adapter, Shape, attach, taken
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
@@ -67,9 +67,8 @@ def test_gradients_of_a_copy_are_its_own() -> None:
     attach(model.net, Shape(rank=2))  # type: ignore[arg-type]
     adapter = Adapter(model.net)  # type: ignore[arg-type]
     other = copy.deepcopy(adapter)
-    x, states = torch.randn(2, *model.space), model.tell(["a red car"], 2)
-    assert states is not None
-    other(x, torch.zeros(2), states).square().mean().backward()
+    x, states = torch.randn(2, *model.space), model.condition(["a red car"], 2)
+    other(x, torch.zeros(2), **states.tensors).square().mean().backward()
     assert all(p.grad is None for p in adapter.parameters())
     assert any(p.grad is not None for p in other.parameters())
 
@@ -117,9 +116,8 @@ def test_every_dtype_takes_steps_and_learns_two_photos(
     photos: Path, tmp_path: Path, precision: str, prediction: str, text: bool
 ) -> None:
     model = base(precision)
-    model.recipe.noise.prediction = prediction  # type: ignore[assignment]
-    recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0)
-    recipe.noise.prediction = prediction  # type: ignore[assignment]
+    model.prediction = prediction
+    recipe = recipe_of(photos, tmp_path, text_encoder=text, prior=0).with_({"noise.prediction": prediction})
     found = start.prepare(start.check(photos, 16), model, "a zarnu car", "zarnu", 1, False, 0)
     task = start.Personalise(recipe, model, found, "zarnu car")
     assert {p.dtype for p in task.net.parameters()} == {torch.float32}
@@ -268,9 +266,8 @@ def test_dropout_is_for_training_alone() -> None:
     stirred(model.net)  # type: ignore[arg-type]
     assert torch.equal(answer(model), answer(model))
     adapter = Adapter(model.net).train()  # type: ignore[arg-type]
-    x, states = torch.randn(2, *model.space), model.tell(["a red car"], 2)
-    assert states is not None
-    assert not torch.equal(adapter(x, torch.zeros(2), states), adapter(x, torch.zeros(2), states))
+    x, states = torch.randn(2, *model.space), model.condition(["a red car"], 2)
+    assert not torch.equal(*(adapter(x, torch.zeros(2), **states.tensors) for _ in range(2)))
     assert torch.equal(answer(model), answer(model))
 
 

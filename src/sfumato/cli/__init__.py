@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from sfumato.cli import demo, denoise, doctor, export, judge, merge, sample, train, tune
+from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, sample, train, tune
 from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, leave
 from sfumato.errors import Busy, PromptWarning, UserError
 from sfumato.progress import Stopped
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
+app.command("recipe")(recipe.recipe)
 app.command("sample")(sample.sample)
 app.command("denoise")(denoise.denoise)
 app.command("export")(export.export)

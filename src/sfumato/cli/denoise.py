@@ -44,14 +44,14 @@ def denoise(
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
     from sfumato.denoising import files as work
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     noise = _sigma(sigma)
-    if samples and getattr(noise, "ndim", 0):
+    if samples and not isinstance(noise, (float, type(None))):
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
     order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
     pairs = work.plan(files, out, order)
-    loaded = load(model)
+    loaded = load(model).cleaner()
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with Screen(json, events) as screen:

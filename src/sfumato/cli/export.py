@@ -22,19 +22,16 @@ def export(
 
     sfumato export runs/mini --to diffusers --out mini
     """
-    from sfumato.models.sd.folder import write
-    from sfumato.models.sd.model import TextModel
-    from sfumato.models.zoo import load
+    from sfumato.models.latent import latent_of
+    from sfumato.zoo import load
 
     if to != "diffusers":
         raise UserError(f"--to {to}: known formats: diffusers")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
-    loaded = load(model, device="cpu", precision="fp32")
-    if not isinstance(loaded, TextModel):
-        raise UserError(f"{loaded.name} is not a text-to-image model: diffusers has no pipeline for it")
-    write(loaded, out, half)
+    loaded = latent_of(load(model, device="cpu", precision="fp32"), "diffusers has no pipeline for it")
+    loaded.family.write(loaded, out, half)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    say(f"{out}: {size / 1e6:.1f} MB, for StableDiffusionPipeline.from_pretrained")
+    say(f"{out}: {size / 1e6:.1f} MB, for {loaded.family.pipelines}.from_pretrained")
     if json:
         answer({"model": loaded.name, "folder": str(out), "bytes": size})

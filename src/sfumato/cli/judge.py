@@ -56,13 +56,13 @@ def judge(
     """
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
     loaded = load(model)
-    known = loaded.recipe.data.source == "emoji" or loaded.recipe.task != "text"
-    task = task or (loaded.recipe.task if known else "generate")
+    known = loaded.source == "emoji" or loaded.task != "text"
+    task = task or (loaded.task if known else "generate")
     if task == "text":
         _text(
             model, loaded, out, (json, events), n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance
@@ -110,7 +110,7 @@ def _text(name: str, model: Model, out: Path | None, output: tuple[bool, bool], 
     from sfumato.judging.emoji import judge_emoji
     from sfumato.judging.report import write_emoji
 
-    if model.recipe.data.source != "emoji":
+    if model.source != "emoji":
         raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
     with Screen(*output) as screen:
         verdict = judge_emoji(model, progress=screen, **options)

@@ -24,17 +24,15 @@ def merge(
     sfumato merge car/ style.safetensors --base sd15 --lora-scale 1 --lora-scale 0.6 --out merged
     """
     from sfumato.lora.apply import apply
-    from sfumato.models.sd.folder import write
-    from sfumato.models.sd.model import TextModel
-    from sfumato.models.zoo import load
+    from sfumato.models.latent import latent_of
+    from sfumato.zoo import load
 
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
-    model = load(base, device="cpu", precision="fp32")
+    model = latent_of(load(base, device="cpu", precision="fp32"))
     for line in apply(model, loras, scale or []):
         say(line)
-    assert isinstance(model, TextModel)
-    write(model, out, half)
-    say(f"{out}: a pipeline that loads with StableDiffusionPipeline.from_pretrained")
+    model.family.write(model, out, half)
+    say(f"{out}: a pipeline that loads with {model.family.pipelines}.from_pretrained")
     if json:
         answer({"base": base, "loras": [str(path) for path in loras], "folder": str(out)})

@@ -54,9 +54,9 @@ def sample(
     """
     import time
 
-    from sfumato.models.zoo import load
     from sfumato.show.grid import as_array, enlarge, grid
     from sfumato.show.png import parameters, save_png
+    from sfumato.zoo import load
 
     texts = _told(label, prompt, prompts)
     chosen = _sized(load(model), size)
@@ -136,10 +136,7 @@ def _sized(model: Model, size: str | None) -> Model:
     sides = size.lower().split("x")
     if not all(side.isdigit() for side in sides) or len(sides) > 2:
         raise UserError(f"--size {size}: a side as 512, or HEIGHTxWIDTH as 512x768")
-    if not hasattr(model, "sized"):
-        raise UserError(f"{model.name} draws pictures of {model.shape[1]} x {model.shape[2]} alone")
-    resized: Model = model.sized(int(sides[0]), int(sides[-1]))
-    return resized
+    return model.sized(int(sides[0]), int(sides[-1]))
 
 
 def _picture(path: Path, model: Model) -> Tensor:

@@ -41,11 +41,8 @@ def tune(
     from sfumato.tuning import report
     from sfumato.tuning.job import TuneJob
 
-    given: dict[str, object] = {
-        "text_encoder": text_encoder or None, "dora": dora or None, "trigger": trigger, "init": init, "rank": rank,
-        "alpha": float(rank) if rank else None,
-    }  # fmt: skip
-    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in given.items() if value is not None]
+    flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
+    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in flags.items() if value]
     job = TuneJob(photos, noun, base, preset, steps, [*changes, *(overrides or ())], out)
     with Screen(json, events, "steps") as screen:
         plan, done = work(job, screen, dry_run)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfumato.models.zoo import load
 from sfumato.pictures.drawn import toycar
 from sfumato.show.grid import side_by_side
 from sfumato.show.report import Fact, Picture, Section
 from sfumato.show.words import duration
 from sfumato.tuning.job import TuneJob, TuneResult
+from sfumato.zoo import load
 
 NOUN = "automobile"
 PROMPTS = (

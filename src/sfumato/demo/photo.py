@@ -7,9 +7,9 @@ import torch
 from skimage import data, metrics
 
 from sfumato.denoising.noise import estimate
-from sfumato.models.zoo import load
 from sfumato.show.grid import side_by_side
 from sfumato.show.report import Fact, Picture, Section
+from sfumato.zoo import load
 
 NOISE = 25 / 255
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sfumato.models.zoo import load
 from sfumato.show import film as films
 from sfumato.show.grid import grid
 from sfumato.show.report import Picture, Section
+from sfumato.zoo import load
 
 PROMPTS = (
     "a red apple on a white background",

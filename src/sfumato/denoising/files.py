@@ -7,20 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from sfumato.denoising.denoise import Told, denoise, level_read, reads_levels
+from sfumato.denoising.cleaner import Cleaner
+from sfumato.denoising.denoise import Told, denoise
+from sfumato.denoising.levels import level_of_photo
 from sfumato.denoising.noise import Estimate, estimate
 from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, put, read
 from sfumato.errors import UserError
 from sfumato.files import aside, sync
 from sfumato.pictures.decode import UPRIGHT
-
-if TYPE_CHECKING:
-    from sfumato.models.model import Model
 
 REMOVED = 4  # how much the removed noise is enlarged in the picture of --show
 WIDE, GAP = 640, 8  # of each part of that picture, at most, and between them
@@ -133,7 +132,7 @@ def outputs(target: Path, order: Order) -> Outputs:
     return Outputs([target, *samples], spread, _beside(target, "-show", ".png") if order.show else None)
 
 
-def clean(model: Model, source: Path, target: Path, order: Order, told: Told | None = None) -> Cleaned:
+def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, told: Told | None = None) -> Cleaned:
     """Clean one photo file. Raises UserError, one line with the file's name; nothing is written then."""
     places = outputs(target, order)
     for place in places.all:
@@ -143,15 +142,15 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
             raise UserError(f"{place} is a folder: move it away, or choose another --out")
     photo = read(source)
     check_fits(photo, target)
-    gauged = order.sigma is None and reads_levels(model) and photo.pixels.shape[2] in (1, model.shape[0])
+    gauged = order.sigma is None and cleaner.part is not None and photo.pixels.shape[2] in (1, cleaner.channels)
     found = None if order.sigma is not None or gauged else noise_of(photo)
     parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
     try:
-        sigma = level_read(model, photo.pixels) if gauged else found.sigma if found is not None else order.sigma
+        sigma = level_of_photo(cleaner, photo.pixels) if gauged else found.sigma if found is not None else order.sigma
         options: dict[str, Any] = {"strength": order.strength, "mirror": order.mirror, "told": told}
-        made = [denoise(model, part, sigma, **options) for part in parts]
+        made = [denoise(cleaner, part, sigma, **options) for part in parts]
         drawn = [
-            denoise(model, part, sigma, samples=order.samples, seed=order.seed, **options)
+            denoise(cleaner, part, sigma, samples=order.samples, seed=order.seed, **options)
             for part in parts
             if order.samples
         ]
@@ -173,7 +172,7 @@ def clean(model: Model, source: Path, target: Path, order: Order, told: Told | N
     told_of = (
         found.words()
         if found
-        else f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {model.name} reads it"
+        else f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {cleaner.name} reads it"
         if gauged
         else ""
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import NoiseSource, dpm_solver_sde
@@ -34,7 +35,7 @@ def posterior(
     k: int = 1,
     *,
     steps: int = STEPS,
-    cond: Tensor | None = None,
+    cond: Condition | None = None,
     noise: Callable[[int], NoiseSource] | None = None,
 ) -> Tensor:
     """k samples of the clean pictures given noisy ones, (k, N, C, H, W).

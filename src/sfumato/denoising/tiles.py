@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
@@ -35,7 +36,7 @@ class Tiled:
         self.tile = math.ceil(max(tile, 1) / multiple) * multiple
         self.halo = math.ceil(reach / multiple) * multiple
 
-    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[-2:]
         out = torch.empty_like(x)
         places = [(rows, columns) for rows in self._spans(height) for columns in self._spans(width)]

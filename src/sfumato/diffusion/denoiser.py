@@ -9,15 +9,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.level import Level, fit
 
 
 class Denoiser(Protocol):
-    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         """The expected clean picture.
 
         x: (N, C, H, W), a picture in [-1, 1] scaled by alpha plus noise of standard deviation sigma;
-        level: one level, one a picture, or a map (N, 1, H, W); cond: (N, ...) what the model is told, or None for
+        level: one level, one a picture, or a map (N, 1, H, W); cond: what the model is given, N rows, or None for
         nothing.
         Returns (N, C, H, W) in the scale of clean pictures.
         """
@@ -91,7 +92,12 @@ PREDICTIONS: dict[str, Prediction] = {
     "edm": _edm,
 }  # fmt: skip
 
-Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Network = Callable[[Tensor, Tensor, Condition | None], Tensor]
+
+
+def conditioned(net: Callable[..., Tensor]) -> Network:
+    """A module that takes a condition's tensors as keyword arguments, `net(x, c, tokens=...)`, as a Network."""
+    return lambda x, c, cond: net(x, c, **tensors_of(cond))
 
 
 class Preconditioned:
@@ -107,14 +113,14 @@ class Preconditioned:
         self.coefficients = PREDICTIONS[prediction]
         self.sigma_data = sigma_data
 
-    def raw(self, x: Tensor, level: Level, cond: Tensor | None = None) -> tuple[Tensor, Coefficients]:
+    def raw(self, x: Tensor, level: Level, cond: Condition | None = None) -> tuple[Tensor, Coefficients]:
         """The network's own output F, in the dtype of x, and the coefficients that stand around it."""
         c = self.coefficients(level, self.sigma_data)
         noise = (level.log_ratio / 4).to(x.dtype).to(x.device, non_blocking=True)
         noise = noise.expand(len(x), *noise.shape[1:])
         return self.network(_times(c.inp, x), noise, cond).to(x.dtype), c
 
-    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         output, c = self.raw(x, level, cond)
         answer = _times(c.out, output)
         return answer + fit(c.skip, x) * x if c.skip.any() else answer
@@ -131,5 +137,5 @@ class Clipped:
     def __init__(self, denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> None:
         self.denoiser, self.low, self.high = denoiser, low, high
 
-    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         return self.denoiser(x, level, cond).clamp(self.low, self.high)

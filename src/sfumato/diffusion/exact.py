@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.level import Level, fit
 
 
 class Mixture:
     """Pictures drawn from a mixture of K isotropic Gaussians, and their exact denoiser.
 
-    means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), or equal. With `cond` (N, 1) a
+    means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), or equal. With tokens (N, 1) a
     picture's component k is told as k + 1, and 0 tells nothing.
     """
 
@@ -34,12 +35,12 @@ class Mixture:
         square = (x[:, None] - centres).flatten(2).square().sum(2)
         return torch.softmax(self.log_weights - square / (2 * variance.reshape(-1, 1)), 1)
 
-    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         """E[x0 | x]: each component's Wiener estimate, weighted by how likely it made x."""
         a, s = fit(level.alpha, x), fit(level.sigma, x)
         weights = self.responsibilities(x, level)
         if cond is not None:
-            told = cond[:, 0]
+            told = cond.tensors["tokens"][:, 0]
             one = torch.nn.functional.one_hot((told - 1).clamp_min(0), len(self.means)).to(weights.dtype)
             weights = torch.where((told > 0)[:, None], one, weights)
         mean = torch.einsum("nk,kchw->nchw", weights, self.means)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
@@ -17,7 +18,7 @@ class Guided:
     `rescale` in [0, 1] brings the spread of each picture's answer back towards that of D(x | cond), which strong
     guidance inflates (Lin et al. 2024, eq. 15 and 16, here on x0).
 
-    `null` (1, ...) or (N, ...) is the condition that stands for nothing. Guidance acts only where sigma / alpha lies in
+    `null`, of 1 row or N, is the condition that stands for nothing. Guidance acts only where sigma / alpha lies in
     `interval` (Kynkäänniemi et al. 2024); elsewhere, and at scale 1, one plain call is made.
     """
 
@@ -25,7 +26,7 @@ class Guided:
         self,
         denoiser: Denoiser,
         scale: float,
-        null: Tensor,
+        null: Condition,
         interval: tuple[float, float] = (0.0, math.inf),
         rescale: float = 0.0,
     ) -> None:
@@ -37,13 +38,13 @@ class Guided:
         low, high = self.interval
         return self.scale != 1 and bool(((level.ratio >= low) & (level.ratio <= high)).all())
 
-    def __call__(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         if cond is None or not self.acts(level):
             return self.denoiser(x, level, cond)
         n = len(x)
         both = Level(level.alpha.expand(n).repeat(2), level.sigma.expand(n).repeat(2))
-        null = self.null.to(cond.device).expand(n, *cond.shape[1:])
-        told, untold = self.denoiser(torch.cat([x, x]), both, torch.cat([cond, null])).chunk(2)
+        null = self.null.to(cond.device).repeat(n)
+        told, untold = self.denoiser(torch.cat([x, x]), both, Condition.cat([cond, null])).chunk(2)
         guided = untold + self.scale * (told - untold)
         if not self.rescale:
             return guided

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Coefficients, Preconditioned
 from sfumato.diffusion.level import Level, fit
 
@@ -55,7 +56,7 @@ def denoising_loss(
     x0: Tensor,
     noise: Tensor,
     level: Level,
-    cond: Tensor | None = None,
+    cond: Condition | None = None,
     wanted: Tensor | None = None,
 ) -> Tensor:
     """The loss of each picture, (N,).

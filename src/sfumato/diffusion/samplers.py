@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
@@ -42,7 +43,7 @@ class Sampler(Protocol):
         denoise: Denoiser,
         x: Tensor,
         levels: Level,
-        cond: Tensor | None = None,
+        cond: Condition | None = None,
         *,
         noise: NoiseSource | None = None,
         callback: Callback | None = None,
@@ -53,7 +54,7 @@ def ddim(
     denoise: Denoiser,
     x: Tensor,
     levels: Level,
-    cond: Tensor | None = None,
+    cond: Condition | None = None,
     *,
     noise: NoiseSource | None = None,
     callback: Callback | None = None,
@@ -85,7 +86,7 @@ def heun(
     denoise: Denoiser,
     x: Tensor,
     levels: Level,
-    cond: Tensor | None = None,
+    cond: Condition | None = None,
     *,
     noise: NoiseSource | None = None,
     callback: Callback | None = None,
@@ -129,7 +130,7 @@ def dpm_solver_2m(
     denoise: Denoiser,
     x: Tensor,
     levels: Level,
-    cond: Tensor | None = None,
+    cond: Condition | None = None,
     *,
     noise: NoiseSource | None = None,
     callback: Callback | None = None,

@@ -25,6 +25,21 @@ class Schedule(Protocol):
         """Levels of a sampler, float64 (steps + 1,), sigma descending to exactly 0."""
 
 
+def stratified(n: int, generator: torch.Generator, strata: Tensor | None = None) -> Tensor:
+    """Numbers for `draw`, one at random in each of n equal parts of [0, 1), float64 (n,).
+
+    A batch then covers all levels evenly, and its loss varies less. strata: the order of the parts, a permutation of
+    range(n); ascending if left out.
+    """
+    order = torch.arange(n) if strata is None else strata
+    return (order.double() + torch.rand(n, dtype=torch.float64, generator=generator)) / n
+
+
+def midpoints(n: int) -> Tensor:
+    """Numbers for `draw`, the middles of n equal parts of [0, 1), ascending, float64 (n,)."""
+    return (torch.arange(n, dtype=torch.float64) + 0.5) / n
+
+
 @dataclass(frozen=True)
 class Discrete:
     """A variance-preserving chain of T levels, given by its cumulative products `alpha_bar` (float64, (T,)).

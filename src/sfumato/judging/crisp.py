@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, JITTER, Scene, asked, asked_jitter
+from sfumato.pictures.pixels import psnr
 
 Through = Callable[[Tensor], Tensor]  # pictures, uint8 (N, 3, S, S), as an autoencoder gives them back
 EXACT, UNSEEN = 100.0, 40.0  # dB: what no error at all counts as; where errors can no longer be seen
@@ -25,11 +26,11 @@ def drawing_psnr(pictures: Tensor, scenes: Sequence[Scene]) -> Tensor:
     """PSNR of each picture to the best-fitting drawing of its scene, float64 (N,), in dB, at most 100.
 
     pictures: uint8 (N, 3, S, S). The drawing is shifted as a whole by whole pixels along both axes, one pixel further
-    than JITTER moves it. PSNR = 10 log10(255^2 / mean squared error).
+    than JITTER moves it.
     """
     errors = [_least_error(p, s) for p, s in zip(pictures.cpu().split(AT_ONCE), _parts(scenes), strict=True)]
     least = torch.cat([*errors, torch.empty(0, dtype=torch.float64)]).clamp(min=255**2 * 10 ** (-EXACT / 10))
-    return 10 * (255**2 / least).log10()
+    return psnr(least, 255)
 
 
 def _parts(scenes: Sequence[Scene]) -> Iterator[Sequence[Scene]]:
@@ -71,5 +72,5 @@ def crisp_bound(through: Through, kind: str, side: int, n: int = DRAWINGS) -> fl
     95 % of n true drawings through the autoencoder pass it with 3 dB to spare. For one without loss it is 37 dB.
     """
     scenes, true = true_drawings(kind, n, side)
-    psnr = drawing_psnr(through(true), scenes).clamp(max=UNSEEN)
-    return float(psnr.quantile(TAIL)) - SPARE
+    near = drawing_psnr(through(true), scenes).clamp(max=UNSEEN)
+    return float(near.quantile(TAIL)) - SPARE

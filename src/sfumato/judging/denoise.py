@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,20 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sfumato.denoising.denoise import anysize, best, gauged, mirrored
+from sfumato.denoising.denoise import anysize, best, mirrored
+from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
+from sfumato.judging.model import data_of
+from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
-from sfumato.models.zoo import load
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
 from sfumato.progress import Progress, Stop, phases
+from sfumato.zoo import load
 
 BATCH = 250
 SHOWN = 16
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over pictures and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Interval:
-        mean = float(values.mean())
-        half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        return cls(mean, mean - half, mean + half)
 
 
 @dataclass(frozen=True)
@@ -56,11 +45,11 @@ class Fidelity:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "psnr": {"per_image": self.per_image.value, "of_mean": self.of_mean, "interval": asdict(self.per_image)},
+            "psnr": {"per_image": self.per_image.value, "of_mean": self.of_mean, "interval": self.per_image.to_json()},
             "ssim": {
                 "uniform7": self.uniform7.value,
                 "gauss11": self.gauss11.value,
-                "intervals": {"uniform7": asdict(self.uniform7), "gauss11": asdict(self.gauss11)},
+                "intervals": {"uniform7": self.uniform7.to_json(), "gauss11": self.gauss11.to_json()},
             },
         }
 
@@ -127,17 +116,19 @@ def judge_denoised(
     if not 0 < sigma <= 1:
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
     model = name if isinstance(name, Model) else load(name)
-    recipe = model.recipe
-    store = open_store(recipe.data if data is None else recipe.data.of(data))
+    cleaner = model.cleaner()
+    if blind and cleaner.part is None:
+        raise UserError(f"{model.name} does not read the noise level from a picture: leave --blind out")
+    store = open_store(data_of(model, data))
     read: list[float] = []
 
     def cleaned(y: Tensor) -> Tensor:
         y = y.to(model.device)
         with torch.inference_mode():
-            level = gauged(model, y) if blind else Level.of(2 * sigma)
+            level = level_of_pictures(cleaner, y) if blind else Level.of(2 * sigma)
             read.extend((level.sigma / 2).tolist() if blind else [])
-            run = mirrored(anysize(model, y)) if mirror else anysize(model, y)
-            return best(model, run, y, level, clip, correct).clamp(-1, 1).cpu()
+            run = mirrored(anysize(cleaner, y)) if mirror else anysize(cleaner, y)
+            return best(cleaner, run, y, level, clip, correct).clamp(-1, 1).cpu()
 
     found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress, stop)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
@@ -164,7 +155,7 @@ def measure_cleaner(
     shown: dict[str, Tensor] = {}
     seconds = 0.0
     for first in range(0, count, BATCH):
-        true = pictures[first : min(first + BATCH, count)].float() / 127.5 - 1
+        true = from_uint8(pictures[first : min(first + BATCH, count)])
         noise = torch.stack([_noise(seed + first + k, true[0]) for k in range(len(true))])
         y = true + 2 * sigma * noise
         y = y.clamp(-1, 1) if clip else y
@@ -200,5 +191,8 @@ def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
     error, uniform, gauss = np.array(rows).T
     psnr = -10 * np.log10(np.maximum(error, 1e-20))
     return Fidelity(
-        Interval.of(psnr), float(-10 * np.log10(max(error.mean(), 1e-20))), Interval.of(uniform), Interval.of(gauss)
+        mean_interval(psnr),
+        float(-10 * np.log10(max(error.mean(), 1e-20))),
+        mean_interval(uniform),
+        mean_interval(gauss),
     )

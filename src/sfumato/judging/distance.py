@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfumato.judging.neighbours import nearest, within_any
+from sfumato.judging.stats import Interval, spread_interval
 
 ROWS = 8192  # rows brought to float64 at a time
 
@@ -62,13 +63,6 @@ def _noise(values: np.ndarray) -> float:
     return float(len(values) * np.finfo(np.float64).eps * values.max(initial=0.0))
 
 
-@dataclass(frozen=True)
-class Interval:
-    value: float
-    low: float
-    high: float
-
-
 def frechet_interval(fake: np.ndarray, real: np.ndarray, resamples: int = 100, seed: int = 0) -> Interval:
     """The Frechet distance with a 95 % interval for what it is on average at these two numbers of pictures.
 
@@ -88,8 +82,7 @@ def frechet_interval(fake: np.ndarray, real: np.ndarray, resamples: int = 100, s
         )
         for _ in range(resamples)
     ]
-    spread = 1.96 * float(np.std(drawn, ddof=1))
-    return Interval(value, max(0.0, value - spread), value + spread)
+    return spread_interval(value, drawn, least=0.0)
 
 
 def mmd2(a: np.ndarray, b: np.ndarray) -> float:

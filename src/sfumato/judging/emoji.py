@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.judging.crisp import Through, crisp_bound, drawing_psnr, true_drawings
+from sfumato.judging.stats import Interval, wilson
 from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
 from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
@@ -18,22 +18,6 @@ from sfumato.pictures.drawn.emoji.things import font
 from sfumato.progress import Progress, Stop, phases
 
 PARTS = ("things", "background", "size", "place")
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share and its 95 % score interval (Wilson 1927)."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, right: int, n: int, z: float = 1.96) -> Share:
-        p = right / n
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return cls(p, max(0.0, centre - half), min(1.0, centre + half))
 
 
 @dataclass(frozen=True)
@@ -46,16 +30,16 @@ class Kind:
     scenes: list[Scene]
     shown: list[Scene]
     samples: Tensor
-    shares: dict[str, Share]
+    shares: dict[str, Interval]
     psnr: Tensor
 
     @property
     def median_psnr(self) -> float:
         return float(self.psnr.quantile(0.5))
 
-    def crisp(self, bound: float) -> Share:
+    def crisp(self, bound: float) -> Interval:
         """The share of pictures whose PSNR to their drawing is above a bound, in dB."""
-        return Share.of(int((self.psnr > bound).sum()), len(self.psnr))
+        return wilson(int((self.psnr > bound).sum()) / len(self.psnr), len(self.psnr))
 
 
 @dataclass(frozen=True)
@@ -71,7 +55,7 @@ class EmojiVerdict:
     ms_per_picture: float
     warnings: tuple[str, ...] = ()
 
-    def crisp(self, name: str) -> Share:
+    def crisp(self, name: str) -> Interval:
         return self.kinds[name].crisp(self.bounds[name])
 
     def to_json(self) -> dict[str, Any]:
@@ -151,7 +135,7 @@ def judged(scenes: list[Scene], samples: Tensor) -> Kind:
         shown.update(zip(rows, read(samples[rows], number), strict=True))
     in_order = [shown[k] for k in range(len(scenes))]
     right: list[Right] = [compare(a, b) for a, b in zip(scenes, in_order, strict=True)]
-    shares = {part: Share.of(sum(getattr(each, part) for each in right), len(right)) for part in PARTS}
+    shares = {part: wilson(sum(getattr(each, part) for each in right) / len(right), len(right)) for part in PARTS}
     return Kind(scenes, in_order, samples, shares, drawing_psnr(samples, scenes))
 
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from sfumato.errors import UserError
 from sfumato.files import sha256
 from sfumato.judging import weights
+from sfumato.pictures.pixels import from_uint8
 from sfumato.progress import Advance
 
 DINOV2 = "facebook/dinov2-base"
@@ -156,7 +157,7 @@ def _mini(device: str) -> Opened:
     net.eval().to(device)
 
     def embed(pictures: Tensor) -> Tensor:
-        x = resized(pictures, 32) / 127.5 - 1
+        x = from_uint8(resized(pictures, 32))
         return net.features(x.contiguous(memory_format=torch.channels_last))
 
     return embed, sha256(path)

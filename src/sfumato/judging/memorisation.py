@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfumato.judging.neighbours import nearest
+from sfumato.judging.stats import wilson
 
 CROWD = 50  # neighbours that tell how dense the training set is around a picture
 FEW = 100  # below this many held-out pictures, training pictures help to set the threshold
@@ -64,14 +65,6 @@ class Memorisation:
     verdict: str
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a binomial share of n trials (Wilson 1927); n may be an effective number."""
-    z = 1.96
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    spread = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
-
-
 def nearer_share(
     samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int = 0
 ) -> tuple[float, float, float, int]:
@@ -92,7 +85,8 @@ def nearer_share(
     share = float(np.where(tie, 0.5, is_train[:, 0]).mean())
     wins = np.bincount(index[:, 0], minlength=len(pool))
     effect = max(1.0, float(np.var(wins, ddof=1) * len(pool) / len(samples)))
-    return share, *wilson(share, len(samples) / effect), size
+    found = wilson(share, len(samples) / effect)
+    return share, found.low, found.high, size
 
 
 def crowding(
@@ -163,7 +157,7 @@ def memorisation(
     same = close & (sample_pixels < np.quantile(real_pixels, 0.01))
 
     copies = float(close.mean())
-    copies_low, copies_high = wilson(copies, len(samples))
+    sure = wilson(copies, len(samples))
     held_distance, held_index = nearest(samples, held_out)
     pairs = tuple(
         Pair(
@@ -175,10 +169,10 @@ def memorisation(
     chance = max(0.01, 1 / len(real))
     below = chance * len(real)
     doubt = chance * (1 + 2 / math.sqrt(below) + 2 / below)
-    level, verdict = _words(nearer, low, compared, copies, copies_low, chance, doubt)
+    level, verdict = _words(nearer, low, compared, copies, sure.low, chance, doubt)
     return Memorisation(
         nearer, low, high, compared,
-        copies, copies_low, copies_high, chance, float(same.mean()), pairs, level, verdict,
+        copies, sure.low, sure.high, chance, float(same.mean()), pairs, level, verdict,
     )  # fmt: skip
 
 

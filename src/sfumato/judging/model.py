@@ -15,9 +15,10 @@ from sfumato.errors import UserError
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
 from sfumato.models.model import Model
-from sfumato.models.zoo import load
 from sfumato.pictures.store import Pictures, Store, open_store
 from sfumato.progress import Progress, Stop, phase, phases
+from sfumato.recipe.sections import Data, Judge
+from sfumato.zoo import load
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,28 @@ def judge(
     seed: int = 0,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    own: Judge | None = None,
     **changes: Any,
 ) -> Judged:
     """Draw n samples and judge them.
 
     name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
-    changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the
-    training data. progress: receives phases; stop: read once a step. Raises UserError, Stopped.
+    own: a section in place of the model's; changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...).
+    Conditions are drawn as often as in the training data. progress: receives phases; stop: read once a step. Raises
+    UserError, Stopped.
     """
     model = name if isinstance(name, Model) else load(name)
-    recipe = model.recipe
-    chosen_data = recipe.data if data is None else recipe.data.of(data)
-    store = open_store(chosen_data, phase("pictures", progress, stop))
+    own = own or judge_of(model)
+    if model.task == "denoise":
+        raise UserError(
+            f"{model.name} was trained to clean pictures, not to draw them: use `sfumato denoise`, or --task denoise"
+        )
+    store = open_store(data_of(model, data), phase("pictures", progress, stop))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
     chosen = model.settings(**changes)
-    extractor = features if isinstance(features, Features) else open_features(features or recipe.judge.features)
-    count = n or min(recipe.judge.n, max(4, len(store.train)))
+    extractor = features if isinstance(features, Features) else open_features(features or own.features)
+    count = n or min(own.n, max(4, len(store.train)))
     texts = told(model, store.train, count, seed)
     total = count * chosen.steps
     began = time.perf_counter()
@@ -113,9 +119,25 @@ def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judge
     sizes = [tuple(model.shape) for model in models]
     if sizes[0] != sizes[1]:
         raise UserError(f"{a} draws pictures of {sizes[0]} and {b} of {sizes[1]}: these cannot be compared")
-    recipes = [model.recipe for model in models]
-    least = min(recipe.judge.n for recipe in recipes)
-    for recipe in recipes:
-        recipe.judge.n, recipe.judge.features = least, recipes[0].judge.features
-    options["data"] = options.get("data") or recipes[0].data.source
-    return judge(models[0], **options), judge(models[1], **options)
+    first = judge_of(models[0])
+    own = first.model_copy(update={"n": min(first.n, judge_of(models[1]).n)})
+    options["data"] = options.get("data") or data_of(models[0]).source
+    return judge(models[0], own=own, **options), judge(models[1], own=own, **options)
+
+
+def judge_of(model: Model) -> Judge:
+    """The section that says how a model is judged."""
+    return model.recipe.judge if model.recipe else Judge()
+
+
+def data_of(model: Model, source: str | None = None) -> Data:
+    """The pictures that a model is judged on: its own, or those of another source.
+
+    Raises UserError if it does not say what it learned from.
+    """
+    own = model.recipe.data if model.recipe else Data(source=model.source)
+    if source is not None:
+        return own.of(source)
+    if not own.source:
+        raise UserError(f"{model.name} does not say what it learned from: name pictures with --data")
+    return own

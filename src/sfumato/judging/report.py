@@ -16,8 +16,9 @@ from sfumato.judging.features import distance_name
 from sfumato.judging.model import Judged
 from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import compare
+from sfumato.pictures.pixels import to_uint8
 from sfumato.runs.folder import RunFolder
-from sfumato.show.grid import grid, side_by_side, to_uint8
+from sfumato.show.grid import grid, side_by_side
 from sfumato.show.plot import curves, lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
 
@@ -38,9 +39,9 @@ def page(found: Judged, folder: Path | None = None) -> Page:
     events = RunFolder(folder).events() if folder is not None else []
     if events:
         sections.append(curves_section(events))
-    r = found.model.recipe
+    about = found.model.recipe.about if found.model.recipe else ""
     how = [f"sfumato judge {found.model.name} -n {v.n} --features {v.features} --seed {found.settings['seed']}"]
-    sections.append(Section("How to repeat this", [r.about] if r.about else [], code=how))
+    sections.append(Section("How to repeat this", [about] if about else [], code=how))
     lead = (
         f"{v.n:,} pictures drawn with {found.settings['sampler']} in {found.settings['evaluations']} evaluations each, "
         f"set against {v.reference_n:,} pictures the model learned from and {len(found.store.held_out):,} it never saw."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from peft import LoraConfig
@@ -13,14 +14,12 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
-from sfumato.lora.lora import PARTS, Lora, Piece, plain
-from sfumato.models.sd.networks import TextNet
+from sfumato.lora.lora import Lora, Piece
+from sfumato.models.family import LatentNet, Part
+from sfumato.recipe.sections import Tune
 
 NAME = "default"
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 TAKES_OUT = ("pissa", "olora")  # ways to begin that change the base's weights
-TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 @dataclass(frozen=True)
@@ -37,28 +36,40 @@ class Shape:
     rank_stabilised: bool = False
     init: bool | str = True
 
+    @classmethod
+    def of(cls, s: Tune) -> Shape:
+        init: bool | str = True if s.init == "default" else s.init
+        return cls(s.rank, s.alpha, s.dropout, s.feed_forward, s.text_encoder, s.dora, s.rank_stabilised, init)
 
-def attach(net: TextNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
+    def targets(self, part: Part) -> list[str]:
+        """Endings of the names of the layers that are changed in a part."""
+        if part.text and not self.text:
+            return []
+        return [*part.attention, *(part.feed_forward if self.feed_forward else ())]
+
+
+def attach(net: LatentNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
     """Put a LoRA into a network, drawn from `seed`, in float32; all else is frozen. Gives what is to be trained.
 
-    Raises UserError if the network has no layers of the names that a LoRA changes.
+    Raises UserError if the network has no layers of the names that a LoRA changes, or one is being learned in it.
     """
+    if any(layers(net).values()):
+        raise UserError("this base holds a LoRA whose tuning is not finished: finish that, or name the base itself")
     net.requires_grad_(False)
     torch.manual_seed(seed)
     taken_out = {id(m): m.weight.detach().clone() for m in _changed(net, shape)} if shape.init in TAKES_OUT else {}
-    targets = {"unet": [*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())], "text": list(TEXT)}
-    for part in PARTS if shape.text else PARTS[:1]:
-        root: Any = getattr(net, part)
+    for part in net.parts:
+        targets, root = shape.targets(part), cast(Any, net.module(part))
+        if not targets:
+            continue
         config = LoraConfig(
-            r=shape.rank, lora_alpha=shape.alpha, lora_dropout=shape.dropout, target_modules=targets[part],
+            r=shape.rank, lora_alpha=shape.alpha, lora_dropout=shape.dropout, target_modules=targets,
             use_dora=shape.dora, use_rslora=shape.rank_stabilised, init_lora_weights=shape.init,
         )  # fmt: skip
         try:
             root.add_adapter(config, adapter_name=NAME)
         except ValueError as error:
-            raise UserError(
-                f"this base has no layers called {', '.join(targets[part])}: a LoRA cannot change it"
-            ) from error
+            raise UserError(f"this base has no layers called {', '.join(targets)}: a LoRA cannot change it") from error
     trained = [p for p in net.parameters() if p.requires_grad]
     for p in trained:
         p.data = p.data.float()
@@ -66,7 +77,7 @@ def attach(net: TextNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
         for layer in named.values():
             base: Any = layer.base_layer
             if id(base) in taken_out:
-                layer.begun = Begun(
+                _BEGUN[layer] = Begun(
                     _copied(layer.lora_A[NAME].weight), _copied(layer.lora_B[NAME].weight),
                     taken_out[id(base)], base.weight.data,
                 )  # fmt: skip
@@ -89,31 +100,35 @@ class Begun:
     less: Tensor
 
 
-def _changed(net: TextNet, shape: Shape) -> list[nn.Linear]:
+_BEGUN: WeakKeyDictionary[LoraLayer, Begun] = WeakKeyDictionary()
+"""By PEFT's layers."""
+
+
+def _changed(net: LatentNet, shape: Shape) -> list[nn.Linear]:
     """The layers that `attach` puts a LoRA into."""
-    endings = {"unet": (*ATTENTION, *(FEED_FORWARD if shape.feed_forward else ())), "text": TEXT if shape.text else ()}
     return [
         module
-        for part in PARTS
-        for name, module in getattr(net, part).named_modules()
-        if isinstance(module, nn.Linear) and name.endswith(tuple(f".{ending}" for ending in endings[part]))
+        for part in net.parts
+        for name, module in net.module(part).named_modules()
+        if isinstance(module, nn.Linear) and name.endswith(tuple(f".{ending}" for ending in shape.targets(part)))
     ]
 
 
-def layers(net: TextNet) -> dict[str, dict[str, LoraLayer]]:
+def layers(net: LatentNet) -> dict[Part, dict[str, LoraLayer]]:
     """PEFT's layers by part and module name."""
-    found: dict[str, dict[str, LoraLayer]] = {}
-    for part in PARTS:
-        root: nn.Module = getattr(net, part)
-        found[part] = {plain(name): m for name, m in root.named_modules() if isinstance(m, LoraLayer)}
+    found: dict[Part, dict[str, LoraLayer]] = {}
+    for part in net.parts:
+        named = net.module(part).named_modules()
+        found[part] = {part.plain(name): m for name, m in named if isinstance(m, LoraLayer)}
     return found
 
 
 @torch.no_grad()
-def taken(net: TextNet) -> Lora:
+def taken(net: LatentNet) -> Lora:
     """The LoRA that is in a network, copied."""
-    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+    parts: dict[Part, dict[str, Piece]] = {}
     for part, named in layers(net).items():
+        parts[part] = {}
         for name, layer in named.items():
             if NAME not in layer.lora_A:
                 continue
@@ -121,26 +136,26 @@ def taken(net: TextNet) -> Lora:
             magnitude = None
             if NAME in layer.lora_magnitude_vector:
                 magnitude = _copied(layer.lora_magnitude_vector[NAME].weight)
-            begun: Begun | None = getattr(layer, "begun", None)
+            begun = _BEGUN.get(layer)
             if begun is not None:  # what was taken out goes back
                 down, up = torch.cat([down, begun.down]), torch.cat([up, -begun.up], 1)
             parts[part][name] = Piece(down, up, float(layer.scaling[NAME]), magnitude)
-    return Lora(parts["unet"], parts["text"])
+    return Lora(parts)
 
 
-def enabled(net: TextNet, on: bool) -> None:
+def enabled(net: LatentNet, on: bool) -> None:
     """Switch the LoRA of a network on or off."""
     for named in layers(net).values():
         for layer in named.values():
             layer.enable_adapters(on)
-            begun: Begun | None = getattr(layer, "begun", None)
+            begun = _BEGUN.get(layer)
             if begun is not None:
                 base: Any = layer.base_layer
                 base.weight.data = begun.less if on else begun.whole
 
 
 @contextlib.contextmanager
-def without(net: Any) -> Iterator[None]:
+def without(net: LatentNet) -> Iterator[None]:
     """A network without its LoRA, while the block runs."""
     enabled(net, False)
     try:
@@ -160,7 +175,7 @@ class Adapter(nn.Module):
     with this LoRA in it.
     """
 
-    def __init__(self, net: TextNet) -> None:
+    def __init__(self, net: LatentNet) -> None:
         super().__init__()
         self.base = (net,)  # a tuple is no child
         self.owners = {
@@ -181,19 +196,19 @@ class Adapter(nn.Module):
             other.register_parameter(name, nn.Parameter(p.detach().clone(), p.requires_grad))
         return other.train(self.training)
 
-    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, **cond: Tensor) -> Tensor:
         for dropout in self.dropouts:
             dropout.train(self.training)
         try:
             with self.in_place():
-                found: Tensor = self.base[0](x, c, cond)
+                found: Tensor = self.base[0](x, c, **cond)
                 return found
         finally:
             for dropout in self.dropouts:
                 dropout.eval()
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[TextNet]:
+    def in_place(self) -> Iterator[LatentNet]:
         """The base with the numbers of this adapter in it, which may be a copy's."""
         own = self._parameters
         before = {name: module._parameters[key] for name, (module, key) in self.owners.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,13 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors, write_json
-from sfumato.lora.lora import PARTS, Lora, Piece, modules, plain
-from sfumato.models.sd.networks import TextNet
+from sfumato.lora.lora import Lora, Piece, modules
+from sfumato.models.family import LatentNet, Part
+from sfumato.models.latent import LatentModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-TEXT_WEIGHTS, TEXT_CONFIG = "text_encoder/adapter_model.safetensors", "text_encoder/adapter_config.json"
-KOHYA = {"lora_unet_": "unet", "lora_te_": "text", "lora_te1_": "text"}
-FILE = {"unet.": "unet", "text_encoder.": "text"}
 PEFT = "base_model.model."
 OLD = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")  # how diffusers named layers in 2023
-XL = 2048  # width of what the U-Net of Stable Diffusion XL is told
 LARGEST = 4 * 2**30  # bytes of a file
 ENDINGS = {
     ".lora_down.weight": "down", ".lora_up.weight": "up", ".alpha": "alpha", ".dora_scale": "magnitude",
@@ -39,44 +36,45 @@ ENDINGS = {
 }  # fmt: skip
 
 
-def read(path: Path, net: TextNet) -> Lora:
-    """A LoRA for a network, from a folder of PEFT's or a safetensors file in kohya's or diffusers' keys.
+def read(path: Path, model: LatentModel) -> Lora:
+    """A LoRA for a model, from a folder of PEFT's or a safetensors file in kohya's or diffusers' keys.
 
     Raises UserError: not there, no safetensors, a hostile header, another family, not finite.
     """
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, model.net.parts)
     tensors, header = _tensors(path)
-    if _is_xl(tensors, header):
-        raise UserError(f"{path} is for Stable Diffusion XL: take one for SD 1 or 2")
-    kohya = any(key.startswith(tuple(KOHYA)) for key in tensors)
+    if (foreign := model.family.foreign(tensors, header)) is not None:
+        raise UserError(f"{path} is {foreign}")
+    parts = model.net.parts
+    kohya = any(key.startswith(prefix) for part in parts for prefix in part.reads for key in tensors)
     try:
-        lora = _of_kohya(tensors, net, path) if kohya else _of_diffusers(tensors, header, path)
+        lora = _of_kohya(tensors, model.net, path) if kohya else _of_diffusers(tensors, header, parts, path)
     except (ValueError, TypeError, AttributeError, IndexError, ZeroDivisionError, RuntimeError) as error:
         raise UserError(f"{path} is damaged: its numbers make no LoRA ({str(error).splitlines()[0][:80]})") from error
-    found = Lora(lora.unet, lora.text, header)
+    found = Lora(lora.parts, header)
     found.verify(str(path))
     return found
 
 
-def _read_folder(path: Path) -> Lora:
-    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+def _read_folder(path: Path, known: Sequence[Part]) -> Lora:
+    parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
     facts: dict[str, Any] = {}
-    for part, weights, config in (("unet", WEIGHTS, CONFIG), ("text", TEXT_WEIGHTS, TEXT_CONFIG)):
-        if not (path / weights).is_file():
+    for part in known:
+        weights, config = path / part.folder / WEIGHTS, path / part.folder / CONFIG
+        if not weights.is_file():
             continue
-        tensors, _ = _tensors(path / weights)
+        tensors, _ = _tensors(weights)
         try:
-            facts[part] = settings = json.loads((path / config).read_text("utf-8"))
+            facts[part.name] = settings = json.loads(config.read_text("utf-8"))
             groups = _grouped({key.removeprefix(PEFT): value for key, value in tensors.items()}, path)
-            parts[part] = {
-                plain(name): _piece(group, _peft_scale(settings, name), path, name) for name, group in groups.items()
-            }
+            for name, group in groups.items():
+                parts[part][part.plain(name)] = _piece(group, _peft_scale(settings, name), path, name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-            raise UserError(f"{path / config} does not describe a LoRA") from error
+            raise UserError(f"{config} does not describe a LoRA") from error
     if not facts:
         raise UserError(f"{path} is not a LoRA folder: it has no {WEIGHTS}")
-    found = Lora(parts["unet"], parts["text"], facts)
+    found = Lora(parts, facts)
     found.verify(str(path))
     return found
 
@@ -97,48 +95,36 @@ def _scale(alpha: float, rank: int, rank_stabilised: bool) -> float:
     return alpha / (math.sqrt(rank) if rank_stabilised else rank)
 
 
-def _is_xl(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bool:
-    """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
-    if str(header.get("ss_base_model_version", "")).startswith("sdxl"):
-        return True
-    return any(
-        key.startswith(("lora_te2_", "text_encoder_2.", "lora_unet_input_blocks_", "lora_unet_output_blocks_"))
-        or re.search(r"transformer_blocks[._][1-9]", key)
-        or (re.search(r"attn2[._]to_k.*down", key) and value.ndim == 2 and value.shape[1] == XL)
-        for key, value in tensors.items()
-    )
-
-
-def _of_kohya(tensors: Mapping[str, Tensor], net: TextNet, path: Path) -> Lora:
-    flat = {part: {name.replace(".", "_"): name for name in modules(net, part)} for part in PARTS}
-    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
+def _of_kohya(tensors: Mapping[str, Tensor], net: LatentNet, path: Path) -> Lora:
+    known = {part: part.keys(modules(net, part)) for part in net.parts}
+    parts: dict[Part, dict[str, Piece]] = {part: {} for part in net.parts}
+    prefixes = {prefix: part for part in net.parts for prefix in part.reads}
     for name, group in _grouped(tensors, path).items():
-        prefix = next((p for p in KOHYA if name.startswith(p)), None)
+        prefix = next((p for p in prefixes if name.startswith(p)), None)
         if prefix is None:
             raise UserError(f"{path}: {name} is neither of a U-Net nor of a text encoder in kohya's keys")
-        part, rest = KOHYA[prefix], name.removeprefix(prefix)
-        rest = rest.removeprefix("text_model_") if part == "text" else rest
-        if rest not in flat[part]:
+        part, rest = prefixes[prefix], name.removeprefix(prefix)
+        if rest not in known[part]:
             raise UserError(f"{path} changes {name}, which this base has not: it is for another base")
         rank = len(group["down"]) if "down" in group else 1
         alpha = float(group["alpha"].item()) if "alpha" in group else 0.0
-        parts[part][flat[part][rest]] = _piece(group, (alpha or rank) / rank, path, name)
-    return Lora(parts["unet"], parts["text"])
+        parts[part][known[part][rest]] = _piece(group, (alpha or rank) / rank, path, name)
+    return Lora(parts)
 
 
-def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path) -> Lora:
-    parts: dict[str, dict[str, Piece]] = {"unet": {}, "text": {}}
-    told = header.get("lora_adapter_metadata")
-    settings: dict[str, Any] = json.loads(told) if told else {}
+def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], known: Sequence[Part], path: Path) -> Lora:
+    parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
+    described = header.get("lora_adapter_metadata")
+    settings: dict[str, Any] = json.loads(described) if described else {}
     for name, group in _grouped(tensors, path).items():
-        prefix = next((p for p in FILE if name.startswith(p)), None)
-        if prefix is None:
+        part = next((each for each in known if name.startswith(each.diffusers)), None)
+        if part is None:
             raise UserError(f"{path}: {name} is not a key of a LoRA that is known (kohya, diffusers, PEFT)")
         rank = len(group["down"]) if "down" in group else 1
-        alpha = float(settings.get(f"{prefix}lora_alpha", rank))
-        scale = _scale(alpha, rank, bool(settings.get(f"{prefix}use_rslora")))
-        parts[FILE[prefix]][plain(name.removeprefix(prefix))] = _piece(group, scale, path, name)
-    return Lora(parts["unet"], parts["text"])
+        alpha = float(settings.get(f"{part.diffusers}lora_alpha", rank))
+        scale = _scale(alpha, rank, bool(settings.get(f"{part.diffusers}use_rslora")))
+        parts[part][part.plain(name.removeprefix(part.diffusers))] = _piece(group, scale, path, name)
+    return Lora(parts)
 
 
 def _grouped(tensors: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
@@ -178,14 +164,14 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_kohya(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16) -> Path:
-    """One file in kohya's keys, alpha as a number, the text encoder under lora_te_text_model_.
+    """One file in kohya's keys, alpha as a number.
 
     metadata: texts of the header; never `lora_adapter_metadata`, which diffusers refuses beside alphas.
     """
     tensors: dict[str, Tensor] = {}
-    for part, prefix in (("unet", "lora_unet_"), ("text", "lora_te_text_model_")):
-        for name, piece in lora.part(part).items():
-            key = prefix + name.replace(".", "_")
+    for part, pieces in lora.parts.items():
+        for name, piece in pieces.items():
+            key = part.key(name)
             tensors[f"{key}.lora_down.weight"] = piece.down.to(dtype).contiguous()
             tensors[f"{key}.lora_up.weight"] = piece.up.to(dtype).contiguous()
             tensors[f"{key}.alpha"] = torch.tensor(piece.scale * piece.rank, dtype=torch.float32)
@@ -198,12 +184,11 @@ def write_kohya(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torc
 def write_peft(
     lora: Lora, folder: Path, base: str, rank_stabilised: bool = False, metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """PEFT's folder of the U-Net, and of the text encoder in `text_encoder/` if it was changed.
+    """PEFT's folder, with a folder in it for each text encoder that was changed.
 
     metadata: texts of the headers, which PEFT does not read.
     """
-    for part, weights, config in (("unet", WEIGHTS, CONFIG), ("text", TEXT_WEIGHTS, TEXT_CONFIG)):
-        pieces = lora.part(part)
+    for part, pieces in lora.parts.items():
         if not pieces:
             continue
         rank = next(iter(pieces.values())).rank
@@ -220,8 +205,8 @@ def write_peft(
             "use_rslora": rank_stabilised, "use_dora": any(p.magnitude is not None for p in pieces.values()),
             "target_modules": _targets(pieces), "task_type": None,
         }  # fmt: skip
-        _save(folder / weights, tensors, {"format": "pt", **(metadata or {})})
-        write_json(folder / config, settings)
+        _save(folder / part.folder / WEIGHTS, tensors, {"format": "pt", **(metadata or {})})
+        write_json(folder / part.folder / CONFIG, settings)
     return folder
 
 

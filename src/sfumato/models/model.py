@@ -1,29 +1,29 @@
-"""A trained model as an object: load it by name or path, sample it, see the process."""
+"""A model as an object: facts and a denoiser. Its kinds are `PixelModel` and `LatentModel`."""
 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sfumato.denoising.cleaner import Cleaner
+from sfumato.denoising.denoise import denoise
+from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import SAMPLERS, Step
 from sfumato.diffusion.schedule import Schedule
 from sfumato.errors import PromptWarning, UserError
-from sfumato.models.named import schedule_of
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.recipe import Recipe, build
+from sfumato.recipe.sections import Sample
 from sfumato.show.film import frame
-from sfumato.show.grid import to_uint8
-
-if TYPE_CHECKING:
-    from sfumato.recipe.sections import Sample
 
 
 def picture_generators(seed: int, n: int) -> list[torch.Generator]:
@@ -31,49 +31,80 @@ def picture_generators(seed: int, n: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
 
 
-@dataclass
-class Model:
-    """A network with all it needs to be used.
+@dataclass(kw_only=True)
+class Model(ABC):
+    """Facts plus a denoiser.
 
-    shape: (C, H, W) of its pictures; vocabulary: what it can be told; precision: of the network's arithmetic.
+    net: F(x, c, **condition); vocabulary: of what it can be given beside a picture; shape: (C, H, W) of its pictures;
+    schedule: of its levels; prediction: what F gives, a key of `denoiser.PREDICTIONS`; sigma_data: standard deviation
+    of what it denoises; defaults: how it is sampled; task: what it was trained for; precision: of its arithmetic;
+    source: the data that it learned from, as a recipe names it, "" if that is not known; recipe: the one that trained
+    it, None if sfumato did not; facts: what its config.json says.
     """
 
     net: nn.Module
-    recipe: Recipe
     vocabulary: Vocabulary
     shape: tuple[int, int, int]
+    schedule: Schedule
+    prediction: str
+    sigma_data: float = 0.5
+    defaults: Sample = field(default_factory=Sample)
+    task: str = "generate"
     name: str = "model"
     device: str = "cpu"
     precision: str = "fp32"
+    source: str = ""
+    recipe: Recipe | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def schedule(self) -> Schedule:
-        return schedule_of(self.recipe.noise)
 
     @property
     def denoiser(self) -> Denoiser:
         """D(x, level, cond) -> x0 with x in [-1, 1] scale, float32 (or the network's own float64)."""
-        noise = self.recipe.noise
-        return Preconditioned(self.network, noise.prediction, noise.sigma_data)
+        return Preconditioned(self.network, self.prediction, self.sigma_data)
 
-    def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
+    def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         """The network in the model's precision."""
+        with self.autocast():
+            found: Tensor = self.net(x, c, **tensors_of(cond))
+            return found
+
+    def autocast(self) -> torch.autocast:
+        """The model's precision, for what runs inside."""
         low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        with torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None):
-            return self.net(x, c, cond, *more)
+        return torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None)
 
-    def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
-        """Labels or captions as tokens (n, L), repeated to n; None tells nothing.
+    @property
+    @abstractmethod
+    def space(self) -> tuple[int, int, int]:
+        """(C, H, W) of what is denoised: pictures, or latents."""
 
-        Raises UserError if the model cannot be told anything, or not this.
+    @abstractmethod
+    def condition(self, texts: Sequence[str] | None, n: int) -> Condition | None:
+        """Labels, captions or prompts as n rows, text k mod len in row k; None if nothing is given.
+
+        Raises UserError if the model takes none, or not these.
         """
-        if not texts:
-            return None
-        if self.vocabulary.kind == "none":
-            raise UserError(f"{self.name} was trained without labels or captions: leave --label and --prompt out")
-        told = [texts[k % len(texts)] for k in range(n)]
-        return self.vocabulary.encode(told).to(self.device)
+
+    @property
+    @abstractmethod
+    def null(self) -> Condition | None:
+        """The condition that stands for nothing, one row; None if the model takes no condition."""
+
+    @abstractmethod
+    def enter(self, pictures: Tensor) -> Tensor:
+        """Pictures, uint8 (N, C, H, W), as what is denoised. Raises UserError if they are of another size."""
+
+    @abstractmethod
+    def leave(self, x: Tensor) -> Tensor:
+        """What was denoised as pictures, uint8 (N, C, H, W) on the CPU."""
+
+    @abstractmethod
+    def cleaner(self) -> Cleaner:
+        """The model for denoising. Raises UserError if it is not for that."""
+
+    @abstractmethod
+    def sized(self, height: int, width: int) -> Model:
+        """The same model for pictures of another size. Raises UserError if it draws none of that size."""
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
         """What of some texts the model does not read or does not know, a line each."""
@@ -96,20 +127,20 @@ class Model:
     ) -> Tensor:
         """Draw n pictures, uint8 (n, C, H, W).
 
-        texts: labels or captions, picture k is told texts[k % len]; negative: what guidance leads away from, in place
+        texts: labels or captions, picture k is of texts[k % len]; negative: what guidance leads away from, in place
         of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
-        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of the recipe's;
+        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of `defaults`;
         callback(first, step) sees every step of the batch that starts with picture `first`; warn: each of `warnings` is
         given as a PromptWarning.
         Picture k depends on seed + k alone, not on n or the batch.
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
-        if self.recipe.task == "denoise":
+        if self.task == "denoise":
             raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
         s = self.settings(**changes)
-        cond = self.tell(texts, n)
-        null = self.null if negative is None else self.tell([negative], 1)
+        cond = self.condition(texts, n)
+        null = self.null if negative is None else self.condition([negative], 1)
         for line in self.warnings(texts, negative) if warn else ():
             warnings.warn(line, PromptWarning, stacklevel=3)  # 2 is inference_mode
         levels = self._path(s)
@@ -136,34 +167,10 @@ class Model:
             done.append(self.leave(x))
         return torch.cat(done)
 
-    @property
-    def space(self) -> tuple[int, int, int]:
-        """(C, H, W) of what is denoised: the pictures themselves."""
-        return self.shape
-
-    @property
-    def null(self) -> Tensor | None:
-        """The condition that stands for nothing, (1, L); None if the model cannot be told anything."""
-        if self.vocabulary.kind == "none":
-            return None
-        return torch.zeros(1, self.vocabulary.length, dtype=torch.int64, device=self.device)
-
-    def enter(self, pictures: Tensor) -> Tensor:
-        """Pictures, uint8 (N, C, H, W), as what is denoised. Raises UserError if they are of another size."""
-        if tuple(pictures.shape[1:]) != tuple(self.shape):
-            raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
-        return pictures.to(self.device).float() / 127.5 - 1
-
-    def leave(self, x: Tensor) -> Tensor:
-        """What was denoised as pictures, uint8 (N, C, H, W) on the CPU."""
-        return to_uint8(x).cpu()
-
     def settings(self, **changes: Any) -> Sample:
-        """The recipe's `sample` section with changes (None: as it stands). Raises UserError on a bad value."""
-        from sfumato.recipe.recipe import build
-
+        """`defaults` with changes (None: as it stands). Raises UserError on a bad value."""
         given = {key: value for key, value in changes.items() if value is not None}
-        return build({"sample": self.recipe.sample.model_dump() | given}, where="sample").sample
+        return build({"sample": self.defaults.model_dump() | given}, where="sample").sample
 
     def _path(self, s: Sample) -> Level:
         try:
@@ -171,17 +178,15 @@ class Model:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def _prepared(self, s: Sample, cond: Tensor | None, null: Tensor | None) -> Denoiser:
-        denoise: Denoiser = self.denoiser
+    def _prepared(self, s: Sample, cond: Condition | None, null: Condition | None) -> Denoiser:
+        ready: Denoiser = self.denoiser
         if cond is not None and null is not None and s.guidance != 1:
-            denoise = Guided(denoise, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)
-        return Clipped(denoise) if s.clip else denoise
+            ready = Guided(ready, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)
+        return Clipped(ready) if s.clip else ready
 
     def denoise(self, picture: Any, sigma: Any = None, **options: Any) -> Any:
         """Clean a picture, at the noise level it has: see `sfumato.denoising.denoise.denoise`."""
-        from sfumato.denoising.denoise import denoise
-
-        return denoise(self, picture, sigma, **options)
+        return denoise(self.cleaner(), picture, sigma, **options)
 
     def film(self, n: int = 8, **options: Any) -> tuple[Tensor, Film]:
         """Draw n pictures and keep the way there: options as for `sample`. Gives the pictures and the reverse film."""
@@ -204,7 +209,7 @@ class Model:
         return Film([self._frame(level.mix(x0, noise), level) for level in path], [caption(level) for level in path])
 
     def _frame(self, x: Tensor, level: Level) -> Tensor:
-        return frame(x, float(level.alpha), float(level.sigma), self.recipe.noise.sigma_data)
+        return frame(x, float(level.alpha), float(level.sigma), self.sigma_data)
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ def concrete(net: Net) -> Net:
         preset = plain.PlainConfig()
     return net.model_copy(
         update={
-            "channels": net.channels or list(preset.channels),
+            "channels": net.channels or tuple(preset.channels),
             "blocks": net.blocks or preset.blocks,
-            "attention": net.attention or (list(preset.attention) if isinstance(preset, unet.UNetConfig) else None),
+            "attention": net.attention or (tuple(preset.attention) if isinstance(preset, unet.UNetConfig) else None),
             "stem": net.stem or preset.stem,
         }
     )

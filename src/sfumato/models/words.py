@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sfumato.errors import UserError
-from sfumato.pictures.split import split
-from sfumato.pictures.tokenizer import RESERVED
+from sfumato.pictures.split import RESERVED, split
 
 FILE = "words.json"  # beside model_index.json
 PLURALS = (("ies", "y"), ("es", ""), ("s", ""))

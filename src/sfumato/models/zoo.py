@@ -8,53 +8,42 @@ import json
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from sfumato.device import best_device, best_precision
 from sfumato.errors import UserError
+from sfumato.models import bases
 from sfumato.models.model import Model
 from sfumato.models.named import net_of
+from sfumato.models.pixel import PixelModel
+from sfumato.models.registry import INDEX, of_folder, of_keys
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
+from sfumato.runs import checkpoint
+from sfumato.runs.checkpoint import label
 
 UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
-def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
-    """A model by run folder, checkpoint folder, safetensors file (a run's, or Stable Diffusion in one), or name.
+def read_file(path: Path, called: str, device: str, precision: str) -> Model:
+    """A base in one file as a model. Raises UserError."""
+    return of_keys(keys_of(path), path).reader.read_file(path, called, device, precision)
 
-    Raises UserError if there is none, or what is there is not whole.
-    """
-    device = device or best_device()
-    precision = precision or best_precision(device)
-    called = str(name if not Path(name).exists() else Path(name).resolve().name)
-    if is_single(Path(name)):
-        from sfumato.models.sd import single
 
-        return single.read(Path(name), called, device, precision)
-    if is_tuned(Path(name)):
-        from sfumato.lora import apply
-
-        return apply.tuned(Path(name), called, device, precision)
-    folder, weights = find(name)
+def read(folder: Path, weights: str, called: str, device: str, precision: str) -> Model:
+    """What `find` found as a model, unless it is of a tuning. Raises UserError."""
     if is_pipeline(folder):
-        from sfumato.models.sd import folder as pipelines
-
-        return pipelines.read(folder, called, device, precision)
-    with _described(folder):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return of_folder(folder).reader.read_folder(folder, called, device, precision)
+    with described(folder):
+        config = config_of(folder)
         task = config["recipe"]["task"]
         if task == "text":
             from sfumato.models.sd.checkpoint import restored
 
             return restored(config, folder / weights, called, device, precision)
-        if task == "tune":
-            from sfumato.lora import apply
-
-            return apply.unfinished(config, folder / weights, called, device, precision)
         if task == "autoencoder":
             raise UserError(f"{called} is an autoencoder, the ground of text-to-image models: name one of those")
         recipe = Recipe.model_validate(config["recipe"])
@@ -71,14 +60,39 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
     if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise UserError(f"{folder / weights} is damaged: {bad[0]} is not finite; take another checkpoint")
     net.eval().requires_grad_(False).to(device)
-    return Model(net, recipe, vocabulary, shape, called, device, precision, config)
+    return PixelModel.of(net, recipe, vocabulary, shape, name=called, device=device, precision=precision, facts=config)
+
+
+def task_of(folder: Path) -> str:
+    """What a checkpoint or shipped model was trained for; "" of a pipeline folder. Raises UserError."""
+    if is_pipeline(folder):
+        return ""
+    with described(folder):
+        return str(config_of(folder)["recipe"]["task"])
+
+
+def called_as(name: str | Path) -> str:
+    """What a model is called: the name of its file or folder, or the name that it was asked for by."""
+    return str(name if not Path(name).exists() else Path(name).resolve().name)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's config.json says. Raises OSError, or ValueError if it is not JSON."""
+    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return found
+
+
+def keys_of(path: Path) -> list[str]:
+    """The names of a safetensors file's tensors. Raises UserError if it is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
 
 
 def find(name: str | Path) -> tuple[Path, str]:
     """Where a model lies: its folder and the name of its weights file."""
-    from sfumato.runs import checkpoint
-    from sfumato.training.ema import label
-
     path = Path(name)
     if path.suffix in UNSAFE:
         raise UserError(
@@ -102,7 +116,7 @@ def find(name: str | Path) -> tuple[Path, str]:
         _verify(path)
     averages = sorted(file.name for file in path.glob("ema-*.safetensors"))
     if averages:
-        with _described(path):
+        with described(path):
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             first = f"{label(config['recipe']['train']['ema'][0])}.safetensors"
         return path, first if first in averages else averages[0]
@@ -113,8 +127,6 @@ def find(name: str | Path) -> tuple[Path, str]:
 
 def _by_name(name: str) -> tuple[Path, str]:
     """A shipped model, or a base of the Hub."""
-    from sfumato.models import bases
-
     path = PRETRAINED / name
     if is_pipeline(path):
         return path, ""
@@ -130,8 +142,6 @@ def _by_name(name: str) -> tuple[Path, str]:
 
 def _verify(folder: Path) -> None:
     """Raises UserError if the folder is a checkpoint in its place and not what was written there."""
-    from sfumato.runs import checkpoint
-
     if folder in checkpoint.listing(folder.parent) and (folder / checkpoint.MANIFEST).is_file():
         try:
             checkpoint.read(folder)
@@ -140,7 +150,7 @@ def _verify(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _described(folder: Path) -> Iterator[None]:
+def described(folder: Path) -> Iterator[None]:
     """A config.json that is missing, damaged or of another kind is one line."""
     try:
         yield
@@ -151,12 +161,12 @@ def _described(folder: Path) -> Iterator[None]:
 def models() -> list[str]:
     """Names of the shipped models that `load` takes; the judge's own features are none."""
     plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
-    return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob("*/model_index.json"))])
+    return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob(f"*/{INDEX}"))])
 
 
 def is_pipeline(folder: Path) -> bool:
     """Whether a folder is in diffusers' format."""
-    return (folder / "model_index.json").is_file()
+    return (folder / INDEX).is_file()
 
 
 def is_single(path: Path) -> bool:

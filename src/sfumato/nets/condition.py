@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Condition(nn.Module):
+class TokenTable(nn.Module):
     """A learned table of `vocabulary` words at `length` places; token 0 stands for nothing.
 
     A word is bound to its place by an elementwise product, so that "a red circle on a blue background" and "a blue
@@ -21,11 +21,11 @@ class Condition(nn.Module):
         self.places = nn.Parameter(torch.randn(length, width) if length > 1 else torch.ones(1, width))
         self.leave = nn.Linear(width, width)
 
-    def forward(self, cond: Tensor | None, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """cond: (N, length) tokens, or None for nothing. Raises ValueError if its shape is another."""
-        if cond is None:
-            cond = torch.zeros(n, self.length, dtype=torch.long, device=device)
-        if cond.shape != (n, self.length):
-            raise ValueError(f"the condition must be ({n}, {self.length}) tokens, not {tuple(cond.shape)}")
-        bound = self.words(cond) * self.places
+    def forward(self, tokens: Tensor | None, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """tokens: (N, length), or None for nothing. Raises ValueError if its shape is another."""
+        if tokens is None:
+            tokens = torch.zeros(n, self.length, dtype=torch.long, device=device)
+        if tokens.shape != (n, self.length):
+            raise ValueError(f"the condition must be ({n}, {self.length}) tokens, not {tuple(tokens.shape)}")
+        bound = self.words(tokens) * self.places
         return self.leave(bound.sum(1) * self.length**-0.5), bound

@@ -16,6 +16,8 @@ SURE = 5.0  # the most by which a place counts more or less than others, as a po
 class NoiseGauge(nn.Module):
     """ln sigma of the noise on a picture, read from the picture: (N, C, H, W) in [-1, 1] scale -> (N,)."""
 
+    side = 0  # it reads pictures whole
+
     def __init__(self, colours: int = 3, width: int = 48) -> None:
         super().__init__()
         self.enter = nn.Conv2d(4 * colours, width, 3, padding=1)
@@ -27,6 +29,11 @@ class NoiseGauge(nn.Module):
         h = F.relu(self.middle(F.relu(self.enter(F.pixel_unshuffle(x, 2)))))
         h = F.relu(self.narrow(h))
         return self.leave(torch.cat([h.mean((2, 3)), h.std((2, 3))], 1))[:, 0]
+
+    def votes(self, x: Tensor) -> Tensor:
+        """(N, 2): ln sigma, with a weight of 1."""
+        read = self(x)
+        return torch.stack([read, torch.ones_like(read)], 1)
 
 
 class PlaceGauge(nn.Module):

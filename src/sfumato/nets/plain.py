@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfumato.nets.gauge import NoiseGauge, PlaceGauge
+from sfumato.nets.net import PictureNet
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class PlainConfig:
         return self.multiple + sum(count * self.stem * 2**level for level, count in enumerate(convolutions))
 
 
-class PlainUNet(nn.Module):
-    """F(x, c, cond): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, cond (N, 1) tokens or None for nothing.
+class PlainUNet(PictureNet):
+    """F(x, c, tokens): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, tokens (N, 1) or None for nothing.
 
     The level enters as one more channel, sigma itself bent to stay below 1, and thresholds of ReLUs can follow it.
     """
@@ -68,11 +69,19 @@ class PlainUNet(nn.Module):
         self.leave = nn.Conv2d(widths[0], inner, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-        self.gauge: nn.Module | None = PlaceGauge(config.colours) if config.gauge else None
+        self.gauge = PlaceGauge(config.colours) if config.gauge else None
         self.register_load_state_dict_pre_hook(_earlier_gauge)
 
+    @property
+    def multiple(self) -> int:
+        return self.config.multiple
+
+    @property
+    def reach(self) -> int:
+        return self.config.reach
+
     def forward(
-        self, x: Tensor, c: Tensor, cond: Tensor | None = None, noisy: Tensor | None = None
+        self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
         """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also what the gauge reads of them.
 
@@ -81,7 +90,7 @@ class PlainUNet(nn.Module):
         height, width = x.shape[-2:]
         if height % self.config.multiple or width % self.config.multiple:
             raise ValueError(f"{height} x {width} is not a multiple of {self.config.multiple}")
-        h = self.enter(self._input(x, c, cond).contiguous(memory_format=torch.channels_last))
+        h = self.enter(self._input(x, c, tokens).contiguous(memory_format=torch.channels_last))
         skips = []
         for level, blocks in enumerate(self.down):
             if level:
@@ -97,14 +106,14 @@ class PlainUNet(nn.Module):
             return out
         return out, self.gauge(noisy)
 
-    def _input(self, x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+    def _input(self, x: Tensor, c: Tensor, tokens: Tensor | None) -> Tensor:
         stem = self.config.stem
         rows = [F.pixel_unshuffle(x, stem)]
         shape = (len(x), 1, x.shape[2] // stem, x.shape[3] // stem)
         told = (1 + (-8 * c).exp()).rsqrt()  # sigma / sqrt(1 + sigma^2)
         rows.append(F.avg_pool2d(told, stem) if c.ndim == 4 else told.view(-1, 1, 1, 1).expand(shape))
         for word in range(1, self.config.vocabulary):
-            chosen = torch.zeros(len(x), device=x.device) if cond is None else cond[:, 0] == word
+            chosen = torch.zeros(len(x), device=x.device) if tokens is None else tokens[:, 0] == word
             rows.append(chosen.to(x.dtype).view(-1, 1, 1, 1).expand(shape))
         return torch.cat(rows, 1)
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfumato.nets.condition import Condition
+from sfumato.nets.condition import TokenTable
 from sfumato.nets.gauge import NoiseGauge
+from sfumato.nets.net import PictureNet
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ PRESETS: dict[str, UNetConfig] = {
 }
 
 
-class UNet(nn.Module):
-    """F(x, c, cond): x (N, C, H, W), c (N,) the level as a number of order one, cond (N, length) tokens or None."""
+class UNet(PictureNet):
+    """F(x, c, tokens): x (N, C, H, W), c (N,) the level as a number of order one, tokens (N, length) or None."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class UNet(nn.Module):
         width = 4 * c0
         self.fourier = Fourier(c0)
         self.embed = nn.Sequential(nn.Linear(c0, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.condition = Condition(config.vocabulary, config.length, width) if config.vocabulary else None
+        self.condition = TokenTable(config.vocabulary, config.length, width) if config.vocabulary else None
         context = width if config.vocabulary and config.length > 1 else 0
         inner = config.colours * config.stem**2
         self.enter = nn.Conv2d(inner, c0, 3, padding=1)
@@ -109,8 +110,12 @@ class UNet(nn.Module):
         self.leave = zeroed(nn.Conv2d(c, inner, 3, padding=1))
         self.gauge = NoiseGauge(config.colours) if config.gauge else None
 
+    @property
+    def multiple(self) -> int:
+        return self.config.multiple
+
     def forward(
-        self, x: Tensor, c: Tensor, cond: Tensor | None = None, noisy: Tensor | None = None
+        self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
         """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also what the gauge reads of them.
 
@@ -119,9 +124,9 @@ class UNet(nn.Module):
         height, width = x.shape[-2:]
         if height % self.config.multiple or width % self.config.multiple:
             raise ValueError(f"{height} x {width} is not a multiple of {self.config.multiple}")
-        emb, tokens = self.embed(self.fourier(c)), None
+        emb, bound = self.embed(self.fourier(c)), None
         if self.condition is not None:
-            told, tokens = self.condition(cond, len(x), x.device)
+            told, bound = self.condition(tokens, len(x), x.device)
             emb = emb + told
         h = F.pixel_unshuffle(x, self.config.stem) if self.config.stem > 1 else x
         h = self.enter(h.contiguous(memory_format=torch.channels_last))
@@ -129,15 +134,15 @@ class UNet(nn.Module):
             h = h + self.places(waves(h.shape[2], h.shape[3], h.device).to(self.enter.weight.dtype))
         skips = []
         for layer in self.down:
-            h = layer(h, emb, tokens)
+            h = layer(h, emb, bound)
             if isinstance(layer, Block):
                 skips.append(h)
         for layer in self.middle:
-            h = layer(h, emb, tokens)
+            h = layer(h, emb, bound)
         for layer in self.up:
             if isinstance(layer, Block):
                 h = torch.cat([h, skips.pop()], 1)
-            h = layer(h, emb, tokens)
+            h = layer(h, emb, bound)
         h = self.leave(F.silu(self.norm(h)))
         h = F.pixel_shuffle(h, self.config.stem) if self.config.stem > 1 else h
         if self.shortcut is not None:

@@ -29,6 +29,10 @@ class Dice:
         """(n, 1, 1, 1), each in [low, high)."""
         return torch.empty((n, 1, 1, 1), device=self.device).uniform_(low, high, generator=self.own)
 
+    def strata(self, n: int) -> Tensor:
+        """(n, 1, 1, 1), the k-th in [k / n, (k + 1) / n): evenly spread over [0, 1)."""
+        return (torch.arange(n, device=self.device).view(-1, 1, 1, 1) + self.uniform(n)) / max(1, n)
+
     def log_uniform(self, n: int, low: float, high: float) -> Tensor:
         """(n, 1, 1, 1) whose logarithm is uniform."""
         return self.uniform(n, math.log(low), math.log(high)).exp()

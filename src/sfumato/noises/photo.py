@@ -69,7 +69,7 @@ def photo_noise(x0: Tensor, dice: Dice, clipped: float = 0.5, grey: Tensor | Non
 
 def levels(n: int, dice: Dice) -> Tensor:
     """Standard deviations (n, 1, 1, 1) in [-1, 1] scale: every order of magnitude, more of the strong ones."""
-    most = (TOP / LEAST) ** dice.uniform(n).pow(0.6) * LEAST
+    most = (TOP / LEAST) ** dice.strata(n).pow(0.6) * LEAST
     return torch.where(dice.coin(n, RARE), dice.uniform(n, TOP, TAIL), most)
 
 

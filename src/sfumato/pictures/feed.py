@@ -9,6 +9,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.vocabulary import Vocabulary
 
 
@@ -89,7 +90,7 @@ class Feed:
             rows = torch.arange(batch, device=self.device)
             picked = torch.cat([picked, picked.flip(3)]).index_select(0, rows + batch * coins)
         picked = picked.contiguous(memory_format=torch.channels_last)  # while it is small
-        pictures = picked.to(torch.float32).div_(127.5).sub_(1)
+        pictures = from_uint8(picked)
         return pictures, tokens
 
     def _send(self, tensor: Tensor) -> Tensor:

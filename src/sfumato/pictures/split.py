@@ -8,6 +8,13 @@ import unicodedata
 WORD = re.compile(r"[^\W\d_]+|\d")  # runs of letters, single digits
 ENDING = re.compile(r"['’](?:s|t|re|ve|m|ll|d)\b")  # split off by CLIP's rule too: not words
 
+RESERVED = (
+    *("zarnu", "vilko", "quopa", "dremu", "fyxo", "glapi", "hurbo", "jasku", "kelvo", "lozu", "mipta", "nuvek"),
+    *("oxilu", "pravu", "sofni", "tarbu", "ulmox", "vexo", "wiblo", "xanu", "yorpa", "zilba", "brenu", "cluvo"),
+    *("dasko", "enkor", "fupri", "gorvi", "holpu", "irzak", "jeluo", "kwimo"),
+)
+"""Words that mean nothing and are one token each: no training sees them, so that one can become a new thing's name."""
+
 
 def split(text: str) -> list[str]:
     """The words of a text in lower case, as CLIP's tokenizer splits it: runs of letters, and digits one by one."""

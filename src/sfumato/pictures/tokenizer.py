@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sfumato.errors import UserError
+from sfumato.pictures.split import RESERVED
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 LENGTH = 32  # tokens of a prompt, start and end among them
-RESERVED = (
-    *("zarnu", "vilko", "quopa", "dremu", "fyxo", "glapi", "hurbo", "jasku", "kelvo", "lozu", "mipta", "nuvek"),
-    *("oxilu", "pravu", "sofni", "tarbu", "ulmox", "vexo", "wiblo", "xanu", "yorpa", "zilba", "brenu", "cluvo"),
-    *("dasko", "enkor", "fupri", "gorvi", "holpu", "irzak", "jeluo", "kwimo"),
-)
-"""Words that mean nothing and are one token each: no training sees them, so that one can become a new thing's name."""
 
 Word = tuple[str, ...]
 Pair = tuple[str, str]

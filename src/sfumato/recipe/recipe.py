@@ -6,6 +6,7 @@ default; `KEY=VALUE` overrides one by its dotted path (`train.images=200000`, `d
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -13,21 +14,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from sfumato import yaml12
 from sfumato.errors import UserError
+from sfumato.recipe import mistakes
 from sfumato.recipe.sections import Data, Judge, Net, Noise, Sample, Section, Text, Train, Tune
 
 
 class Recipe(Section):
-    """A run, whole."""
+    """All that a run needs to know."""
 
-    name: str = ""
+    name: str = Field("", description="name of the run in logs and trackers; empty: the file's or the folder's")
     task: Literal["generate", "denoise", "features", "autoencoder", "text", "tune"] = Field(
-        "generate", description="what is learned"
+        "generate",
+        description="what is learned; generate: to draw pictures; denoise: to clean them of noise; features: to tell "
+        "labels apart; autoencoder: to encode as latents; text: to draw what a text says; tune: a LoRA",
     )
-    about: str = Field("", description="one line for a reader")
+    about: str = Field("", description="one line about the recipe, for a reader")
     data: Data = Data()
     net: Net = Net()
     noise: Noise = Noise()
@@ -36,6 +40,24 @@ class Recipe(Section):
     train: Train = Train()
     sample: Sample = Sample()
     judge: Judge = Judge()
+
+    def with_(self, changes: Mapping[str, object]) -> Recipe:
+        """A new recipe with values changed by dotted path: `recipe.with_({"train.lr": 1e-3, "data.flip": False})`.
+
+        A section may be given whole. All changes are checked together; raises UserError as KEY=VALUE does.
+        """
+        plain = [(k, v.model_dump() if isinstance(v, Section) else copy.deepcopy(v)) for k, v in changes.items()]
+        values = self.model_dump()
+        _make_way(values, plain)
+        for key, value in plain:
+            _lay(values, key, value, f"{key}={mistakes.brief(value)}")
+        return build(values)
+
+    def in_images(self, pictures: int) -> Recipe:
+        """`train.epochs` as `train.images`, for so many training pictures; without epochs the recipe as it is."""
+        if self.train.epochs is None:
+            return self
+        return self.with_({"train.images": max(1, round(self.train.epochs * pictures))})
 
     def dump(self) -> str:
         """The recipe as YAML."""
@@ -54,77 +76,77 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises UserError naming the file, the key and the nearest valid key.
     """
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
-        if path.is_file():
+    there = _is_file(path)
+    if path.suffix not in (".yaml", ".yml") or not there:
+        if there:
             raise UserError(f"{name} is a file but no recipe (.yaml): name one, or a folder of pictures")
         if str(name) not in shipped():
             near = difflib.get_close_matches(str(name), shipped(), 1)
             hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(shipped())}"
-            raise UserError(f"no recipe, file or folder named {name}; {hint}")
+            raise UserError(f"no recipe, file or folder named {mistakes.shown(str(name), 200)}; {hint}")
         path = shipped()[str(name)]
     try:
         values = yaml12.read(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+        raise UserError(
+            f"{path}: not readable as YAML ({mistakes.shown(' '.join(str(error).split()), 300)})"
+        ) from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: a recipe is a mapping with sections {', '.join(Recipe.model_fields)}")
     values.setdefault("name", path.stem)
     return build(values, overrides, str(path))
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for a file
+        return False
+
+
 def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
     """Check plain values, with overrides laid over them, and give the recipe."""
     given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
     merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
-    for text in overrides:
-        key, value = parse_override(text)
-        inner = merged
-        *parents, last = key.split(".")
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"{text}: {parent} is not a section")
-        inner[last] = value
+    overrides = list(overrides)
+    parsed = [parse_override(text) for text in overrides]
+    _make_way(merged, parsed)
+    for (key, value), text in zip(parsed, overrides, strict=True):
+        _lay(merged, key, value, text)
+    if strange := mistakes.unknown_keys(merged, Recipe):
+        raise UserError(f"{where}: {strange}")
     try:
         return Recipe.model_validate(merged)
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error)}") from error
+        raise UserError(f"{where}: {mistakes.first_trouble(error)}") from error
+
+
+def _make_way(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> None:
+    """Take out the length that another one is about to replace: `train.images` or `train.epochs`."""
+    train = values.get("train")
+    for key, value in changes:
+        other = {"train.epochs": "images", "train.images": "epochs"}.get(key)
+        if other and value is not None and isinstance(train, dict):
+            train.pop(other, None)
+
+
+def _lay(values: dict[str, Any], key: str, value: object, text: str) -> None:
+    """Put a value at a dotted path. text: what a person wrote, for the error."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{mistakes.shown(text, 200)}: {mistakes.shown(parent)} is not a section")
+    values[last] = value
 
 
 def parse_override(text: str) -> tuple[str, Any]:
     """`train.batch=64` -> ("train.batch", 64); the value is read as YAML."""
     key, equals, value = text.partition("=")
+    shown = mistakes.shown(text, 200)
     if not equals or not key.strip():
-        raise UserError(f"{text}: an override is KEY=VALUE, as in train.batch=64")
+        raise UserError(f"{shown}: an override is KEY=VALUE, as in train.batch=64")
     try:
         return key.strip(), yaml12.read(value)
     except yaml.YAMLError as error:
-        raise UserError(f"{text}: the value is not readable as YAML") from error
-
-
-def _explain(error: ValidationError) -> str:
-    """The first trouble of a pydantic error as one line; an unknown key gets the nearest valid one."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    dotted = ".".join(place)
-    if first["type"] != "extra_forbidden":
-        message = first["msg"].removeprefix("Value error, ")
-        value = first["input"]
-        shown = "" if isinstance(value, (dict, BaseModel)) else f" (got {value!r})"
-        return f"{dotted + ': ' if dotted else ''}{message}{shown}"
-    valid = _keys(Recipe)
-    near = difflib.get_close_matches(dotted, valid, 1, 0.5)
-    if not near:  # the right key in the wrong section
-        near = [key for key in valid if key.rsplit(".", 1)[-1] == place[-1]]
-    return f"unknown key {dotted}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(valid)}")
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += [prefix + name, *_keys(inner, f"{prefix}{name}.")]
-        else:
-            keys.append(prefix + name)
-    return keys
+        raise UserError(f"{shown}: the value is not readable as YAML") from error

@@ -193,3 +193,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors:
         if key not in state:
             state[key] = torch.empty_like(value, device=p.device) if key == "step" else torch.empty_like(p)
         state[key].copy_(value)
+
+
+def label(width: float) -> str:
+    """The name of an average in a checkpoint: 0.05 -> "ema-0.050"."""
+    return f"ema-{width:.3f}"

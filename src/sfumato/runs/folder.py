@@ -25,7 +25,10 @@ PATIENCE = 60.0  # seconds that a child of SFUMATO_PARENT waits for the lock
 FREE = {  # may change between two starts of one run
     "name",
     "about",
-    *(f"train.{key}" for key in ("images", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")),
+    *(
+        f"train.{key}"
+        for key in ("images", "epochs", "lr", "warmup", "decay", "clip", "accumulate", "compile", "precision")
+    ),
     *(f"train.{key}" for key in ("save_seconds", "save_images", "preview_seconds", "keep", "tracker")),
 }
 

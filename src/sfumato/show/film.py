@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.files import aside
-from sfumato.show.grid import PAPER, as_array, grid, legible, side_by_side, text_height, to_uint8, wrap, write
+from sfumato.pictures.pixels import to_uint8
+from sfumato.show.grid import PAPER, as_array, grid, legible, side_by_side, text_height, wrap, write
 
 FRAMES_PER_SECOND = 12
 COLOURS, GREYS = 240, 16

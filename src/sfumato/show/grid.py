@@ -6,20 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from sfumato.pictures.pixels import to_uint8 as to_uint8
 
 PAPER, INK = 255, 64
 """Grey levels of the ground and of the writing."""
 GAP = 2
 TILE = 96
 """Pixels that the longer side of a small picture is brought to, or near it."""
-
-
-def to_uint8(x: Tensor) -> Tensor:
-    """Float pictures in [-1, 1], any shape, to uint8 on the CPU: round((x + 1) * 127.5), clamped to 0..255."""
-    return x.detach().float().add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
 
 
 def enlargement(height: int, width: int) -> int:

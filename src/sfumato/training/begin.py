@@ -23,7 +23,7 @@ ENCODER = ("encoder.", "quant_conv.")  # what makes an autoencoder's latents
 
 def model_named(name: str) -> Model | None:
     """The model that `train.begin` names, with fp32 weights on the CPU; None for "". Raises UserError."""
-    from sfumato.models.zoo import load
+    from sfumato.zoo import load
 
     if not name:
         return None
@@ -98,12 +98,9 @@ def standing_on(run: Path, recipe: Recipe) -> Recipe:
 
     What it began with may be gone or have changed since.
     """
-    own = recipe.model_copy(deep=True)
-    if own.task == "text":
-        own.text.autoencoder = own.train.begin = str(run)
-    elif own.net.encoder:
-        own.net.encoder = str(run)
-    return own
+    if recipe.task == "text":
+        return recipe.with_({"text.autoencoder": str(run), "train.begin": str(run)})
+    return recipe.with_({"net.encoder": str(run)}) if recipe.net.encoder else recipe
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:

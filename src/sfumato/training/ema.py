@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class PowerEMA:
     batch size or length needs no retuning.
     """
 
-    def __init__(self, net: nn.Module, widths: list[float]) -> None:
+    def __init__(self, net: nn.Module, widths: Sequence[float]) -> None:
         self.nets = {width: copy.deepcopy(net).requires_grad_(False).eval() for width in widths}
         self._source = _tensors(net)
         self._targets = {width: _tensors(average) for width, average in self.nets.items()}
@@ -58,8 +59,3 @@ class PowerEMA:
 
 def _tensors(net: nn.Module) -> list[Tensor]:
     return [t for t in net.state_dict().values() if t.is_floating_point()]
-
-
-def label(width: float) -> str:
-    """The name of an average in a checkpoint: 0.05 -> "ema-0.050"."""
-    return f"ema-{width:.3f}"

@@ -14,6 +14,7 @@ from sfumato.files import aside, save_tensors
 from sfumato.models.sd.networks import layout
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.drawn.emoji.drawn import Drawn
+from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import Pictures, Store
 from sfumato.progress import Stages
 
@@ -68,7 +69,7 @@ def _device(module: nn.Module) -> torch.device:
 @torch.inference_mode()
 def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
     device = _device(vae)
-    x = pixels.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=layout(device))
+    x = from_uint8(pixels.to(device)).contiguous(memory_format=layout(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
     return mean.to(torch.float16).contiguous()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Train as Settings
 from sfumato.runs import checkpoint as checkpoints
 from sfumato.runs.folder import RunFolder
-from sfumato.training.ema import PowerEMA, label
+from sfumato.training.ema import PowerEMA
 from sfumato.training.optimizer import optimizer_for
 from sfumato.training.recorded import Numbers, Recorded
 from sfumato.training.task import Batch, Task, generator_for
@@ -72,10 +73,10 @@ class Loop:
         self.recorded: Recorded | None = None
         self.watch = Watch(self.device)
 
-    def change(self, **values: Any) -> None:
-        """Other values of the `train` section from here on."""
-        self.settings = self.settings.model_copy(update=values)
-        self.recipe = self.recipe.model_copy(update={"train": self.settings})
+    def change(self, values: Mapping[str, object]) -> None:
+        """Other values of the recipe from here on, by dotted key."""
+        self.recipe = self.recipe.with_(values)
+        self.settings = self.recipe.train
 
     @property
     def _compiled(self) -> bool:
@@ -229,7 +230,7 @@ class Loop:
         bands = tuple({"low": b.low, "high": b.high, "loss": b.loss} for b in held.bands)
         self._say(HeldOut(self.images, held.loss, bands, held.figures))
         tensors = {"model": self.net.state_dict()}
-        tensors |= {label(width): net.state_dict() for width, net in self.ema.nets.items()}
+        tensors |= {checkpoints.label(width): net.state_dict() for width, net in self.ema.nets.items()}
         tensors["optimizer"] = checkpoints.optimizer_tensors(self.optimizer, self.net)
         config = {"recipe": self.recipe.model_dump(mode="json"), **self.task.describe()}
         facts = {"held_out": held.loss if math.isfinite(held.loss) else None, "scaler": self.scaler.state_dict()}
@@ -255,7 +256,7 @@ class Loop:
                 raise UserError(f"{found.path} is of another network, of an earlier version: choose another --out")
             self.net.load_state_dict(weights)
             for width, net in self.ema.nets.items():
-                net.load_state_dict(found.tensors(label(width)))
+                net.load_state_dict(found.tensors(checkpoints.label(width)))
             checkpoints.restore_optimizer(self.optimizer, self.net, found.tensors("optimizer"))
             self.scaler.load_state_dict(found.facts["scaler"])
             self.images = found.images

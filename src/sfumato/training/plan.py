@@ -17,7 +17,6 @@ import torch
 from accelerate import Accelerator
 
 from sfumato.pictures.store import Store
-from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Data
 from sfumato.training.ema import PowerEMA
@@ -131,18 +130,17 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
     count, side = len(store.train), max(store.shape[1:])
     preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
     half, quarter = (32, 64) if device == "cpu" else (64, 128)
-    net: dict[str, Any] = {"preset": preset, "stem": 1 if side < half else 2 if side < quarter else 4}
-    noise: dict[str, Any] = {}
+    changes: dict[str, object] = {
+        "net.preset": preset,
+        "net.stem": 1 if side < half else 2 if side < quarter else 4,
+        "judge.n": max(2, min(5000, count)),
+    }
     if device == "cpu":  # an hour: many small steps, and a target that holds no noise, which a small net learns first
-        batch = 32
-        # below sigma_min training shows hardly any level, and such a net invents speckles
-        noise = {"prediction": "x0", "weighting": "uniform", "sigma_min": 0.02}
+        changes |= {"train.batch": 32, "noise.prediction": "x0", "noise.weighting": "uniform"}
+        changes["noise.sigma_min"] = 0.02  # below it training shows hardly any level, and such a net invents speckles
     else:
-        batch = 256
-        net["dropout"] = 0.1 if count < FEW else 0.0
-    about, judged = f"{count} pictures of {folder}", max(2, min(5000, count))
-    sections = {"data": data.model_dump(), "net": net, "noise": noise, "train": {"batch": batch}}
-    return recipes.build({"about": about, **sections, "judge": {"n": judged}})
+        changes |= {"train.batch": 256, "net.dropout": 0.1 if count < FEW else 0.0}
+    return Recipe(about=f"{count} pictures of {folder}", data=data).with_(changes)
 
 
 def length(count: int, images_per_second: float, device: str) -> int:

@@ -53,8 +53,7 @@ class Training:
 
     def of_length(self, images: int) -> Training:
         """The same for so many images seen."""
-        train = self.recipe.train.model_copy(update={"images": images})
-        recipe = self.recipe.model_copy(update={"train": train})
+        recipe = self.recipe.with_({"train.images": images})
         return replace(self, recipe=recipe, estimate=self.estimate.of_length(images))
 
 
@@ -134,6 +133,7 @@ def _prepared(
     if photos:
         recipe = _planned(recipe, overrides, device, tell)
     store = open_store(recipe.data, tell)
+    recipe = recipe.in_images(len(store.train))
     net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     begun = has_begun(folder.path, recipe.task)
@@ -142,7 +142,7 @@ def _prepared(
         take_over(task.net, recipe)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
     found = Training(recipe, store, task, folder, accelerator, took)
-    if photos and not any(text.startswith("train.images=") for text in overrides):
+    if photos and not any(text.startswith(("train.images=", "train.epochs=")) for text in overrides):
         return found.of_length(plan.length(len(store.train), took.images_per_second, device))
     return found
 

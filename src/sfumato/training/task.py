@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
+PIECE = 64  # held-out pictures that a network is shown at once
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ def bands(ratio: Tensor, losses: Tensor, count: int = 4) -> list[Band]:
     """Mean losses by noise, in `count` bands of equally many pictures. ratio, losses: (N,)."""
     parts = [part for part in ratio.argsort().tensor_split(count) if len(part)]
     return [Band(float(ratio[part[0]]), float(ratio[part[-1]]), float(losses[part].mean())) for part in parts]
+
+
+def pieces(batch: Batch, most: int = PIECE) -> Iterator[Batch]:
+    """The rows of a batch in their order, at most so many at a time: what is held out is judged piece by piece."""
+    for first in range(0, len(next(iter(batch.values()))), most):
+        yield {key: value[first : first + most] for key, value in batch.items()}
 
 
 class Task(Protocol):

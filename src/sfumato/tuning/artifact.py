@@ -13,13 +13,13 @@ from sfumato.lora.formats import write_kohya, write_peft
 from sfumato.lora.lora import Lora
 from sfumato.lora.origin import Origin
 from sfumato.models.bases import NAMES
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
 
 CARD, README = "card.json", "README.md"
 
 
-def write(lora: Lora, folder: Path, recipe: Recipe, model: TextModel, step: int, facts: dict[str, Any]) -> Path:
+def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: dict[str, Any]) -> Path:
     """`folder` with PEFT's files, NAME.safetensors, card.json and README.md; gives the file in kohya's keys.
 
     step: the optimiser step it is of; facts: more for the card (JSON). Raises UserError if the disk is full.
@@ -32,33 +32,29 @@ def write(lora: Lora, folder: Path, recipe: Recipe, model: TextModel, step: int,
         "rank": recipe.tune.rank, "alpha": recipe.tune.alpha, "sfumato": __version__, **facts,
     }  # fmt: skip
     write_json(folder / CARD, card)
-    write_text(folder / README, readme(recipe, step))
+    write_text(folder / README, readme(recipe, model, step))
     return path
 
 
-def metadata(recipe: Recipe, model: TextModel, step: int) -> dict[str, str]:
+def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
     """What sd-scripts, A1111 and the modelspec (1.0.1) look for in a file's header, all as texts."""
     s, (_, height, width) = recipe.tune, model.shape
-    v = model.recipe.noise.prediction == "v"
-    second = model.net.unet.config.cross_attention_dim == 1024  # type: ignore[union-attr]
     thing = f"{s.trigger} {s.noun}"
-    kind = ("stable-diffusion-v2-768-v" if v else "stable-diffusion-v2-512") if second else "stable-diffusion-v1"
     return {
-        "ss_output_name": recipe.name, "ss_base_model_version": "sd_v2" if second else "sd_v1",
-        "ss_v2": str(second), "ss_network_module": "networks.lora", "ss_network_dim": str(s.rank),
+        **model.family.header(model), "ss_output_name": recipe.name, "ss_network_module": "networks.lora",
+        "ss_network_dim": str(s.rank),
         "ss_network_alpha": str(s.alpha), "ss_network_args": "{}", "ss_sd_model_name": s.base,
         "ss_resolution": f"({width}, {height})", "ss_steps": str(step), "ss_learning_rate": str(recipe.train.lr),
         "ss_seed": str(recipe.train.seed), "ss_tag_frequency": json.dumps({recipe.name: {thing: 1}}),
-        "modelspec.sai_model_spec": "1.0.1", "modelspec.architecture": f"{kind}/lora",
+        "modelspec.sai_model_spec": "1.0.1",
         "modelspec.implementation": "diffusers", "modelspec.title": recipe.name,
         "modelspec.resolution": f"{width}x{height}", **made_for(recipe, model).header(),
-        "modelspec.prediction_type": "v" if v else "epsilon",
         "modelspec.date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "modelspec.description": f"{thing}, learned by sfumato {__version__}",
     }  # fmt: skip
 
 
-def made_for(recipe: Recipe, model: TextModel) -> Origin:
+def made_for(recipe: Recipe, model: LatentModel) -> Origin:
     """The base and its version, and what was taught."""
     return Origin.of(model.identity, recipe.tune.base, f"{recipe.tune.trigger} {recipe.tune.noun}")
 
@@ -68,15 +64,13 @@ def known_as(recipe: Recipe) -> str:
     return NAMES.get(recipe.tune.base, recipe.tune.base)
 
 
-def readme(recipe: Recipe, step: int) -> str:
+def readme(recipe: Recipe, model: LatentModel, step: int) -> str:
     """The Hub's model card."""
     s, name = recipe.tune, recipe.name
     thing = f"{s.trigger} {s.noun}"
     front = {"base_model": known_as(recipe), "library_name": "diffusers", "instance_prompt": f"a {thing}"}
     head = "\n".join(f"{key}: {value}" for key, value in front.items())
-    magnitudes = 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
-    whole = f'pipe.load_lora_weights(".", weight_name="{name}.safetensors")'
-    python = magnitudes if s.dora else whole  # diffusers leaves magnitudes out of kohya's keys
+    python = model.family.usage(f"{name}.safetensors", s.dora)
     return f"""---
 {head}
 tags: [text-to-image, lora, sfumato]

@@ -11,19 +11,17 @@ import torch
 from torch import Tensor
 
 from sfumato.files import write_json
-from sfumato.lora.adapter import Adapter, attach, taken, without
+from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
 from sfumato.lora.verify import answer, verify
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
 from sfumato.progress import Progress, Stop, phases
 from sfumato.recipe.sections import Tune
 from sfumato.runs import checkpoint
-from sfumato.training.ema import label
 from sfumato.tuning import artifact
 from sfumato.tuning.score.choose import Choice, Look, choose, shortlist
 from sfumato.tuning.score.score import Judge, Score
 from sfumato.tuning.start import Tuning
-from sfumato.tuning.task import shape_of
+from sfumato.zoo import load
 
 UNPROVEN = ".unproven"  # where the LoRA waits, in the run folder
 
@@ -63,7 +61,7 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
     tell("choosing the step", 0, steps)
     judge = Judge(
         job.model, lambda: without(job.model.net), job.photos.pictures[:, 0], job.task.thing,
-        job.recipe.tune.noun, "emoji" if job.model.recipe.data.source == "emoji" else "photos",
+        job.recipe.tune.noun, "emoji" if job.model.source == "emoji" else "photos",
         each_step=lambda *_: stop.check() if stop is not None else None,
     )  # fmt: skip
     drawn: dict[int, tuple[Tensor, Tensor]] = {}
@@ -81,7 +79,7 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
     shutil.rmtree(unproven, ignore_errors=True)
     try:
         file = artifact.write(
-            taken(job.model.net), unproven, job.recipe, job.model, choice.step,  # type: ignore[arg-type]
+            taken(job.model.net), unproven, job.recipe, job.model, choice.step,
             {"chosen": choice.to_json(), "photos": [v.to_json() for v in job.report.verdicts]},
         )  # fmt: skip
         tell("proving", 0, 1)
@@ -102,13 +100,11 @@ def proven(job: Tuning, tensors: dict[str, Tensor], file: Path) -> dict[str, flo
     s: Tune = job.recipe.tune
     device = job.model.device
 
-    def fresh() -> TextModel:
-        found = load(s.base, device=device, precision="fp32")
-        assert isinstance(found, TextModel)
-        return found
+    def fresh() -> LatentModel:
+        return latent_of(load(s.base, device=device, precision="fp32"))
 
-    live: Any = fresh()
-    attach(live.net, shape_of(s), job.recipe.train.seed)
+    live = fresh()
+    attach(live.net, Shape.of(s), job.recipe.train.seed)
     _fill(Adapter(live.net), tensors)
     want = answer(live, f"a {job.task.thing}")
     del live  # two of a large base at once are more than a tuning holds
@@ -116,7 +112,7 @@ def proven(job: Tuning, tensors: dict[str, Tensor], file: Path) -> dict[str, flo
 
 
 def _tensors(path: Path, job: Tuning) -> dict[str, Tensor]:
-    return checkpoint.read(path).tensors(label(job.recipe.train.ema[0]))
+    return checkpoint.read(path).tensors(checkpoint.label(job.recipe.train.ema[0]))
 
 
 def _fill(adapter: Any, tensors: dict[str, Tensor]) -> None:

@@ -74,8 +74,8 @@ class TuneJob:
     _tuning: Tuning | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        given = {"data": {"source": str(self.photos)}, "tune": {"noun": self.noun}}
-        self.recipe = start.changed(start.preset_of(self.preset, self.base), **given)
+        given = {"data.source": str(self.photos), "tune.noun": self.noun}
+        self.recipe = start.preset_of(self.preset, self.base).with_(given)
 
     def prepared(self, progress: Progress | None = None, stop: Stop | None = None) -> Tuning:
         """What `run` will tune; looked at once."""

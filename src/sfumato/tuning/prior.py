@@ -10,18 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
-from sfumato.diffusion.schedule import Schedule
-from sfumato.pictures.tokenizer import RESERVED
+from sfumato.diffusion.schedule import Schedule, stratified
+from sfumato.pictures.split import RESERVED
 from sfumato.training.tasks.generate import normal
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
 
 LETTERS, FREQUENT = 3, 8000  # of a word, at least; words that are drawn from
 ASKED = 16  # texts of a photo, beside the class's
@@ -45,10 +42,12 @@ class Prior:
         return dict(vars(self))
 
 
-def words(tokenizer: CLIPTokenizer, without: str, seed: int) -> list[str]:
-    """Words that are one token of a vocabulary, the frequent ones, drawn by `seed`; none of those in `without`."""
-    known = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
-    plain = (token.removesuffix("</w>") for token, _ in known if token.endswith("</w>"))
+def words(known: Sequence[str], without: str, seed: int) -> list[str]:
+    """Words that are one token, the frequent ones, drawn by `seed`; none of those in `without`.
+
+    known: the tokens in the order of their numbers, as `Family.vocabulary` gives them.
+    """
+    plain = (token.removesuffix("</w>") for token in known if token.endswith("</w>"))
     unlike = {*without.split(), *RESERVED}
     found = [word for word in plain if word.isalpha() and len(word) >= LETTERS and word not in unlike][:FREQUENT]
     random.Random(seed).shuffle(found)
@@ -76,7 +75,7 @@ def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, se
     x0 = latents[which, torch.randint(0, latents.shape[1], (count,), generator=generator)].cpu()
     noise = normal(x0, generator)
     order = torch.randperm(count, generator=generator)
-    u = (order.double() + torch.rand(count, dtype=torch.float64, generator=generator)) / count
+    u = stratified(count, generator, order)
     coin = torch.rand(count, generator=generator)
     row = rows[which, torch.randint(int(rows.shape[1] > 1), rows.shape[1], (count,), generator=generator)]
     if nothing is not None:
@@ -90,10 +89,10 @@ def answered(
     asked: Prior,
     base: Denoiser,
     schedule: Schedule,
-    told: Callable[[Tensor], Tensor],
+    told: Callable[[Tensor], Condition],
     progress: Callable[[int, int], None],
 ) -> Prior:
-    """The same with what the base says. told: states of rows (N,)."""
+    """The same with what the base says. told: the conditions of rows (N,)."""
     count, found = len(asked.u), []
     for k in range(0, count, AT_ONCE):
         at = slice(k, k + AT_ONCE)

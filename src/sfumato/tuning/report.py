@@ -8,12 +8,12 @@ from typing import Any
 from PIL import Image
 
 from sfumato.files import write_json
+from sfumato.judging.stats import Interval
 from sfumato.show.grid import side_by_side
 from sfumato.show.plot import lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
 from sfumato.show.words import duration
 from sfumato.tuning.finish import Finished
-from sfumato.tuning.score.score import Measure
 from sfumato.tuning.start import Tuning
 
 LIKE, FAITHFUL, STRAYS, COPIES = 0.4, 0.8, 0.3, 0.5
@@ -144,5 +144,5 @@ def _nearest(job: Tuning, found: Finished) -> Image.Image:
     return side_by_side({"drawn": found.drawn[rows], "the nearest photo": photos})
 
 
-def _fact(measure: Measure, label: str, note: str) -> Fact:
+def _fact(measure: Interval, label: str, note: str) -> Fact:
     return Fact(f"{measure.value:.0%}", label, f"{measure.low:.0%} to {measure.high:.0%}; {note}")

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -21,8 +20,7 @@ from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
-from sfumato.models.sd.model import TextModel
-from sfumato.models.zoo import load
+from sfumato.models.latent import LatentModel, latent_of
 from sfumato.progress import Advance, Progress, Stop, phase
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
@@ -37,6 +35,7 @@ from sfumato.tuning.photos.photos import PhotoReport, check
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
 from sfumato.tuning.task import SHOWN, Personalise, asked_a_step
+from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
@@ -58,7 +57,7 @@ class Tuning:
     """
 
     recipe: Recipe
-    model: TextModel
+    model: LatentModel
     report: PhotoReport
     photos: PhotoSet
     task: Personalise
@@ -77,15 +76,7 @@ def preset_of(name: str, base: str) -> Recipe:
     known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
     if name not in known:
         raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
-    return changed(recipes.load(known[name]), name="", tune={"base": base})
-
-
-def changed(recipe: Recipe, **sections: Any) -> Recipe:
-    """The recipe with some values of some sections changed, checked."""
-    values = recipe.model_dump()
-    for section, value in sections.items():
-        values[section] = {**values[section], **value} if isinstance(value, dict) else value
-    return recipes.build(values)
+    return recipes.load(known[name]).with_({"name": "", "tune.base": base})
 
 
 def begin(
@@ -121,9 +112,11 @@ def _begun(
     steps: int | None,
 ) -> Tuning:
     recipe = recipes.build(recipe.model_dump(), overrides)
-    recipe = changed(recipe, tune={"noun": " ".join(recipe.tune.noun.split())})
+    recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
     if steps is not None:
-        recipe = changed(recipe, train={"images": steps * recipe.train.batch}, tune={"choose": False})
+        recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
+    if recipe.train.epochs is not None:
+        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
     if recipe.train.precision == "fp64":
         raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
     s = recipe.tune
@@ -138,9 +131,8 @@ def _begun(
     plan.settle_threads(accelerator.device.type, folder.threads())
     loading = phase("loading", progress, stop)
     loading(0, 1)
-    model = load(s.base, device=accelerator.device.type, precision=precision_of(recipe.train, accelerator.device.type))
-    if not isinstance(model, TextModel):
-        raise UserError(f"{model.name} is not a text-to-image model: a LoRA cannot change it")
+    device = accelerator.device.type
+    model = latent_of(load(s.base, device=device, precision=precision_of(recipe.train, device)))
     loading(1, 1)
     same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
@@ -151,7 +143,7 @@ def _begun(
     report = check(Path(recipe.data.source), model.shape[1], phase("photos", progress, stop))
     own = recipe.name or folder.path.resolve().name
     name = trigger(model, s.trigger, own)
-    recipe = changed(recipe, tune={"trigger": name}, noise={"prediction": model.recipe.noise.prediction})
+    recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.prediction})
     thing = f"{name} {s.noun}"
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
@@ -161,16 +153,15 @@ def _begun(
         raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
     if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
         every = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
-        recipe = changed(recipe, train={"save_images": every})
+        recipe = recipe.with_({"train.save_images": every})
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
-    away = Parked([model.net.unet]) if short else None  # type: ignore[list-item]
+    away = Parked(model.net.denoisers()) if short else None
     photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
-    recipe = recipe.model_copy(update={"name": own})
-    sample = model.recipe.sample.model_copy(update={"sampler": recipe.sample.sampler})
-    model.recipe = model.recipe.model_copy(update={"sample": sample})
+    recipe = recipe.with_({"name": own})
+    model.defaults = model.defaults.model_copy(update={"sampler": recipe.sample.sampler})
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
     return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
@@ -191,7 +182,7 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, shor
     return plan.estimate(task, recipe, accelerator), True
 
 
-def _is_short(recipe: Recipe, model: TextModel) -> bool:
+def _is_short(recipe: Recipe, model: LatentModel) -> bool:
     """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
     device, wanted = torch.device(model.device), recipe.tune.checkpointing
     weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
@@ -254,7 +245,7 @@ def questions(job: Tuning) -> int:
 
 def affords_previews(job: Tuning) -> bool:
     """Whether a preview takes less than a minute, or a tenth of the training."""
-    takes = forward_takes(job, 2 * len(SHOWN) * job.model.recipe.sample.steps)
+    takes = forward_takes(job, 2 * len(SHOWN) * job.model.defaults.steps)
     return takes < max(A_MINUTE, SMALL * job.estimate.seconds)
 
 

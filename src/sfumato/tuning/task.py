@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.lora.adapter import Adapter, Shape, attach, without
-from sfumato.models.sd.model import TextModel
-from sfumato.models.sd.prompts import tokens
+from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
-from sfumato.recipe.sections import Tune as Settings
 from sfumato.show.grid import grid
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.photoset import PhotoSet
@@ -42,25 +42,24 @@ class Personalise:
     The autoencoder, and the text encoder unless it learns too, are out of memory between previews.
     """
 
-    def __init__(self, recipe: Recipe, model: TextModel, photos: PhotoSet, thing: str) -> None:
+    def __init__(self, recipe: Recipe, model: LatentModel, photos: PhotoSet, thing: str) -> None:
         self.recipe, self.model, self.photos, self.thing = recipe, model, photos, thing
         self.device = torch.device(model.device)
-        attach(model.net, shape_of(recipe.tune), recipe.train.seed)  # type: ignore[arg-type]
-        self.net: nn.Module = Adapter(model.net)  # type: ignore[arg-type]
+        attach(model.net, Shape.of(recipe.tune), recipe.train.seed)
+        self.net: nn.Module = Adapter(model.net)
         self.learned = torch.tensor(photos.learned)
-        assert model.tokenizer is not None
-        texts, others = photos.captions, words(model.tokenizer, thing, recipe.train.seed)
+        texts, others = photos.captions, words(model.family.vocabulary(model), thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
         told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
-        self.told = self._told(tokens(model.tokenizer, told))
+        self.told = self._told(model.tokens(told))
         self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
         self.saving = False
         self.prior = self.questions(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
-        self.parked = Parked(away if recipe.tune.text_encoder else [*away, model.net.text])  # type: ignore[list-item]
+        self.parked = Parked(away if recipe.tune.text_encoder else [*away, *model.net.encoders()])
 
     def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
         """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
@@ -81,8 +80,7 @@ class Personalise:
 
     def save_memory(self) -> None:
         """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
-        unet: Any = self.model.net.unet
-        unet.enable_gradient_checkpointing()
+        self.model.net.save_memory()
         self.saving = True
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
@@ -90,8 +88,7 @@ class Personalise:
         which = self.learned[at]
         variant = torch.randint(0, self.photos.latents.shape[1], (batch,), generator=generator)
         x0 = self.photos.latents[which, variant].to(self.device)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         row = torch.where(told, which, self.null).to(self.device)
         drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
@@ -100,7 +97,7 @@ class Personalise:
         return drawn
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
-        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
         x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
         wanted, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
         if weight:
@@ -116,7 +113,7 @@ class Personalise:
         """The loss of held-out photos; drift: how far the adapter leads from the base on words that do not name the
         thing, as a mean square.
         """
-        denoiser = Preconditioned(net, self.recipe.noise.prediction)
+        denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
         found = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
         if self.unmoved is None:
             with without(self.model.net):
@@ -136,9 +133,7 @@ class Personalise:
 
     def _pieces(self, whole: Batch) -> Iterator[Batch]:
         """Parts that hold less memory than a step."""
-        at_once = self.recipe.train.batch * (1 if self.saving else 4)
-        for k in range(0, len(whole["u"]), at_once):
-            yield {key: value[k : k + at_once] for key, value in whole.items()}
+        return pieces(whole, self.recipe.train.batch * (1 if self.saving else 4))
 
     @torch.no_grad()
     def preview(self, net: nn.Module) -> Image.Image:
@@ -151,24 +146,18 @@ class Personalise:
         told = self.model.vocabulary.to_json()
         return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
 
-    def _told(self, ids: Tensor) -> Tensor:
-        """Tokens if the text encoder learns too, else its states, made once."""
+    def _told(self, tokens: Condition) -> Condition:
+        """Tokens if the text encoders learn too, else what these make of them, once."""
         if self.recipe.tune.text_encoder:
-            return ids.to(self.device)
+            return tokens.to(self.device)
+        parts = (tokens[k : k + 32].to(self.device) for k in range(0, len(tokens), 32))
         with torch.no_grad():
-            parts: list[Tensor] = [
-                self.model.net.states(part.to(self.device)).float()  # type: ignore[operator]
-                for part in ids.split(32)
-            ]
-        return torch.cat(parts)
+            return Condition.cat([self.model.net.embedded(part) for part in parts])
 
-    def _encoded(self, row: Tensor) -> Tensor:
-        """States of rows, whether the text encoder learns or not."""
+    def _encoded(self, row: Tensor) -> Condition:
+        """The condition of rows as the denoising network takes it, whether the text encoders learn or not."""
         told = self.told[row]
-        if not self.recipe.tune.text_encoder:
-            return told
-        states: Tensor = self.model.net.states(told).float()  # type: ignore[operator]
-        return states
+        return self.model.net.embedded(told) if self.recipe.tune.text_encoder else told
 
     def _fixed(self) -> tuple[Batch, Batch]:
         """Held-out photos (of one photo: itself) at fixed levels with fixed noise, told their captions; and some of
@@ -178,14 +167,9 @@ class Personalise:
         at = torch.arange(STRATA * NOISES * len(rows))
         which = torch.tensor(rows).repeat_interleave(STRATA * NOISES)
         x0 = self.photos.latents[which, 0].to(self.device)
-        u = ((at % STRATA).double() + 0.5) / STRATA
+        u = midpoints(STRATA)[at % STRATA]
         noise = normal(x0, torch.Generator().manual_seed(0))
         held: Batch = {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
         once = at // STRATA % NOISES == 0
         away = self.asked[which, at % self.asked.shape[1]].to(self.device)
         return held, {key: value[once.to(value.device)] for key, value in {**held, "row": away}.items()}
-
-
-def shape_of(s: Settings) -> Shape:
-    init: bool | str = True if s.init == "default" else s.init
-    return Shape(s.rank, s.alpha, s.dropout, s.feed_forward, s.text_encoder, s.dora, s.rank_stabilised, init)

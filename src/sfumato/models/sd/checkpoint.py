@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -16,18 +16,19 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
 from sfumato.models.identity import Identity
+from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
-from sfumato.models.sd.folder import INDEX, assembled
-from sfumato.models.sd.model import TextModel
+from sfumato.models.registry import INDEX
+from sfumato.models.sd.folder import assembled
+from sfumato.models.sd.networks import TextNet
 from sfumato.models.words import Words
 from sfumato.recipe.recipe import Recipe
 
 
-def describe(model: TextModel) -> dict[str, Any]:
+def describe(model: LatentModel) -> dict[str, Any]:
     """All but the weights, as JSON."""
-    net: Any = model.net
-    assert model.tokenizer is not None
-    tokenizer = json.loads(model.tokenizer.backend_tokenizer.to_str())["model"]
+    net = cast(TextNet, model.net)
+    tokenizer = json.loads(model.tokenizers[0].backend_tokenizer.to_str())["model"]
     return {
         "shape": list(model.shape),
         "vocabulary": model.vocabulary.to_json(),
@@ -39,11 +40,12 @@ def describe(model: TextModel) -> dict[str, Any]:
     }
 
 
-def restored(config: dict[str, Any], weights: Path, name: str, device: str, precision: str) -> TextModel:
+def restored(config: dict[str, Any], weights: Path, name: str, device: str, precision: str) -> LatentModel:
     """A model from what `describe` said and a file of weights. Raises UserError if they do not belong together."""
     recipe = Recipe.model_validate(config["recipe"])
     schedule = schedule_of(recipe.noise)
-    assert isinstance(schedule, Discrete)
+    if not isinstance(schedule, Discrete):
+        raise UserError(f"{weights.parent / 'config.json'}: noise.schedule {recipe.noise.schedule} is not of timesteps")
     unet = UNet2DConditionModel.from_config(plain(config["unet"]))
     vae = AutoencoderKL.from_config(plain(config["vae"]))
     text = CLIPTextModel(CLIPTextConfig(**config["text"]))
@@ -52,10 +54,12 @@ def restored(config: dict[str, Any], weights: Path, name: str, device: str, prec
     state = load_file(weights)
     for part, module in (("unet", unet), ("vae", vae), ("text", text)):
         _fill(module, state, part, weights)
-    model = assembled(unet, vae, text, tokenizer, schedule, recipe, name, device, precision)
-    model.words = Words.from_json(config["words"], str(weights.parent / "config.json")) if "words" in config else None
-    model.identity = Identity.of(recipe.name or name, weights)
-    return model
+    return assembled(
+        unet, vae, text, tokenizer, name, device, precision, schedule=schedule, prediction=recipe.noise.prediction,
+        defaults=recipe.sample, source=recipe.data.source, recipe=recipe,
+        words=Words.from_json(config["words"], str(weights.parent / "config.json")) if "words" in config else None,
+        identity=Identity.of(recipe.name or name, weights),
+    )  # fmt: skip
 
 
 def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:

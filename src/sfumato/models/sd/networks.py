@@ -12,8 +12,18 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.schedule import Discrete
+from sfumato.models.family import LatentNet, Part, Seen
 
+UNET = Part(
+    "unet", ("to_q", "to_k", "to_v", "to_out.0"), ("ff.net.0.proj", "ff.net.2"), reads=("lora_unet_",),
+    writes="lora_unet_", diffusers="unet.",
+)  # fmt: skip
+TEXT = Part(
+    "text", ("q_proj", "k_proj", "v_proj", "out_proj"), text=True, reads=("lora_te_", "lora_te1_"),
+    writes="lora_te_text_model_", folder="text_encoder", diffusers="text_encoder.", inner="text_model.",
+)  # fmt: skip
 HEAD = 32  # channels of an attention head
 FEW = 256  # latents, height x width
 GROUPS = 8  # of the autoencoder's normalisation
@@ -74,13 +84,14 @@ class Autoencoder(nn.Module):
         return self.vae.decode(latents).sample, law.mean, law.logvar
 
 
-class TextNet(nn.Module):
-    """F(x, c, cond) of a text-to-image model: what the heart calls, in terms of what these networks take.
+class TextNet(LatentNet):
+    """F(x, c, tokens or states) of a text-to-image model: what the heart calls, in terms of what these networks take.
 
-    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); cond: tokens, int64 (N, L), or
-    a text encoder's states, (N, L, D). A level between two timesteps of `schedule` is told as a fraction.
+    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); tokens: int64 (N, L), or in
+    their place the text encoder's states, (N, L, D). A level between two timesteps of `schedule` is told as a fraction.
     """
 
+    parts = (UNET, TEXT)
     levels: Tensor
 
     def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel, schedule: Discrete) -> None:
@@ -93,6 +104,16 @@ class TextNet(nn.Module):
         found: Tensor = self.text(tokens).last_hidden_state
         return found
 
+    def embedded(self, tokens: Condition) -> Condition:
+        return Condition.of(states=self.states(tokens.tensors["tokens"]).float())
+
+    def layer(self, of: Seen) -> nn.Module:
+        found: nn.Module = self.unet.mid_block if of == "whole" else self.unet.up_blocks[1]
+        return found
+
+    def save_memory(self) -> None:
+        self.unet.enable_gradient_checkpointing()
+
     def timesteps(self, c: Tensor) -> Tensor:
         """Timesteps of levels, float32 (N,): exact where a level is one of the schedule's."""
         ratio = (4 * c.double()).clamp(self.levels[0], self.levels[-1])
@@ -102,11 +123,15 @@ class TextNet(nn.Module):
         near = exact.round()
         return torch.where((exact - near).abs() < 1e-3, near, exact).float()
 
-    def forward(self, x: Tensor, c: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, tokens: Tensor | None = None, states: Tensor | None = None) -> Tensor:
         own = self.unet.dtype
         with attention_of(x, self.unet):
-            states = (cond if cond.is_floating_point() else self.states(cond)).to(own)
-            found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=states, return_dict=False)[0]
+            if states is None:
+                if tokens is None:
+                    raise ValueError("a text-to-image network needs tokens or states")
+                states = self.states(tokens)
+            told = states.to(own)
+            found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=told, return_dict=False)[0]
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,18 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sfumato.diffusion.schedule import scaled_linear
 from sfumato.errors import UserError
 from sfumato.models.bases import NAMES
+from sfumato.models.latent import LatentModel
+from sfumato.models.pipelines import GUIDANCE
 from sfumato.models.sd.folder import assembled
-from sfumato.models.sd.model import TextModel
 from sfumato.pictures.source import data_folder
-from sfumato.recipe.recipe import build
+from sfumato.recipe.sections import Sample
 
 TOKENIZER = "openai/clip-vit-large-patch14"
-UNET, TEXT1, TEXT2 = "model.diffusion_model.", "cond_stage_model.transformer.", "cond_stage_model.model."
-OTHERS = {
-    "conditioner.embedders.1.": "Stable Diffusion XL",
-    f"{UNET}joint_blocks.": "Stable Diffusion 3",
-    f"{UNET}double_blocks.": "Flux",
-    "double_blocks.": "Flux",
-    "lora_unet_": "a LoRA: lay it over a base with --lora",
-}
+TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 
 
 @dataclass(frozen=True)
-class Family:
+class Shapes:
     """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
 
     unet: Mapping[str, Any]
@@ -48,13 +42,13 @@ _VAE = {
     "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
 }  # fmt: skip
-FAMILIES = {
-    "sd1": Family(
+SHAPES = {
+    "sd1": Shapes(
         {**_UNET, "cross_attention_dim": 768, "attention_head_dim": 8},
         _VAE,
         {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
     ),
-    "sd2": Family(
+    "sd2": Shapes(
         {**_UNET, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
         _VAE,
         {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
@@ -63,39 +57,33 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def read(path: Path, name: str, device: str, precision: str) -> TextModel:
+def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
     """A checkpoint of Stable Diffusion 1 or 2 as a model.
 
-    Raises UserError: no safetensors, another family, weights that are missing, or no tokenizer at hand.
+    Raises UserError: no safetensors, weights that are missing, or no tokenizer at hand.
     """
     tensors, facts = _tensors(path)
-    family = family_of(tensors, path)
-    unet, vae, text = networks(tensors, FAMILIES[family], path)
+    family = version(tensors)
+    unet, vae, text = networks(tensors, SHAPES[family], path)
     epsilon = family == "sd1" or facts.get("modelspec.architecture", "").startswith("stable-diffusion-v2-512")
     prediction = (
         "epsilon" if facts.get("modelspec.prediction_type", "epsilon" if epsilon else "v") == "epsilon" else "v"
     )
     if family == "sd2" and prediction == "v":
         unet.register_to_config(sample_size=96)
-    noise = {"schedule": "scaled-linear", "prediction": prediction}
-    recipe = build({"noise": noise, "sample": {"guidance": 7.5}}, where=str(path))
     tokenizer = _tokenizer(path, family, text.config.max_position_embeddings)
-    return assembled(unet, vae, text, tokenizer, scaled_linear(1000), recipe, name, device, precision)
+    return assembled(
+        unet, vae, text, tokenizer, name, device, precision, schedule=scaled_linear(1000), prediction=prediction,
+        defaults=Sample(guidance=GUIDANCE),
+    )  # fmt: skip
 
 
-def family_of(tensors: Mapping[str, Tensor], path: Path) -> str:
-    """ "sd1" or "sd2". Raises UserError naming what else it is."""
-    for prefix, what in OTHERS.items():
-        if any(key.startswith(prefix) for key in tensors):
-            raise UserError(f"{path} is {what}; a base is a checkpoint of Stable Diffusion 1 or 2")
-    if any(key.startswith(UNET) for key in tensors):
-        for prefix, family in ((TEXT1, "sd1"), (TEXT2, "sd2")):
-            if any(key.startswith(prefix) for key in tensors):
-                return family
-    raise UserError(f"{path} is no checkpoint of Stable Diffusion: it has no {UNET}* with {TEXT1}* or {TEXT2}*")
+def version(keys: Collection[str]) -> str:
+    """ "sd1" or "sd2", by the text encoder that is in a file of this family."""
+    return "sd1" if any(key.startswith(TEXT1) for key in keys) else "sd2"
 
 
-def networks(tensors: dict[str, Tensor], family: Family, path: Path) -> tuple[Any, Any, Any]:
+def networks(tensors: dict[str, Tensor], family: Shapes, path: Path) -> tuple[Any, Any, Any]:
     """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
     unet = UNet2DConditionModel(**family.unet)
     vae = AutoencoderKL(**family.vae)

@@ -12,14 +12,15 @@ from sfumato.models.sd.checkpoint import plain
 from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
 from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
+from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
-from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.show.grid import side_by_side
 from sfumato.training.augment import patches, recoloured
 from sfumato.training.latents import autoencoder_named, check_sides
-from sfumato.training.task import Batch, HeldOut
+from sfumato.training.task import PIECE, Batch, HeldOut
 from sfumato.training.tasks.generate import normal
 
 KL = 1e-4
@@ -73,8 +74,8 @@ class LearnAutoencoder:
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        error = torch.cat([(self._back(net, x) - x).square().flatten(1).mean(1) for x in self.fixed.split(64)])
-        return HeldOut(float(error.mean()), figures={"psnr": float((10 * (4 / error).log10()).mean())})
+        error = torch.cat([(self._back(net, x) - x).square().flatten(1).mean(1) for x in self.fixed.split(PIECE)])
+        return HeldOut(float(error.mean()), figures={"psnr": float(psnr(error, 2).mean())})
 
     @torch.inference_mode()
     def preview(self, net: nn.Module) -> Image.Image:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
-from sfumato.models.model import Model
 from sfumato.models.named import net_of, schedule_of
+from sfumato.models.pixel import PixelModel
 from sfumato.noises.dice import Dice
 from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
+from sfumato.pictures.pixels import psnr, to_uint8
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
-from sfumato.show.grid import side_by_side, to_uint8
+from sfumato.show.grid import side_by_side
 from sfumato.training.augment import greyed, mirrored, patches, recoloured, turned
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import PIECE, Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import HELD_OUT, normal
 
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
 PATCH, PHOTO_PATCH = 64, 80  # pixels a side; a gauge sees further than a net
 GAUGE_WEIGHT = 0.1
+EASY = 0.005  # relative error of pictures that are so easy that doing better counts little
 SPREAD = 0.2  # of ln sigma: the network gets a rough level of noise that is not white, as readings are rough
 
 
@@ -69,8 +74,7 @@ class Denoise:
             x0 = turned(x0, generator) if self.patch else mirrored(x0, generator)
         if self.photo:
             return self._noisy(x0, generator, vary=True)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         clip = torch.rand(batch, generator=generator) < self.recipe.noise.clipped
         grey = torch.rand(batch, generator=generator) < self.recipe.noise.grey
         x0, noise = greyed(x0, normal(x0, generator), grey.to(self.device))
@@ -82,7 +86,7 @@ class Denoise:
 
     def _white(self, x0: Tensor, generator: torch.Generator) -> Batch:
         """Held-out pictures with white noise of evenly spread levels."""
-        u = (torch.arange(len(x0), dtype=torch.float64) + 0.5) / len(x0)
+        u = midpoints(len(x0))
         clip = torch.arange(len(x0)) % 16 < 16 * self.recipe.noise.clipped
         return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
 
@@ -108,6 +112,9 @@ class Denoise:
         return Level.of(part["level"]) if self.photo else self.schedule.draw(part["u"])
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(net, part)
+
+    def _loss(self, net: Callable[..., Any], part: Batch) -> Tensor:
         noise = self.recipe.noise
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         level = self._level(part)
@@ -118,42 +125,48 @@ class Denoise:
         else:
             n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
             truth = level.ratio.log()
-        cond = (1 + part["clip"].long())[:, None] if self.told else None
+        cond = Condition.of(tokens=(1 + part["clip"].long())[:, None]) if self.told else None
         read: list[Tensor] = []
 
-        def network(x: Tensor, c: Tensor, cond: Tensor | None) -> Tensor:
+        def network(x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
             if not self.recipe.net.gauge:
-                return net(x, c, cond)
-            out, gauged = net(x, c, cond, Level.of(level.ratio).mix(x0, n))
+                plain: Tensor = net(x, c, **tensors_of(cond))
+                return plain
+            out: Tensor
+            out, gauged = net(x, c, noisy=Level.of(level.ratio).mix(x0, n), **tensors_of(cond))
             read.append(gauged)
             return out
 
         loss = denoising_loss(
             Preconditioned(network, noise.prediction, noise.sigma_data), noise.weighting, x0, n, level, cond
         )
+        if self.photo:  # as PSNR counts: ten per cent less error is worth the same on a flat wall and on grass
+            loss = EASY**0.5 * (loss / EASY).log1p()
         for gauged in read:
             loss = loss + GAUGE_WEIGHT * (gauged - truth.to(gauged)).square()
         return loss
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        network = self._model(net).network
-        rows = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["x0"]), 64)
-        ]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()  # type: ignore[arg-type]
+        model = self._model(net)
+
+        def network(*given: Tensor, **told: Tensor) -> Any:
+            with model.autocast():
+                return net(*given, **told)
+
+        losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
         x0, noisy = self._shown(HELD_OUT)
         error = (self._clean(net, noisy) - x0).square().flatten(1).mean(1)
-        figures = {"psnr": float((10 * (4 / error).log10()).mean())} | self._read(net)
+        figures = {"psnr": float(psnr(error, 2).mean())} | self._read(net)
         return HeldOut(float(losses.mean()), bands(ratio, losses), figures)
 
     def _read(self, net: nn.Module) -> dict[str, float]:
         """How far off the gauge reads noises of photos: root mean square error of ln sigma."""
-        gauge: nn.Module | None = getattr(net, "gauge", None)
+        gauge = self._model(net).net.gauge
         if not self.photo or gauge is None:
             return {}
-        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(64)])
+        read = torch.cat([gauge(part) for part in self.fixed["noisy"].split(PIECE)])
         return {"gauge": float((read - self.fixed["sigma"].log()).square().mean().sqrt())}
 
     @torch.inference_mode()
@@ -180,8 +193,12 @@ class Denoise:
         model = self._model(net)
         told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
         level = Level.of(SIGMA)
-        return torch.cat([model.denoiser(x, level, model.tell(told, len(x))) for x in noisy.split(64)]).clamp(-1, 1)
+        cond = model.condition(told, 1)
+        rows = [model.denoiser(x, level, None if cond is None else cond.repeat(len(x))) for x in noisy.split(PIECE)]
+        return torch.cat(rows).clamp(-1, 1)
 
-    def _model(self, net: nn.Module) -> Model:
+    def _model(self, net: nn.Module) -> PixelModel:
         shape = (self.shape[0], self.shape[1], self.shape[2])
-        return Model(net, self.recipe, self.vocabulary, shape, device=str(self.device), precision=self.precision)
+        return PixelModel.of(
+            net, self.recipe, self.vocabulary, shape, device=str(self.device), precision=self.precision
+        )

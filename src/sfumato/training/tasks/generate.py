@@ -8,17 +8,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.models.model import Model
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.models.named import net_of, schedule_of
+from sfumato.models.pixel import PixelModel
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 
 HELD_OUT = 256
 PREVIEW = 16
@@ -41,20 +43,22 @@ class Generate:
         fixed = torch.Generator().manual_seed(0)
         count = min(HELD_OUT, len(store.held_out))
         x0, cond = held.draw(0, count, fixed)
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        u = midpoints(count)
         self.fixed: Batch = {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, fixed)}
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         x0, cond = self.feed.draw(images, batch, generator)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         noise = normal(x0, generator)
         return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(conditioned(net), part)
+
+    def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
-        denoiser = Preconditioned(net, noise.prediction, noise.sigma_data)
+        denoiser = Preconditioned(network, noise.prediction, noise.sigma_data)
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         return denoising_loss(
             denoiser,
@@ -62,23 +66,20 @@ class Generate:
             part["x0"].to(dtype),
             part["noise"].to(dtype),
             self.schedule.draw(part["u"]),
-            part["cond"] if self.vocabulary.kind != "none" else None,
+            Condition.of(tokens=part["cond"]) if self.vocabulary.kind != "none" else None,
         )
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
         network = self._model(net).network
-        parts = [
-            {key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.fixed["u"]), 64)
-        ]
-        losses = torch.cat([self.loss(network, part) for part in parts]).cpu().double()  # type: ignore[arg-type]
+        losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self.schedule.draw(self.fixed["u"]).ratio
         return HeldOut(float(losses.mean()), bands(ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
         texts = self._texts()
-        steps = min(model.recipe.sample.steps, 20)
+        steps = min(model.defaults.steps, 20)
         return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
 
     def describe(self) -> dict[str, Any]:
@@ -95,14 +96,9 @@ class Generate:
             return self.vocabulary.heard(said[:PREVIEW])
         return None
 
-    def _model(self, net: nn.Module) -> Model:
-        return Model(
-            net,
-            self.recipe,
-            self.vocabulary,
-            self.store.shape,
-            device=str(self.device),
-            precision=self.precision,
+    def _model(self, net: nn.Module) -> PixelModel:
+        return PixelModel.of(
+            net, self.recipe, self.vocabulary, self.store.shape, device=str(self.device), precision=self.precision
         )
 
 

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.diffusion.denoiser import Preconditioned
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
-from sfumato.diffusion.schedule import Discrete
+from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
-from sfumato.models.named import schedule_of
+from sfumato.models.family import LatentNet
+from sfumato.models.latent import LatentModel
 from sfumato.models.sd.checkpoint import describe
-from sfumato.models.sd.model import TextModel
-from sfumato.models.sd.networks import TextNet, layout, text_encoder, unet
-from sfumato.models.sd.prompts import tokens
+from sfumato.models.sd.fresh import fresh
+from sfumato.models.sd.networks import layout
 from sfumato.models.words import words_of
 from sfumato.pictures.feed import Order
 from sfumato.pictures.store import Store
-from sfumato.pictures.tokenizer import learn_tokenizer
-from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid
 from sfumato.training.begin import check_latents, model_named
 from sfumato.training.latents import autoencoder_named, check_sides, encoded, scale_of
-from sfumato.training.task import Batch, HeldOut, bands
+from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 
 HELD_OUT, PREVIEW, STEPS = 512, 16, 12
-LEARNED_FROM = 50_000  # captions that the tokenizer is learned from, at most
-CHANNELS, ATTENTION = (96, 192), (False, True)
 
 
 class LearnText:
@@ -46,35 +45,28 @@ class LearnText:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
         self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
-        base: Any = model_named(recipe.train.begin)
-        if base is not None and not isinstance(base, TextModel):
+        base = model_named(recipe.train.begin)
+        if base is not None and not isinstance(base, LatentModel):
             raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
-        self.pictures, self.store = store.shape, encoded(store, self.vae, precision, tell)
+        self.store = encoded(store, self.vae, precision, tell)
         scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
         self.vae.register_to_config(scaling_factor=round(scale, 5))
-        self.tokenizer: Any = None if base is None else base.tokenizer
-        if self.tokenizer is None:
-            self.tokenizer = learn_tokenizer(captions[:LEARNED_FROM], recipe.text.words, recipe.text.length)
-        self.words = words_of(store.known or captions, store.synonyms)
-        schedule = schedule_of(recipe.noise)
-        if not isinstance(schedule, Discrete):
-            raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")
-        self.schedule = schedule
-        torch.manual_seed(recipe.train.seed)
-        self.net: nn.Module = self._network()
+        words = words_of(store.known or captions, store.synonyms)
+        self.model = fresh(recipe, self.vae, captions, store.shape, device, precision, base, words=words)
+        self.net: nn.Module = self.model.net
+        self.schedule = self.model.schedule
         self.order = Order(len(store.train), recipe.train.seed, device)
         self.variants = len(captions) // len(store.train)
-        self.captions = tokens(self.tokenizer, captions).to(device)
-        self.null = tokens(self.tokenizer, [""]).to(device)
+        self.captions = self._tokens(captions)
+        self.null = self._tokens([""])
         self.fixed = self._fixed()
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         which = self.order.indices(images, batch)
-        strata = torch.arange(batch, dtype=torch.float64)
-        u = (strata + torch.rand(batch, dtype=torch.float64, generator=generator)) / batch
+        u = stratified(batch, generator)
         told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         caption = which
         if self.variants > 1:
@@ -85,17 +77,19 @@ class LearnText:
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, generator)}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
+        return self._loss(conditioned(net), part)
+
+    def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
         return denoising_loss(
-            Preconditioned(net, noise.prediction), noise.weighting, part["x0"], part["noise"],
-            self.schedule.draw(part["u"]), part["cond"],
+            Preconditioned(network, noise.prediction), noise.weighting, part["x0"], part["noise"],
+            self.schedule.draw(part["u"]), Condition.of(tokens=part["cond"]),
         )  # fmt: skip
 
     @torch.inference_mode()
     def held_out(self, net: nn.Module) -> HeldOut:
-        network: Any = self._model(net).network
-        rows = [{key: value[i : i + 64] for key, value in self.fixed.items()} for i in range(0, len(self.null_u), 64)]
-        losses = torch.cat([self.loss(network, part) for part in rows]).cpu().double()
+        network = self._model(net).network
+        losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         return HeldOut(float(losses.mean()), bands(self.schedule.draw(self.null_u).ratio, losses))
 
     def preview(self, net: nn.Module) -> Image.Image:
@@ -110,35 +104,22 @@ class LearnText:
     def null_u(self) -> Tensor:
         return self.fixed["u"]
 
-    def _network(self) -> TextNet:
-        recipe, (latent, side, _) = self.recipe, self.store.shape
-        net, text = recipe.net, recipe.text
-        made = TextNet(
-            unet(side, latent, net.channels or CHANNELS, net.attention or ATTENTION, net.blocks or 1, text.width),
-            text_encoder(len(self.tokenizer), text.length, text.width, text.layers),
-            self.schedule,
-        )
-        made.unet.to(memory_format=layout(self.device))
-        made.vae = self.vae.requires_grad_(False).eval()  # with the checkpoint, so that it can be used alone
-        return made
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        return self.model.tokens(texts).tensors["tokens"].to(self.device)
 
     def _fixed(self) -> Batch:
         held = self.store.held_out
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
-        cond = tokens(self.tokenizer, list(held.said or [])[:count]).to(self.device)
-        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        cond = self._tokens(list(held.said or [])[:count])
+        u = midpoints(count)
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 
     def _latents(self, stored: Tensor) -> Tensor:
         x0 = stored.to(self.device).float() * self.vae.config.scaling_factor
         return x0.contiguous(memory_format=layout(self.device))
 
-    def _model(self, net: Any) -> TextModel:
-        told = Vocabulary("words", [], self.recipe.text.length)
-        recipe = self.recipe.model_copy(deep=True)
-        recipe.sample.clip = False
-        return TextModel(
-            net, recipe, told, self.pictures, device=str(self.device), precision=self.precision, vae=self.vae,
-            tokenizer=self.tokenizer, levels=self.schedule, words=self.words,
-        )  # fmt: skip
+    def _model(self, net: nn.Module) -> LatentModel:
+        if not isinstance(net, LatentNet):
+            raise TypeError(f"{type(net).__name__} is no LatentNet")
+        return replace(self.model, net=net)

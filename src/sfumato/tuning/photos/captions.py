@@ -10,15 +10,15 @@ import math
 
 import numpy as np
 
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn.emoji.read import background
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene
 from sfumato.tuning.photos.subject import Box, find
 
 
-def describes(model: TextModel) -> bool:
+def describes(model: LatentModel) -> bool:
     """Whether words for a model's world are known here."""
-    return model.recipe.data.source == "emoji"
+    return model.source == "emoji"
 
 
 def described(picture: np.ndarray, thing: str) -> str:

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.models.sd.model import TextModel
+from sfumato.models.latent import LatentModel
 from sfumato.pictures.decode import decode
-from sfumato.pictures.tokenizer import RESERVED
+from sfumato.pictures.split import RESERVED
 from sfumato.tuning.photos.photos import PhotoReport, PhotoVerdict
 
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
@@ -40,7 +40,7 @@ class PhotoSet:
 
 def prepare(
     report: PhotoReport,
-    model: TextModel,
+    model: LatentModel,
     caption: str,
     name: str,
     variants: int,
@@ -93,7 +93,7 @@ def _beside(path: Path) -> str:
         raise UserError(f"{text}: not readable as text") from error
 
 
-def trigger(model: TextModel, wanted: str, salt: str = "") -> str:
+def trigger(model: LatentModel, wanted: str, salt: str = "") -> str:
     """A name for the new thing: `wanted`, or a word that the tokenizer holds in one or two tokens and no training saw.
 
     salt: another one gives another word, so that two LoRAs can be used together. Raises UserError if `wanted` falls
@@ -108,26 +108,24 @@ def trigger(model: TextModel, wanted: str, salt: str = "") -> str:
     reserved = [word for word in RESERVED if tokens(model, word) == 1]
     rare = [word for word in RARE if tokens(model, word) <= 2]
     if not reserved and not rare:
-        raise UserError("no rare word is short in this base's tokenizer: name one with tune.trigger")
+        raise UserError("no rare word is short in this base's vocabulary: name one with tune.trigger")
     words = reserved or rare
     return words[int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=4).digest()) % len(words) if salt else 0]
 
 
-def ordinary(model: TextModel, word: str) -> bool:
+def ordinary(model: LatentModel, word: str) -> bool:
     """Whether a word is a single token that training saw often: tokens are numbered from frequent to rare."""
-    tokenizer = model.tokenizer
-    assert tokenizer is not None
-    ids = tokenizer(word, add_special_tokens=False).input_ids
-    seen = COMMON if len(tokenizer) > SMALL else 1.0
-    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * len(tokenizer)
+    ids, known = model.token_ids(word), len(model.family.vocabulary(model))
+    seen = COMMON if known > SMALL else 1.0
+    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * known
 
 
-def many_tokens(model: TextModel, noun: str) -> bool:
+def many_tokens(model: LatentModel, noun: str) -> bool:
     """Whether a noun falls into more tokens than a word that a base knows."""
     return tokens(model, noun) > FEW * len(noun.split())
 
 
-def doubts(model: TextModel, noun: str) -> list[str]:
+def doubts(model: LatentModel, noun: str) -> list[str]:
     """One line if a base does not know the noun: by the list of its words, else by the tokens that it falls into."""
     mend = "a noun that it knows holds the thing better"
     if model.words is not None:
@@ -137,7 +135,6 @@ def doubts(model: TextModel, noun: str) -> list[str]:
     return []
 
 
-def tokens(model: TextModel, words: str) -> int:
+def tokens(model: LatentModel, words: str) -> int:
     """Into how many tokens some words fall."""
-    assert model.tokenizer is not None
-    return len(model.tokenizer(words, add_special_tokens=False).input_ids)
+    return len(model.token_ids(words))

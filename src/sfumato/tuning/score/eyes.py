@@ -9,7 +9,6 @@ under each (Li et al. 2023, "Your diffusion model is secretly a zero-shot classi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,8 @@ from torch import Tensor
 from sfumato.diffusion.level import Level
 from sfumato.judging import weights
 from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
-from sfumato.models.sd.model import TextModel
+from sfumato.models.family import Seen
+from sfumato.models.latent import LatentModel
 from sfumato.tuning.photos.subject import cut
 
 LOOK = 0.3  # sigma / alpha at which pictures are looked at
@@ -33,8 +33,8 @@ class Eyes:
     each if its weights need no network.
     """
 
-    def __init__(self, model: TextModel, others: bool = False) -> None:
-        self.model: Any = model
+    def __init__(self, model: LatentModel, others: bool = False) -> None:
+        self.model = model
         self.dino = open_features("dinov2", str(model.device)) if others and weights.at_hand(DINOV2) else None
         self.clip = others and weights.at_hand(CLIP)
 
@@ -46,14 +46,14 @@ class Eyes:
 
     def features(self, latents: Tensor) -> Tensor:
         """Of a picture as a whole, means and deviations over places of the U-Net's middle: (N, D)."""
-        states = self._seen(latents, self.model.net.unet.mid_block)
+        states = self._seen(latents, "whole")
         return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
 
     def places(self, pictures: Tensor) -> Tensor:
         """Of pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
         if self.dino is not None:
             return torch.from_numpy(self.dino(pictures))
-        states = self._seen(self.model.enter(pictures), self.model.net.unet.up_blocks[1])
+        states = self._seen(self.model.enter(pictures), "places")
         return torch.nn.functional.adaptive_avg_pool2d(states, min(PLACES, states.shape[-1])).flatten(1)
 
     def of_things(self, pictures: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Eyes:
     def _fits(self, pictures: Tensor, prompts: Sequence[str]) -> Tensor:
         """How little the base errs about each picture under each prompt, (N, P)."""
         model, latents = self.model, self.model.enter(pictures)
-        states = model.tell(prompts, len(prompts))
+        states = model.condition(prompts, len(prompts))
         fits = torch.zeros(len(latents), len(states))
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(1)).to(latents.device)
         for ratio in ASKED:
@@ -78,21 +78,21 @@ class Eyes:
             for j in range(len(states)):
                 for k, part in enumerate(latents.split(BATCH)):
                     x = level.mix(part, noise.expand_as(part))
-                    away = model.denoiser(x, level, states[j : j + 1].expand(len(part), -1, -1)) - part
+                    away = model.denoiser(x, level, states[j : j + 1].repeat(len(part))) - part
                     fits[BATCH * k :][: len(part), j] -= away.square().flatten(1).mean(1).cpu() / ratio**2
         return fits
 
     @torch.inference_mode()
-    def _seen(self, latents: Tensor, block: Any) -> Tensor:
-        model, found = self.model, []
-        hook = block.register_forward_hook(lambda module, told, out: found.append(out.float()))
+    def _seen(self, latents: Tensor, of: Seen) -> Tensor:
+        model, found = self.model, list[Tensor]()
+        hook = model.net.layer(of).register_forward_hook(lambda module, told, out: found.append(out.float()))
         level = Level.of(LOOK)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
-        null = model.tell(None, 1)
+        null = model.condition(None, 1)
         try:
             for part in latents.split(BATCH):
                 x = level.mix(part, noise.expand_as(part))
-                model.denoiser.raw(x, level, null.expand(len(part), -1, -1))
+                model.denoiser(x, level, null.repeat(len(part)))
         finally:
             hook.remove()
         return torch.cat(found)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato.models.sd.model import TextModel
+from sfumato.judging.stats import Interval, bootstrap
+from sfumato.models.latent import LatentModel
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
@@ -40,18 +41,6 @@ OTHERS = {
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A mean with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_json(self) -> dict[str, float]:
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-@dataclass(frozen=True)
 class Score:
     """What a step is worth.
 
@@ -62,12 +51,12 @@ class Score:
     """
 
     step: int
-    likeness: Measure
-    fidelity: Measure
-    drift: Measure
+    likeness: Interval
+    fidelity: Interval
+    drift: Interval
     copying: float
     diversity: float
-    total: Measure
+    total: Interval
 
     def to_json(self) -> dict[str, Any]:
         names = ("likeness", "fidelity", "drift", "total")
@@ -126,7 +115,7 @@ class Judge:
 
     def __init__(
         self,
-        model: TextModel,
+        model: LatentModel,
         without: Callable[[], Any],
         photos: Tensor,
         thing: str,
@@ -167,9 +156,9 @@ class Judge:
         copying = float(self.whole.repeats(near).float().mean())
         diversity = float(self._spread(seen) / self.base_spread)
         measured = likeness.cpu(), fidelity.cpu(), moved.cpu()
-        total = _bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
-        mean = [_bootstrap(measured[k : k + 1], _share) for k in range(2)]
-        drift = _bootstrap(measured[2:], torch.mean)
+        total = bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
+        mean = [bootstrap(measured[k : k + 1], _share) for k in range(2)]
+        drift = bootstrap(measured[2:], torch.mean)
         return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
 
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
@@ -192,15 +181,3 @@ class Judge:
 def _share(values: Tensor) -> Tensor:
     """A mean, kept between nothing and all."""
     return values.mean().clamp(0, 1)
-
-
-def _bootstrap(rows: Sequence[Tensor], figure: Callable[..., Tensor], draws: int = 400) -> Measure:
-    """`figure` of several measures, pictures of each drawn with replacement."""
-    generator = torch.Generator().manual_seed(0)
-
-    def again(row: Tensor) -> Tensor:
-        return row[torch.randint(0, len(row), (len(row),), generator=generator)]
-
-    found = [float(figure(*map(again, rows))) for _ in range(draws)]
-    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975])).tolist()
-    return Measure(float(figure(*rows)), low, high)

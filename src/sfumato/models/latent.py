@@ -1,20 +1,21 @@
-"""A text-to-image model as the same object as any other: what is denoised are latents, what it is told are prompts."""
+"""Text-to-image models: what is denoised are the latents of an autoencoder, the condition are prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from sfumato.diffusion.schedule import Discrete, Schedule
+from sfumato.denoising.cleaner import Cleaner
+from sfumato.diffusion.condition import Condition, tensors_of
+from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
+from sfumato.models.family import Family, LatentNet
 from sfumato.models.identity import Identity
 from sfumato.models.model import Model
-from sfumato.models.sd import prompts
-from sfumato.models.sd.networks import TextNet
 from sfumato.models.words import Unknown, Words, warning
 from sfumato.show.grid import to_uint8
 
@@ -25,25 +26,23 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 
-@dataclass
-class TextModel(Model):
-    """A model whose net is a TextNet, with an autoencoder and a tokenizer.
+@dataclass(kw_only=True)
+class LatentModel(Model):
+    """A model whose network denoises the latents of an autoencoder, given prompts.
 
-    shape: (3, H, W) of its pictures; levels: the schedule it was trained on; the autoencoder's `scaling_factor` brings
-    its latents to variance 1; words: what its captions held, if that is known; identity: which base it is, if it was
-    trained by sfumato.
+    family: what its kind answers; shape: (3, H, W) of its pictures; schedule: the one it was trained on; tokenizers:
+    one a text encoder; words: what its captions held, if that is known; identity: which base it is, if it was trained
+    by sfumato.
     """
 
-    vae: AutoencoderKL | None = None
-    tokenizer: CLIPTokenizer | None = None
-    levels: Discrete | None = None
+    net: LatentNet
+    family: Family
+    schedule: Discrete
+    autoencoder: AutoencoderKL
+    tokenizers: tuple[CLIPTokenizer, ...]
+    task: str = "text"
     words: Words | None = None
     identity: Identity | None = None
-
-    @property
-    def schedule(self) -> Schedule:
-        assert self.levels is not None
-        return self.levels
 
     @property
     def space(self) -> tuple[int, int, int]:
@@ -55,40 +54,33 @@ class TextModel(Model):
         """Pixels a latent, along a side."""
         return int(2 ** (len(self.autoencoder.config.block_out_channels) - 1))
 
-    @property
-    def autoencoder(self) -> AutoencoderKL:
-        assert self.vae is not None
-        return self.vae
-
-    def sized(self, height: int, width: int) -> TextModel:
+    def sized(self, height: int, width: int) -> LatentModel:
         """The same model for pictures of another size. Raises UserError if the sides do not divide."""
-        from dataclasses import replace
-
-        net: Any = self.net
-        multiple = self.factor * 2 ** (len(net.unet.config.block_out_channels) - 1)
+        multiple = self.family.multiple(self)
         for side in (height, width):
             if side < multiple or side % multiple:
                 near = max(multiple, round(side / multiple) * multiple)
                 raise UserError(f"{self.name} draws sides that are multiples of {multiple}: use {near} for {side}")
         return replace(self, shape=(3, height, width))
 
-    def tell(self, texts: Sequence[str] | None, n: int) -> Tensor | None:
-        """Prompts as the text encoder's states (n, L, D), repeated to n; none at all: the empty prompt."""
-        assert self.tokenizer is not None
-        told = list(dict.fromkeys(texts or [""]))
-        ids = prompts.tokens(self.tokenizer, told).to(self.device)
-        states = self._encoded(ids)
-        rows = [told.index((texts or [""])[k % len(texts or [""])]) for k in range(n)]
-        return states[torch.tensor(rows, device=states.device)]
+    def condition(self, texts: Sequence[str] | None, n: int) -> Condition:
+        """Prompts as the network takes them, n rows, prompt k mod len in row k; none at all: the empty prompt."""
+        given = list(texts or [""])
+        once = list(dict.fromkeys(given))
+        rows = [once.index(given[k % len(given)]) for k in range(n)]
+        return self.family.encode(self, once)[torch.tensor(rows)]
 
     @property
-    def null(self) -> Tensor | None:
-        return self.tell(None, 1)
+    def null(self) -> Condition:
+        return self.condition(None, 1)
 
-    @torch.inference_mode()
-    def _encoded(self, ids: Tensor) -> Tensor:
-        assert isinstance(self.net, TextNet)
-        return self.net.states(ids).float()
+    def tokens(self, texts: Sequence[str]) -> Condition:
+        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn."""
+        return self.family.tokens(self, texts)
+
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens that a text falls into; low numbers are frequent ones."""
+        return self.family.token_ids(self, text)
 
     @torch.inference_mode()
     def enter(self, pictures: Tensor) -> Tensor:
@@ -96,14 +88,17 @@ class TextModel(Model):
             raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
         vae = self.autoencoder
         x = pictures.to(self.device).to(vae.dtype) / 127.5 - 1
-        parts = [vae.encode(part).latent_dist.mean for part in x.split(self._at_once)]
-        return torch.cat(parts).float() * vae.config.scaling_factor
+        return torch.cat([self.family.latents(vae, part) for part in x.split(self._at_once)])
 
     @torch.inference_mode()
     def leave(self, x: Tensor) -> Tensor:
-        vae = self.autoencoder
-        latents = (x / vae.config.scaling_factor).to(vae.dtype)
-        return torch.cat([to_uint8(vae.decode(part).sample).cpu() for part in latents.split(self._at_once)])
+        pictures = (self.family.pictures(self.autoencoder, part) for part in x.split(self._at_once))
+        return torch.cat([to_uint8(part).cpu() for part in pictures])
+
+    def cleaner(self) -> Cleaner:
+        raise UserError(
+            f"{self.name} draws pictures from prompts, and its autoencoder would repaint a photo: clean with `photo`"
+        )
 
     @property
     def _at_once(self) -> int:
@@ -115,10 +110,12 @@ class TextModel(Model):
         spread = float((level.alpha**2 + level.sigma**2).sqrt())
         return self.leave(x / spread)
 
-    def network(self, x: Tensor, c: Tensor, cond: Tensor | None, *more: Tensor) -> Any:
+    def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
         """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
-        net: Any = self.net
-        return super().network(x, c, cond, *more) if net.unet.dtype is torch.float32 else net(x, c, cond)
+        if self.net.dtype is torch.float32:
+            return super().network(x, c, cond)
+        found: Tensor = self.net(x, c, **tensors_of(cond))
+        return found
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
         """What does not fit, a line a prompt, and one line on the words that no caption of the training held."""
@@ -135,10 +132,16 @@ class TextModel(Model):
 
     def cut(self, texts: Sequence[str] | None) -> list[str]:
         """One line for each prompt that is longer than the model reads."""
-        assert self.tokenizer is not None
-        most = self.tokenizer.model_max_length - 2
+        most = self.vocabulary.length - 2  # start and end
         return [
             f"{self.name} reads {most} tokens; left out of {text[:30]!r}...: {rest}"
             for text in dict.fromkeys(texts or ())
-            if (rest := prompts.cut(self.tokenizer, text))
+            if (rest := self.family.cut(self, text))
         ]
+
+
+def latent_of(model: Model, why: str = "a LoRA cannot change it") -> LatentModel:
+    """A model as a text-to-image model. Raises UserError if it is none; why: what that prevents."""
+    if not isinstance(model, LatentModel):
+        raise UserError(f"{model.name} is not a text-to-image model: {why}")
+    return model

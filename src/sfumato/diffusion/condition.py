@@ -1,0 +1,69 @@
+"""What a model is given beside the noisy picture: named tensors, a row a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Named tensors, each (N, ...): {"tokens"} of labels and captions, {"states"} of a text encoder, and more.
+
+    A network takes them as keyword arguments: `net(x, c, **condition.tensors)`. Everything between a caller and the
+    network passes them on as they are. Raises ValueError if there are none, or they differ in N.
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        rows = {len(tensor) for tensor in self.tensors.values()}
+        if len(rows) != 1:
+            shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in self.tensors.items())
+            raise ValueError(f"a condition has tensors of one number of rows, not {shapes or 'none'}")
+
+    @classmethod
+    def of(cls, **tensors: Tensor) -> Condition:
+        return cls(tensors)
+
+    def __len__(self) -> int:
+        """The number of rows N."""
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, rows: slice | Tensor) -> Condition:
+        """Some rows: a slice, or their numbers, int64 (M,)."""
+        return Condition({
+            name: tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
+            for name, tensor in self.tensors.items()
+        })  # fmt: skip
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.tensors.values())).device
+
+    def to(self, device: torch.device | str) -> Condition:
+        return Condition({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    def repeat(self, n: int) -> Condition:
+        """n rows, row k being row k mod N of this; one row is not copied."""
+        if len(self) == n:
+            return self
+        if len(self) == 1:
+            return Condition({name: tensor.expand(n, *tensor.shape[1:]) for name, tensor in self.tensors.items()})
+        return self[torch.arange(n) % len(self)]
+
+    @staticmethod
+    def cat(parts: Sequence[Condition]) -> Condition:
+        """All rows, one part after the other. Raises ValueError if the parts have tensors of other names."""
+        names = [set(part.tensors) for part in parts]
+        if any(each != names[0] for each in names):
+            raise ValueError(f"conditions of {' and '.join(str(sorted(each)) for each in names)} are not of one kind")
+        return Condition({name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
+
+
+def tensors_of(cond: Condition | None) -> dict[str, Tensor]:
+    """A condition as keyword arguments of a network; none of None."""
+    return {} if cond is None else dict(cond.tensors)

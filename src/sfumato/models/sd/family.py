@@ -1,0 +1,87 @@
+"""Stable Diffusion 1 and 2, mini among them, as a family."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sfumato.diffusion.condition import Condition
+from sfumato.models.family import Family
+from sfumato.models.sd import prompts
+from sfumato.models.sd.networks import UNET
+from sfumato.models.sd.pipeline import pipeline, write
+
+if TYPE_CHECKING:
+    from sfumato.models.latent import LatentModel
+
+XL = 2048  # width of what the U-Net of Stable Diffusion XL is given
+WIDTH_2 = 1024  # and that of Stable Diffusion 2
+
+
+class StableDiffusion(Family):
+    """One text encoder, whose states are the condition."""
+
+    name, pipelines = "sd", "StableDiffusionPipeline"
+
+    def tokens(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
+        return Condition.of(tokens=prompts.tokens(model.tokenizers[0], prompts_))
+
+    @torch.inference_mode()
+    def encode(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
+        return model.net.embedded(self.tokens(model, prompts_).to(model.device))
+
+    def cut(self, model: LatentModel, prompt: str) -> str:
+        return prompts.cut(model.tokenizers[0], prompt)
+
+    def token_ids(self, model: LatentModel, text: str) -> list[int]:
+        return list(model.tokenizers[0](text, add_special_tokens=False).input_ids)
+
+    def vocabulary(self, model: LatentModel) -> list[str]:
+        known = model.tokenizers[0].get_vocab()
+        return sorted(known, key=lambda token: known[token])
+
+    def multiple(self, model: LatentModel) -> int:
+        return int(model.factor * 2 ** (len(self._config(model).block_out_channels) - 1))
+
+    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+        """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
+        says = str(header.get("ss_base_model_version", "")).startswith("sdxl")
+        xl = says or any(
+            key.startswith(("lora_te2_", "text_encoder_2.", "lora_unet_input_blocks_", "lora_unet_output_blocks_"))
+            or re.search(r"transformer_blocks[._][1-9]", key)
+            or (re.search(r"attn2[._]to_k.*down", key) and value.ndim == 2 and value.shape[1] == XL)
+            for key, value in tensors.items()
+        )
+        return "for Stable Diffusion XL: take one for SD 1 or 2" if xl else None
+
+    def header(self, model: LatentModel) -> dict[str, str]:
+        v, second = model.prediction == "v", self._config(model).cross_attention_dim == WIDTH_2
+        kind = ("stable-diffusion-v2-768-v" if v else "stable-diffusion-v2-512") if second else "stable-diffusion-v1"
+        return {
+            "ss_base_model_version": "sd_v2" if second else "sd_v1", "ss_v2": str(second),
+            "modelspec.architecture": f"{kind}/lora", "modelspec.prediction_type": "v" if v else "epsilon",
+        }  # fmt: skip
+
+    def usage(self, file: str, magnitudes: bool) -> str:
+        if magnitudes:  # diffusers leaves them out of kohya's keys
+            return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
+        return f'pipe.load_lora_weights(".", weight_name="{file}")'
+
+    def pipeline(self, model: LatentModel) -> Any:
+        return pipeline(model)
+
+    def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
+        return write(model, folder, half)
+
+    @staticmethod
+    def _config(model: LatentModel) -> Any:
+        denoising: Any = model.net.module(UNET)
+        return denoising.config
+
+
+SD = StableDiffusion()

@@ -1,0 +1,59 @@
+"""A text-to-image model that has learned nothing yet, on the latents of an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from sfumato.diffusion.schedule import Discrete
+from sfumato.errors import UserError
+from sfumato.models.latent import LatentModel
+from sfumato.models.named import schedule_of
+from sfumato.models.pipelines import unclipped
+from sfumato.models.sd.family import SD
+from sfumato.models.sd.networks import TextNet, layout, text_encoder, unet
+from sfumato.pictures.tokenizer import learn_tokenizer
+from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
+
+LEARNED_FROM = 50_000  # captions that the tokenizer is learned from, at most
+CHANNELS, ATTENTION = (96, 192), (False, True)
+
+
+def fresh(
+    recipe: Recipe, autoencoder: Any, captions: Sequence[str], shape: tuple[int, int, int], device: torch.device,
+    precision: str, base: LatentModel | None = None, **facts: Any,
+) -> LatentModel:  # fmt: skip
+    """A model by a recipe of the task `text`, its weights drawn from `train.seed`.
+
+    autoencoder: frozen here, and in the net too, so that a checkpoint can be used alone; captions: what the tokenizer
+    is learned from; shape: (3, H, W) of the pictures; base: whose tokenizer is taken instead; facts: other fields.
+    Raises UserError if the schedule has no timesteps, or the base is of another family.
+    """
+    schedule = schedule_of(recipe.noise)
+    if not isinstance(schedule, Discrete):
+        raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")
+    if base is not None and not isinstance(base.net, TextNet):
+        raise UserError(f"train.begin={recipe.train.begin} is of another family: name a model of Stable Diffusion")
+    net, text = recipe.net, recipe.text
+    tokenizer: Any = base.tokenizers[0] if base is not None else None
+    if tokenizer is None:
+        tokenizer = learn_tokenizer(captions[:LEARNED_FROM], text.words, text.length)
+    factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    torch.manual_seed(recipe.train.seed)
+    made = TextNet(
+        unet(shape[1] // factor, autoencoder.config.latent_channels, net.channels or CHANNELS,
+             net.attention or ATTENTION, net.blocks or 1, text.width),
+        text_encoder(len(tokenizer), text.length, text.width, text.layers),
+        schedule,
+    )  # fmt: skip
+    made.unet.to(memory_format=layout(device))
+    made.vae = autoencoder.requires_grad_(False).eval()
+    return LatentModel(
+        net=made, family=SD, vocabulary=Vocabulary("words", [], text.length), shape=shape, schedule=schedule,
+        prediction=recipe.noise.prediction, defaults=unclipped(recipe.sample), source=recipe.data.source,
+        recipe=recipe, device=str(device), precision=precision, autoencoder=autoencoder, tokenizers=(tokenizer,),
+        **facts,
+    )  # fmt: skip

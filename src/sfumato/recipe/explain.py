@@ -1,0 +1,139 @@
+"""A recipe in words: every value with what it means, what it may be, and its default."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sfumato import yaml12
+from sfumato.recipe.recipe import Recipe
+
+KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key of a recipe.
+
+    key: dotted; values: what it can be; default: as YAML, "left out" for null and "empty" for no text.
+    """
+
+    key: str
+    meaning: str
+    values: str
+    default: str
+
+    @property
+    def comment(self) -> str:
+        return f"{self.meaning} [{self.values}; default {self.default}]"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section of a recipe."""
+
+    name: str
+    meaning: str
+    entries: tuple[Entry, ...]
+
+
+def headings() -> tuple[Heading, ...]:
+    """The sections in their order; the first, named "", holds the keys outside all sections."""
+    inner = [(name, _section(field)) for name, field in Recipe.model_fields.items()]
+    return (
+        Heading("", "The run as a whole.", tuple(_entries(Recipe))),
+        *(Heading(name, _first(kind), tuple(_entries(kind, f"{name}."))) for name, kind in inner if kind),
+    )
+
+
+def explain(recipe: Recipe) -> str:
+    """The recipe as YAML with a comment on every line; `recipe.load` of it gives an equal recipe."""
+    values = recipe.model_dump(mode="json")
+    lines = []
+    for heading in headings():
+        section, inner = (getattr(recipe, heading.name), values[heading.name]) if heading.name else (recipe, values)
+        indent = "  " if heading.name else ""
+        if heading.name:
+            lines += ["", f"{heading.name}:  # {heading.meaning}"]
+        for entry in heading.entries:
+            name = entry.key.rsplit(".", 1)[-1]
+            if name in inner or getattr(section, name) is None:  # of two lengths only one is set
+                lines.append(f"{indent}{name}: {yaml12.line(inner.get(name))}  # {entry.comment}")
+    return "\n".join(lines) + "\n"
+
+
+def _entries(kind: type[BaseModel], prefix: str = "") -> Iterator[Entry]:
+    for name, field in kind.model_fields.items():
+        if not _section(field):
+            yield Entry(prefix + name, field.description or "", _values(field), _default(field))
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _first(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").split("\n")[0].strip()
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or value == "":
+        return "left out" if value is None else "empty"
+    return yaml12.line(list(value) if isinstance(value, tuple) else value)
+
+
+def _values(field: FieldInfo) -> str:
+    """What a field may be, in words: "whole number, 1 or more"; "small, medium or large"."""
+    limits = [words for limit in field.metadata if (words := _limit(limit))]
+    both = {type(limit): limit for limit in field.metadata}
+    if {annotated_types.Ge, annotated_types.Le} <= both.keys():  # a closed range reads better as one
+        low, high = both[annotated_types.Ge].ge, both[annotated_types.Le].le
+        rest = [_limit(v) for k, v in both.items() if k not in (annotated_types.Ge, annotated_types.Le)]
+        limits = [f"{low} to {high}", *filter(None, rest)]
+    return ", ".join([_kind(field.annotation), *limits])
+
+
+def _kind(kind: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return _either([yaml12.line(value) for value in inner])
+    if origin in (Union, types.UnionType):
+        return _either([_kind(each) for each in inner if each is not type(None)])
+    if origin is tuple:
+        many = "" if Ellipsis in inner else f"{len(inner)} "
+        return f"list of {many}{_plural(_kind(inner[0]))}"
+    return KINDS.get(kind, "value")
+
+
+def _plural(words: str) -> str:
+    return {"text": "texts", "true or false": "true or false"}.get(words, f"{words}s")
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _limit(limit: Any) -> str:
+    match limit:
+        case annotated_types.Ge():
+            return f"{limit.ge} or more"
+        case annotated_types.Gt():
+            return f"above {limit.gt}"
+        case annotated_types.Le():
+            return f"at most {limit.le}"
+        case annotated_types.Lt():
+            return f"below {limit.lt}" if limit.lt != 2**63 else "below 2^63"
+        case annotated_types.MultipleOf():
+            return f"a multiple of {limit.multiple_of}"
+        case annotated_types.MinLen():
+            return f"at least {limit.min_length}"
+    return ""

@@ -1,0 +1,171 @@
+"""What is learned: the pictures, the network, the noise, and what a text-to-image model is built on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sfumato.recipe.section import PredictionName, PresetName, ScheduleName, Section, WeightingName
+
+
+class Data(Section):
+    """Which pictures, and how they are brought to one shape."""
+
+    source: str = Field(
+        "", description="a folder of pictures, cifar10, shapes, emoji, or a data set of the Hub by its id"
+    )
+    count: int | None = Field(
+        None,
+        ge=100,
+        description="scenes of emoji, drawn when they are needed; left out: 60,000 pictures, drawn once and kept",
+    )
+    captions: int = Field(4, ge=1, description="sentences written for each of the data.count scenes")
+    image_size: int | tuple[int, int] | None = Field(
+        None,
+        description="side in pixels, or [height, width], each 8 to 1024; left out: the size all pictures share",
+    )
+    grey: bool | None = Field(None, description="one channel instead of three; left out: true if every picture is grey")
+    labels: tuple[str, ...] | None = Field(None, description="use only pictures with these labels; left out: all")
+    condition: Literal["none", "class", "words"] = Field(
+        "none", description="what the model learns to be conditioned on: nothing, the label, or the caption"
+    )
+    crop: Literal["center", "tiles", "pieces"] = Field(
+        "center",
+        description="center: one square a picture; tiles: several, overlapping; pieces: as many as cover it, unscaled",
+    )
+    split: Literal["source", "random"] = Field(
+        "source",
+        description="which pictures are held out; source: its own test split, if it has one; random: a share of all",
+    )
+    flip: bool = Field(True, description="mirror half of the pictures left to right, at random")
+    held_out: float = Field(
+        0.05, gt=0, lt=0.5, description="share of the pictures kept out of training, where no test split is used"
+    )
+    max_megapixels: float = Field(
+        200, gt=0, description="millions of pixels; a file whose header claims more is refused"
+    )
+
+    @field_validator("image_size")
+    @classmethod
+    def _size(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        sides = () if value is None else (value,) if isinstance(value, int) else value
+        if any(not 8 <= side <= 1024 for side in sides):
+            raise ValueError("a side is between 8 and 1024 pixels")
+        return value
+
+    def of(self, source: str) -> Data:
+        """The same of another source; `count` is of `emoji` alone."""
+        return self.model_copy(update={"source": source, "count": self.count if source == "emoji" else None})
+
+
+class Net(Section):
+    """The network. What is left out is set by the preset or by the kind."""
+
+    kind: Literal["unet", "plain", "latent"] = Field(
+        "unet",
+        description="unet: with attention, for pictures of one size; plain: convolutions alone, for denoising pictures "
+        "of any size; latent: diffusers' own networks (tasks autoencoder and text)",
+    )
+    latent: int = Field(8, ge=1, description="channels of the latents (task autoencoder)")
+    encoder: str = Field(
+        "",
+        description="a model whose encoder is kept as it is while a decoder learns, so that what others learned on its "
+        "latents stays valid (task autoencoder); empty: both learn",
+    )
+    piece: int | None = Field(
+        None,
+        ge=16,
+        description="side in pixels of the random pieces that an autoencoder learns from; left out: whole pictures",
+    )
+    gauge: bool = Field(False, description="also learn to read the noise level from the picture (task denoise)")
+    preset: PresetName = Field(
+        "small", description="size of a unet in parameters: tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M"
+    )
+    channels: tuple[int, ...] | None = Field(
+        None, description="channels of each level of resolution, finest first, multiples of 8; left out: the preset's"
+    )
+    blocks: int | None = Field(None, ge=1, description="residual blocks at each level; left out: the preset's")
+    attention: tuple[bool, ...] | None = Field(
+        None, description="self-attention at each level, finest first, as many as channels; left out: the preset's"
+    )
+    stem: Literal[1, 2, 4] | None = Field(
+        None,
+        description="the first layer folds squares of so many pixels a side into channels; left out: the preset's",
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of activations set to 0 in training; helps when pictures are few"
+    )
+    shortcut: bool = Field(
+        False, description="add the input to the output, weighted by the noise level, past narrow layers"
+    )
+    places: bool = Field(False, description="give every position its coordinates: for drawings and aligned pictures")
+
+
+class Noise(Section):
+    """The schedule of noise levels, what the network predicts, and how levels are weighted in the loss."""
+
+    schedule: ScheduleName = Field(
+        "edm",
+        description="which noise levels training draws and sampling visits; linear: DDPM's; scaled-linear: Stable "
+        "Diffusion's; scaled-linear-zero: that, ending in pure noise; edm: ln sigma normal; flow: a straight path",
+    )
+    prediction: PredictionName = Field(
+        "edm",
+        description="what the network's output stands for; epsilon: the noise; x0: the clean picture; x0-unscaled: "
+        "that, with the noise at its own size; residual: clean less noisy; v: alpha n - sigma x0; flow: n - x0; "
+        "edm: clean picture and noise, mixed by level",
+    )
+    weighting: WeightingName = Field("edm", description="how much the error at each noise level counts in the loss")
+    timesteps: int = Field(
+        1000, ge=2, description="number T of levels of the discrete schedules (linear, cosine, scaled-linear)"
+    )
+    shift: float = Field(1.0, gt=0, description="above 1 a discrete schedule trains more at high noise, below 1 less")
+    mean: float = Field(-1.2, description="mean of ln sigma in training (schedule edm)")
+    std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (schedule edm)")
+    sigma_min: float = Field(0.002, gt=0, description="sigma at which sampling ends, pictures being in [-1, 1] (edm)")
+    sigma_max: float = Field(80.0, gt=0, description="sigma at which sampling begins, pictures being in [-1, 1] (edm)")
+    sigma_data: float = Field(
+        0.5,
+        gt=0,
+        description="standard deviation of the pictures in [-1, 1]; with prediction residual: the sigma below which "
+        "the network's output counts less the less noise there is",
+    )
+    model: Literal["white", "photo"] = Field(
+        "white",
+        description="white: Gaussian noise; photo: also of cameras, JPEG, film and colour, of any level, with colours "
+        "exchanged, in place of schedule, mean and std (task denoise)",
+    )
+    clipped: float = Field(
+        0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as files are (task denoise)"
+    )
+    grey: float = Field(
+        0.0, ge=0, le=1, description="share of pictures made grey, with one noise for all colours (task denoise)"
+    )
+
+    @model_validator(mode="after")
+    def _finite(self) -> Noise:
+        if self.schedule in ("scaled-linear-zero", "flow") and self.prediction in (
+            "epsilon",
+            "x0-unscaled",
+            "residual",
+        ):
+            raise ValueError(
+                f"prediction {self.prediction} says nothing of pure noise, where schedule {self.schedule} begins: "
+                "use prediction=v or flow, or schedule=linear"
+            )
+        if self.shift != 1 and self.schedule in ("edm", "flow"):
+            raise ValueError(f"noise.shift is of the discrete schedules; {self.schedule} draws its levels otherwise")
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError("sigma_min must be below sigma_max")
+        return self
+
+
+class Text(Section):
+    """The autoencoder, vocabulary and text encoder of a text-to-image model (task text)."""
+
+    autoencoder: str = Field("mini", description="a run of the task autoencoder, or a model that has an autoencoder")
+    words: int = Field(2560, ge=600, description="tokens of the vocabulary that is learned from the captions")
+    length: int = Field(32, ge=8, le=77, description="tokens of a prompt, start and end included")
+    width: int = Field(192, ge=32, multiple_of=32, description="channels of the text encoder")
+    layers: int = Field(3, ge=1, description="transformer layers of the text encoder")
