@@ -69,7 +69,7 @@ def files_of(room: str) -> list[Path]:
     return [*(HOUSE / room).glob("**/*.py"), *HOUSE.glob(f"{room}.py")]
 
 
-@pytest.mark.parametrize("room", KNOWS)
+@pytest.mark.parametrize("room", sorted(KNOWS))
 def test_a_room_knows_only_those_below_it(room: str) -> None:
     files = files_of(room)
     assert files
