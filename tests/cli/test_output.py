@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +115,22 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     assert first["loss"] is None
     assert first["bands"] == [{"low": 0.0, "high": None, "loss": 1.0}]
     assert second["value"] == {"fd": {"value": None}}
+
+
+def test_a_terminal_that_is_closed(pictures: Path, tmp_path: Path) -> None:  # noqa: F811
+    """SIGHUP, and after it every line on stderr fails."""
+    words = [sys.executable, "-m", "sfumato", "train", str(pictures), *SMALL, "train.images=10000000"]
+    os.environ.setdefault("TERM", "xterm")
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [*words, "--out", str(tmp_path / "r")])
+    while not RunFolder(tmp_path / "r").events("report"):
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 1 << 16)  # or it would wait for a reader
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "ended before it began"
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    end = RunFolder(tmp_path / "r").events("end")[-1]
+    assert end["stopped"] == "SIGHUP"
+    assert (tmp_path / "r" / "checkpoints" / f"{end['images']:09d}").is_dir()
+    assert os.waitstatus_to_exitcode(status) == 3

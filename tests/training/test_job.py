@@ -60,7 +60,7 @@ def test_a_plan_writes_nothing_and_says_what_it_takes(tmp_path: Path) -> None:
 
 
 def test_a_stop_saves_and_the_same_job_goes_on(alone: Path, tmp_path: Path) -> None:
-    job, stop = TrainJob("shapes", WORDS, tmp_path / "run"), Stop()
+    job, stop = TrainJob("shapes", iter(WORDS), tmp_path / "run"), Stop()
     first = job.run(when(Save, 80, lambda: stop.request("enough")), stop)
     assert (first.images, first.stopped) == (80, "enough")
     assert first.checkpoint == tmp_path / "run" / "checkpoints" / "000000080"

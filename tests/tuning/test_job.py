@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import sfumato
 from sfumato.cli import app
 from sfumato.cli.screen import Screen
-from sfumato.models.sd import folder as pipelines
+from sfumato.models.sd import pipeline as pipelines
 from sfumato.progress import Event, Phase, Save, Start, Stop, Stopped
 from sfumato.tuning.job import TuneJob
 

@@ -8,8 +8,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -47,7 +47,7 @@ def check_output(json: bool, events: bool) -> None:
 
 def fail(message: str) -> None:
     """One line on stderr."""
-    with contextlib.suppress(OSError):  # the terminal is gone
+    with on_stderr():
         console.print("error:", style="bold red", end=" ")
         console.print(" ".join(message.split()), markup=False)
 
@@ -62,7 +62,7 @@ def leave(message: str, status: int) -> NoReturn:
 
 
 def say(text: str) -> None:
-    with contextlib.suppress(OSError):
+    with on_stderr():
         console.print(text, markup=False)
 
 
@@ -81,10 +81,24 @@ def emit(event: Event) -> bool:
         sys.stdout.write(_line({"time": round(time.time(), 3), **_finite(event.to_json())}))
         sys.stdout.flush()
     except OSError:
-        with contextlib.suppress(OSError, ValueError):  # or the interpreter fails when it flushes at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return False
     return True
+
+
+@contextlib.contextmanager
+def on_stderr() -> Iterator[None]:
+    """While the block writes to a terminal that may be closed: it is silent from then on."""
+    try:
+        yield
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Lead a stream that fails nowhere, or the interpreter fails when it flushes it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _line(value: Mapping[str, Any]) -> str:

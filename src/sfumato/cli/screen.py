@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sfumato.cli.console import check_output, console, emit, say
+from sfumato.cli.console import check_output, console, emit, on_stderr, say
 from sfumato.progress import End, Event, HeldOut, Note, Phase, Preview, Report, Start, Stop, phases
 from sfumato.show.words import duration
 
@@ -38,7 +38,7 @@ class Screen:
         self._bars: dict[str, TaskID] = {}
         self._spoken: dict[str, float] = {}
         self._emitted: dict[str, float] = {}
-        self._total, self._per, self._shown = 1.0, 1, True
+        self._total, self._per = 1.0, 1
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
             console=console, transient=True, disable=not console.is_terminal,
@@ -49,17 +49,15 @@ class Screen:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        with on_stderr():
+            self._progress.stop()
 
     def __call__(self, event: Event) -> None:
         if self.events and self._due(event) and not emit(event):
             self.events = False
             self.stop.request("a closed output")
-        if self._shown:
-            try:
-                self._show(event)
-            except OSError:  # the terminal is gone
-                self._shown = False
+        with on_stderr():
+            self._show(event)
 
     def _due(self, event: Event) -> bool:
         """Of a phase the first and the last event, and some on the way; else all."""
@@ -81,8 +79,9 @@ class Screen:
             self._total = event.of / self._per
         text = told(event, self.folder, self._per)
         done = getattr(event, "images", 0) / self._per
-        if isinstance(event, Report):
+        if isinstance(event, Start | Report):
             self._bar("training", f"{done:,.0f} / {self._total:,.0f} {self.unit}", done, self._total, text)
+        if isinstance(event, Report):
             left = (self._total - done) / max(event.images_per_second / self._per, 1e-9)
             self._now_and_then("training", f"{done:>12,.0f} {self.unit}  {text}  {duration(left)} left")
         elif text:

@@ -50,6 +50,9 @@ class TrainJob:
     out: str | Path | None = None
     _training: Training | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self.overrides = tuple(self.overrides)
+
     def prepared(self, progress: Progress | None = None, stop: Stop | None = None) -> Training:
         """What `run` will train; looked at once."""
         if self._training is None:

@@ -163,9 +163,11 @@ def run(training: Training, progress: Progress | None = None, stop: Stop | None 
                 folder.begin(training.recipe, facts)
                 if training.recipe.train.tracker:
                     accelerator.init_trackers(training.recipe.name)
+                accelerator.wait_for_everyone()
                 loop.run()
                 accelerator.end_training()
         else:
+            accelerator.wait_for_everyone()  # until the folder is held: nobody saves into it any more
             loop.run()
     return TrainResult.of(folder, loop.images, loop.stopped)
 

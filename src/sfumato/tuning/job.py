@@ -74,6 +74,7 @@ class TuneJob:
     _tuning: Tuning | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.overrides = tuple(self.overrides)
         given = {"data.source": str(self.photos), "tune.noun": self.noun}
         self.recipe = start.preset_of(self.preset, self.base).with_(given)
 
