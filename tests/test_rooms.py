@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent.parent / "ARCHITECTURE.md"
 BASIC = ("errors", "files", "device", "yaml12", "progress")
 """Modules at the top that hold no decision, and know each other alone."""
 KNOWS = {
-    **dict.fromkeys(BASIC, set(BASIC)),
+    **{module: set(BASIC) for module in BASIC},
     "recipe": {*BASIC},
     "diffusion": set(),
     "noises": set(),
