@@ -235,7 +235,7 @@ def test_the_packed_font_draws_the_same(tmp_path: Path) -> None:
     kit_pack._font(tmp_path)
     packed = tmp_path / kit_pack.FONT
     assert packed.stat().st_size < source.stat().st_size / 4
-    code = "import hashlib, sys; from sfumato.pictures.emoji import things as t; h = hashlib.sha256()\n"
+    code = "import hashlib, sys; from sfumato.pictures.drawn.emoji import things as t; h = hashlib.sha256()\n"
     code += "[h.update(t._bitmap(n).tobytes()) for n in t.things()]; print(t.font(), h.hexdigest())"
     drawn = [
         subprocess.run([sys.executable, "-c", code], env={**os.environ, "SFUMATO_DATA": str(folder)},
