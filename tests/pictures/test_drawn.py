@@ -90,7 +90,7 @@ def test_a_script_without_a_guard_is_run_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import os\n"
-        "from sfumato.pictures.emoji import drawn\n"
+        "from sfumato.pictures.drawn.emoji import drawn\n"
         "from sfumato.recipe.sections import Data\n"
         "print('begun', flush=True)\n"
         "drawn.MANY, drawn.CHUNK, drawn.TEST, os.sched_getaffinity = 100, 60, 10, lambda _: range(3)\n"
