@@ -13,26 +13,49 @@ import pytest
 import sfumato
 
 HOUSE = Path(sfumato.__file__).parent
-BASIC = {"errors", "files", "device", "yaml12", "progress"}
+PAGE = Path(__file__).parent.parent / "ARCHITECTURE.md"
+BASIC = ("errors", "files", "device", "yaml12", "progress")
 """Modules at the top that hold no decision, and know each other alone."""
 KNOWS = {
-    **dict.fromkeys(BASIC, BASIC),
-    "recipe": BASIC,
+    **{module: set(BASIC) for module in BASIC},
+    "recipe": {*BASIC},
     "diffusion": set(),
     "noises": set(),
     "nets": {"diffusion"},
-    "pictures": BASIC | {"recipe"},
-    "show": BASIC | {"pictures"},
-    "runs": BASIC | {"recipe"},
-    "denoising": BASIC | {"diffusion", "pictures"},
-    "models": BASIC | {"recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising"},
-    "lora": BASIC | {"recipe", "diffusion", "models"},
-    "zoo": BASIC | {"models", "lora"},
-    "training": BASIC
-    | {"recipe", "diffusion", "noises", "nets", "pictures", "show", "runs", "denoising", "models", "zoo"},
-    "judging": BASIC | {"recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising", "models", "zoo"},
-    "tuning": BASIC
-    | {"recipe", "diffusion", "pictures", "show", "runs", "models", "lora", "zoo", "training", "judging"},
+    "pictures": {*BASIC, "recipe"},
+    "show": {*BASIC, "pictures"},
+    "runs": {*BASIC, "recipe"},
+    "denoising": {*BASIC, "diffusion", "pictures"},
+    "models": {*BASIC, "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising"},
+    "lora": {*BASIC, "recipe", "diffusion", "models"},
+    "zoo": {*BASIC, "models", "lora"},
+    "training": {
+        *BASIC,
+        "recipe",
+        "diffusion",
+        "noises",
+        "nets",
+        "pictures",
+        "show",
+        "runs",
+        "denoising",
+        "models",
+        "zoo",
+    },
+    "judging": {*BASIC, "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising", "models", "zoo"},
+    "tuning": {
+        *BASIC,
+        "recipe",
+        "diffusion",
+        "pictures",
+        "show",
+        "runs",
+        "models",
+        "lora",
+        "zoo",
+        "training",
+        "judging",
+    },
 }
 """For each room all that it may import from, below it in this order."""
 TOP = {"api", "doctor", "demo", "cli", "__main__"}
@@ -69,7 +92,7 @@ def files_of(room: str) -> list[Path]:
     return [*(HOUSE / room).glob("**/*.py"), *HOUSE.glob(f"{room}.py")]
 
 
-@pytest.mark.parametrize("room", KNOWS)
+@pytest.mark.parametrize("room", sorted(KNOWS))
 def test_a_room_knows_only_those_below_it(room: str) -> None:
     files = files_of(room)
     assert files
@@ -130,3 +153,29 @@ def test_nothing_outside_of_models_names_the_parts_of_a_family() -> None:
     assert not unexpected
     unused = {place for place in EXEMPT if place not in named and place not in {each.split("/")[0] for each in named}}
     assert not unused  # an exemption that nothing needs goes
+
+
+def rooms_table() -> str:
+    """The table of ARCHITECTURE.md: each room, what its own first line says, and what it may import."""
+    rows = ["| room | what is in it | knows |", "|---|---|---|"]
+    for room, below in KNOWS.items():
+        folder = (HOUSE / room).is_dir()
+        file = HOUSE / room / "__init__.py" if folder else HOUSE / f"{room}.py"
+        about = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").splitlines()[0].rstrip(".")
+        shown = [other for other in KNOWS if other in below - set(BASIC)]
+        basic = "the five basic modules" if below & set(BASIC) and room not in BASIC else ""
+        knows = ", ".join([*([basic] if basic else []), *(f"`{other}`" for other in shown)])
+        rows.append(f"| `{room}{'/' if folder else '.py'}` | {about} | {knows or 'nobody'} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_page_has_this_table() -> None:
+    """`PYTHONPATH=src python -m tests.test_rooms` writes it anew."""
+    page = PAGE.read_text("utf-8")
+    assert rooms_table() in page
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text("utf-8")
+    first = text.index("| room | what is in it")
+    PAGE.write_text(text[:first] + rooms_table() + text[text.index("\n\n", first) + 1 :], "utf-8")

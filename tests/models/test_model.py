@@ -230,5 +230,5 @@ def test_a_preset_written_out_is_the_preset() -> None:
         assert (net.blocks, tuple(net.attention or ()), net.stem) == (config.blocks, config.attention, config.stem)
         assert concrete(net) == net
     given = recipes.build({}, ["net.channels=[8,8]", "net.attention=[true,false]"]).net
-    assert concrete(given).channels == [8, 8]
-    assert concrete(given).attention == [True, False]
+    assert concrete(given).channels == (8, 8)
+    assert concrete(given).attention == (True, False)

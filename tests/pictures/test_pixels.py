@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
+import sfumato
 from sfumato.pictures.pixels import from_uint8, psnr, to_uint8
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
@@ -42,3 +45,10 @@ def test_psnr_is_as_scikit_image_has_it(span: float) -> None:
     a, b = np.random.default_rng(0).random((2, 3, 16, 16)) * span
     error = torch.tensor([np.square(a - b).mean()])
     assert float(psnr(error, span)) == peak_signal_noise_ratio(a, b, data_range=span)
+
+
+def test_pixels_are_scaled_in_one_place() -> None:
+    """But for JPEG's own arithmetic, and for the grey of a picture of what was removed."""
+    house = Path(sfumato.__file__).parent
+    scaling = {str(path.relative_to(house)) for path in house.rglob("*.py") if "127.5" in path.read_text("utf-8")}
+    assert scaling == {"pictures/pixels.py", "noises/jpeg.py", "denoising/files.py"}

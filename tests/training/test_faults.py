@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.errors import Busy, UserError
+from sfumato.nets.net import PictureNet
 from sfumato.progress import Event, Report, Start
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint
@@ -128,16 +129,16 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(
     assert not troubles
 
 
-class Poisoned(nn.Module):
+class Poisoned(PictureNet):
     """Gives NaN for as long as `left` says."""
 
     def __init__(self, net: nn.Module, calls: range) -> None:
         super().__init__()
-        self.net, self.calls, self.count = net, calls, 0
+        self.net, self.calls, self.count, self.gauge = net, calls, 0, None
 
-    def forward(self, *args: Tensor) -> Tensor:
+    def forward(self, *args: Tensor, **given: Tensor) -> Tensor:
         self.count += 1
-        out = self.net(*args)
+        out = self.net(*args, **given)
         return out * float("nan") if self.count in self.calls else out
 
 

@@ -112,6 +112,10 @@ class Family(ABC):
     def encode(self, model: LatentModel, prompts: Sequence[str]) -> Condition:
         """Prompts as the denoising network takes them, float32, a row a prompt, where the model is."""
 
+    def null(self, model: LatentModel) -> Condition:
+        """The condition that stands for nothing, one row: the empty prompt."""
+        return self.encode(model, [""])
+
     @abstractmethod
     def cut(self, model: LatentModel, prompt: str) -> str:
         """The words of a prompt that the model does not read, "" if it reads all."""

@@ -17,7 +17,7 @@ from sfumato.models.family import Family, LatentNet
 from sfumato.models.identity import Identity
 from sfumato.models.model import Model
 from sfumato.models.words import Unknown, Words, warning
-from sfumato.show.grid import to_uint8
+from sfumato.pictures.pixels import from_uint8, to_uint8
 
 PIXELS = 512 * 512  # in the autoencoder at a time
 
@@ -72,7 +72,7 @@ class LatentModel(Model):
 
     @property
     def null(self) -> Condition:
-        return self.condition(None, 1)
+        return self.family.null(self)
 
     def tokens(self, texts: Sequence[str]) -> Condition:
         """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn."""
@@ -87,7 +87,7 @@ class LatentModel(Model):
         if tuple(pictures.shape[1:]) != tuple(self.shape):
             raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
         vae = self.autoencoder
-        x = pictures.to(self.device).to(vae.dtype) / 127.5 - 1
+        x = from_uint8(pictures.to(self.device), vae.dtype)
         return torch.cat([self.family.latents(vae, part) for part in x.split(self._at_once)])
 
     @torch.inference_mode()

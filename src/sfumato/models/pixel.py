@@ -18,9 +18,9 @@ from sfumato.errors import UserError
 from sfumato.models.model import Model
 from sfumato.models.named import schedule_of
 from sfumato.nets.net import PictureNet
+from sfumato.pictures.pixels import from_uint8, to_uint8
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.recipe.recipe import Recipe
-from sfumato.show.grid import to_uint8
 
 
 @dataclass(kw_only=True)
@@ -68,7 +68,7 @@ class PixelModel(Model):
     def enter(self, pictures: Tensor) -> Tensor:
         if tuple(pictures.shape[1:]) != tuple(self.shape):
             raise UserError(f"{self.name} draws pictures of {self.shape}, not {tuple(pictures.shape[1:])}")
-        return pictures.to(self.device).float() / 127.5 - 1
+        return from_uint8(pictures.to(self.device))
 
     def leave(self, x: Tensor) -> Tensor:
         return to_uint8(x).cpu()

@@ -9,8 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sfumato.pictures.pixels import to_uint8 as to_uint8
-
 PAPER, INK = 255, 64
 """Grey levels of the ground and of the writing."""
 GAP = 2

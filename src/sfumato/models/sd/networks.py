@@ -114,15 +114,6 @@ class TextNet(LatentNet):
     def save_memory(self) -> None:
         self.unet.enable_gradient_checkpointing()
 
-    def timesteps(self, c: Tensor) -> Tensor:
-        """Timesteps of levels, float32 (N,): exact where a level is one of the schedule's."""
-        ratio = (4 * c.double()).clamp(self.levels[0], self.levels[-1])
-        above = torch.searchsorted(self.levels, ratio).clamp(1, len(self.levels) - 1)
-        low, high = self.levels[above - 1], self.levels[above]
-        exact = above - 1 + (ratio - low) / (high - low)
-        near = exact.round()
-        return torch.where((exact - near).abs() < 1e-3, near, exact).float()
-
     def forward(self, x: Tensor, c: Tensor, tokens: Tensor | None = None, states: Tensor | None = None) -> Tensor:
         own = self.unet.dtype
         with attention_of(x, self.unet):
@@ -131,8 +122,23 @@ class TextNet(LatentNet):
                     raise ValueError("a text-to-image network needs tokens or states")
                 states = self.states(tokens)
             told = states.to(own)
-            found: Tensor = self.unet(x.to(own), self.timesteps(c), encoder_hidden_states=told, return_dict=False)[0]
+            found: Tensor = self.unet(
+                x.to(own), timesteps(self.levels, c), encoder_hidden_states=told, return_dict=False
+            )[0]
         return found
+
+
+def timesteps(levels: Tensor, c: Tensor) -> Tensor:
+    """Timesteps of a schedule, whose ln(sigma / alpha) are `levels`, (T,), for c = ln(sigma / alpha) / 4: float32 (N,).
+
+    Exact where a level is one of the schedule's, else a fraction.
+    """
+    ratio = (4 * c.double()).clamp(levels[0], levels[-1])
+    above = torch.searchsorted(levels, ratio).clamp(1, len(levels) - 1)
+    low, high = levels[above - 1], levels[above]
+    exact = above - 1 + (ratio - low) / (high - low)
+    near = exact.round()
+    return torch.where((exact - near).abs() < 1e-3, near, exact).float()
 
 
 def attention_of(x: Tensor, unet: UNet2DConditionModel) -> AbstractContextManager[None]:
