@@ -65,6 +65,7 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in listing(folder / "checkpoints")[-1].glob("*.safetensors")}
 
 
+@pytest.mark.slow
 def test_the_child_of_a_killed_process_ends_saved_and_goes_on(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = tmp_path / "run"
     worker = started([sys.executable, "-m", *words(folder, LONG)], environment, folder)
