@@ -18,7 +18,7 @@ from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
 from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_kohya, write_peft
 from sfumato.lora.lora import merge
 from sfumato.lora.origin import origin
-from sfumato.models.family import LatentNet
+from sfumato.models.family import LatentNet, Seen
 from sfumato.models.latent import LatentModel
 from sfumato.models.sd.family import StableDiffusion
 from sfumato.models.sd.networks import TEXT, UNET, text_encoder, unet
@@ -47,6 +47,13 @@ class TwoNet(LatentNet):
         ids = tokens.tensors["tokens"]
         both = [each(ids).last_hidden_state for each in (self.one, self.two)]
         return Condition.of(states=torch.cat(both, -1), pooled=both[1][:, -1])
+
+    def layer(self, of: Seen) -> nn.Module:
+        found: nn.Module = self.unet.mid_block
+        return found
+
+    def save_memory(self) -> None:
+        self.unet.enable_gradient_checkpointing()
 
     def forward(self, x: Tensor, c: Tensor, *, states: Tensor, pooled: Tensor) -> Tensor:
         t = 500 + 100 * c

@@ -136,6 +136,10 @@ class Poisoned(PictureNet):
         super().__init__()
         self.net, self.calls, self.count, self.gauge = net, calls, 0, None
 
+    @property
+    def multiple(self) -> int:
+        return self.net.multiple
+
     def forward(self, *args: Tensor, **given: Tensor) -> Tensor:
         self.count += 1
         out = self.net(*args, **given)

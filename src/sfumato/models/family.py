@@ -59,7 +59,7 @@ class Part:
         return flat | {inner + key: name for key, name in flat.items()}
 
 
-class LatentNet(nn.Module):
+class LatentNet(nn.Module, ABC):
     """F(x, c, **condition) of a text-to-image model: all its networks but the autoencoder.
 
     x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,). The condition is what
@@ -84,17 +84,17 @@ class LatentNet(nn.Module):
         """Of the weights of what denoises."""
         return next(self.denoisers()[0].parameters()).dtype
 
+    @abstractmethod
     def embedded(self, tokens: Condition) -> Condition:
         """What the text encoders make of tokens, float32, with gradients if they are on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def layer(self, of: Seen) -> nn.Module:
         """The layer whose output, (N, D, h, w), tells pictures apart, as a whole or place by place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save_memory(self) -> None:
         """Compute activations twice in training, and hold few of them (Chen et al. 2016)."""
-        raise NotImplementedError
 
 
 class Family(ABC):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import nn
 
 from sfumato.nets.gauge import NoiseGauge, PlaceGauge
 
 
-class PictureNet(nn.Module):
+class PictureNet(nn.Module, ABC):
     """F(x, c, tokens=..., noisy=...): x (N, C, H, W), c (N,) the level; each subclass says what else it takes."""
 
     gauge: NoiseGauge | PlaceGauge | None
     """Reads the noise level from a picture; None: the level must be given."""
 
     @property
+    @abstractmethod
     def multiple(self) -> int:
         """A picture's sides must be multiples of this."""
-        raise NotImplementedError
 
     @property
     def reach(self) -> int | None:
