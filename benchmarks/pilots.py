@@ -1,7 +1,8 @@
 """Pilots of mini: what each design of pilots.yaml draws after the same seconds of one core.
 
-Every pilot trains from nothing in a process of its own, on the same scenes and captions; drawing and encoding scenes
-counts, learning the autoencoder does not. The number of its images is fixed by its own speed at the start. The table
+Every pilot trains from nothing in a process of its own, on the same scenes and captions, whose things are those of the
+first half of the sentences: an hour has enough pictures to learn some hundred, not the whole world. Each is read among
+all things of the world. Drawing and encoding scenes counts, learning the autoencoder does not. The number of its images is fixed by its own speed at the start. The table
 has the crisp share and the median PSNR to the drawing (see text_exact.py), and sentences as people write them, first
 half (see text_free.py). Claims: `new` is at least AHEAD dB above `today`, and its sentences at most BEHIND below the
 template's, each by the median over seeds.
@@ -29,6 +30,7 @@ from sfumato.errors import UserError
 from sfumato.files import write_json
 from sfumato.judging.emoji import crisp_bounds, judge_emoji
 from sfumato.models.latent import LatentModel
+from sfumato.pictures.drawn.emoji import known, scene
 from sfumato.progress import Event, Save
 from sfumato.training import plan, start
 
@@ -52,20 +54,29 @@ def main() -> None:
     args = parse()
     cells = Cells("pilots", args)
     designs: dict[str, Figures] = yaml12.read((HERE / "pilots.yaml").read_text(encoding="utf-8"))
-    known = sorted(path.stem for path in cells.folder.glob("*-*.json"))
+    named = sorted(path.stem for path in cells.folder.glob("*-*.json"))
     for name in [args.inside] if args.inside else args.names:
         design, _, seed = name.rpartition("-")
         if design not in designs or not seed.isdigit():
             raise UserError(f"no pilot {name}: a name of pilots.yaml and a seed, as {next(iter(designs))}-0")
-        settings = {**designs[design], "design": design, "minutes": args.minutes, "n": args.n, "seed": int(seed)}
+        world = narrow()
+        settings = {**designs[design], "design": design, "minutes": args.minutes, "n": args.n, "seed": int(seed),
+                    "things": world}  # fmt: skip
         if args.inside:
             set_threads(args.threads)
             cells.measure(name, settings, lambda d=designs[design], s=int(seed): Pilot(cells, args, d, s).figures())
             return
         if cells.known(name, settings) is None:
             cells.alone(__file__, name)
-        known = sorted({*known, name})
-    report(cells, known)
+        named = sorted({*named, name})
+    report(cells, named)
+
+
+def narrow() -> int:
+    """Let scenes and captions hold the things of the first half of the sentences alone; their number."""
+    names = sorted({thing for sentence in text_free.load("first") for thing in sentence.things})
+    scene.taught = known.taught = lambda: names
+    return len(names)
 
 
 class Pilot:
@@ -99,21 +110,21 @@ class Pilot:
         cache = self.folder.with_suffix(".cache")
         os.environ["SFUMATO_CACHE"] = str(cache)
         if note.is_file():
-            known: Figures = json.loads(note.read_text(encoding="utf-8"))
+            noted: Figures = json.loads(note.read_text(encoding="utf-8"))
         else:
             shutil.rmtree(cache, ignore_errors=True)  # nothing is encoded yet
-            known = self.measured()
-            write_json(note, known)
-        began, before = time.process_time(), known["trained_seconds"]
+            noted = self.measured()
+            write_json(note, noted)
+        began, before = time.process_time(), noted["trained_seconds"]
 
         def spent(event: Event) -> None:
             if isinstance(event, Save):
-                known["trained_seconds"] = before + time.process_time() - began
-                write_json(note, known)
+                noted["trained_seconds"] = before + time.process_time() - began
+                write_json(note, noted)
 
-        if start.run(self.prepared(known["images"]), spent).stopped:
+        if start.run(self.prepared(noted["images"]), spent).stopped:
             raise KeyboardInterrupt
-        return known
+        return noted
 
     def measured(self) -> Figures:
         """How many images fit into the time that scenes and latents leave."""
