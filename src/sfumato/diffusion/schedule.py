@@ -122,6 +122,11 @@ def zero_terminal(chain: Discrete) -> Discrete:
     return Discrete(((root - root[-1]) * (root[0] / (root[0] - root[-1]))).square())
 
 
+def scaled_linear_zero(timesteps: int = 1000, first: float = 0.00085, last: float = 0.012) -> Discrete:
+    """Stable Diffusion's betas shifted to end in pure noise."""
+    return zero_terminal(scaled_linear(timesteps, first, last))
+
+
 @dataclass(frozen=True)
 class LogNormal:
     """EDM (Karras et al. 2022): alpha = 1, ln sigma normal in training, and a path even in sigma^(1/rho) (eq. 5)."""

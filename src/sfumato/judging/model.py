@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sfumato.diffusion.samplers import evaluations
+from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
@@ -64,6 +64,8 @@ def judge(
     Conditions are drawn as often as in the training data. progress: receives phases; stop: read once a step. Raises
     UserError, Stopped.
     """
+    for given in (data, features):
+        registry.trust(given)
     model = name if isinstance(name, Model) else load(name)
     own = own or judge_of(model)
     if model.task == "denoise":
@@ -92,7 +94,7 @@ def judge(
     )
     settings = {
         **chosen.model_dump(mode="json"),
-        "evaluations": evaluations(chosen.sampler, chosen.steps),
+        "evaluations": model.evaluations(chosen),
         "seed": seed,
     }
     similarity = None

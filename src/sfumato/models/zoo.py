@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
@@ -20,6 +21,7 @@ from sfumato.models.named import net_of
 from sfumato.models.pixel import PixelModel
 from sfumato.models.registry import INDEX, of_folder, of_keys
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.mistakes import first_trouble
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
 from sfumato.runs.checkpoint import label
@@ -154,6 +156,8 @@ def described(folder: Path) -> Iterator[None]:
     """A config.json that is missing, damaged or of another kind is one line."""
     try:
         yield
+    except ValidationError as error:
+        raise UserError(f"{folder / 'config.json'} does not describe a model: {first_trouble(error)}") from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{folder / 'config.json'} does not describe a model") from error
 

@@ -11,10 +11,11 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sfumato import yaml12
+from sfumato import registry, yaml12
 from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.sections import Named, Options
 
-KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Options: "mapping"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ def explain(recipe: Recipe) -> str:
             lines += ["", f"{heading.name}:  # {heading.meaning}"]
         for entry in heading.entries:
             name = entry.key.rsplit(".", 1)[-1]
-            if name in inner or getattr(section, name) is None:  # of two lengths only one is set
-                lines.append(f"{indent}{name}: {yaml12.line(inner.get(name))}  # {entry.comment}")
+            value = getattr(section, name)
+            if name in inner or value in (None, Options()):  # of two lengths only one is set
+                written = inner.get(name, None if value is None else {})
+                lines.append(f"{indent}{name}: {yaml12.line(written)}  # {entry.comment}")
     return "\n".join(lines) + "\n"
 
 
@@ -87,11 +90,13 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value == "":
         return "left out" if value is None else "empty"
-    return yaml12.line(list(value) if isinstance(value, tuple) else value)
+    return yaml12.line({**value} if isinstance(value, Options) else list(value) if isinstance(value, tuple) else value)
 
 
 def _values(field: FieldInfo) -> str:
     """What a field may be, in words: "whole number, 1 or more"; "small, medium or large"."""
+    for named in (each for each in field.metadata if isinstance(each, Named)):
+        return _either([*map(yaml12.line, registry.names(named.kind)), "package.module:Name"])
     limits = [words for limit in field.metadata if (words := _limit(limit))]
     both = {type(limit): limit for limit in field.metadata}
     if {annotated_types.Ge, annotated_types.Le} <= both.keys():  # a closed range reads better as one
