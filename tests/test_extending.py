@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import sfumato as face
 from sfumato import registry
@@ -23,6 +25,8 @@ from sfumato.recipe.sections import Net, Noise, Sample
 from sfumato.runs.folder import RunFolder
 
 from .cli.test_commands import Sfumato, sfumato  # noqa: F401
+from .models.test_ddpm import pipeline
+from .tiny import write_pictures
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -56,6 +60,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_page_trains_samples_judges_and_goes_on(
     sfumato: Sfumato, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pipeline(mine / "ddpm")
+    folder = write_pictures(mine / "pictures", 40)
+    Image.open(next(folder.rglob("*.png"))).save(mine / "noisy.png")
     commands = blocks()[""].splitlines()
     assert len(commands) >= 5
     for command in commands:
@@ -75,6 +82,9 @@ def test_the_page_trains_samples_judges_and_goes_on(
     report = json.loads((mine / "runs" / "mine" / "report.json").read_text("utf-8"))
     assert (report["features"], report["n"]) == ("mine.features:colours", 16)
     assert report["sample"]["evaluations"] == 12
+    assert list(report["metrics"]) == ["coverage", "mine.metrics:spread"]
+    assert "mine.metrics:spread" in (mine / "runs" / "mine" / "report.html").read_text("utf-8")
+    assert (mine / "clean.png").is_file()
     monkeypatch.setattr(registry, "_trusted", set())
     model = face.load("runs/mine")
     assert type(model.net).__module__ == "mine.nets"
@@ -105,6 +115,17 @@ def test_a_short_name(mine: Path) -> None:
         face.register("samplers", "new", space["midpoint"])  # type: ignore[arg-type]
 
 
+def test_denoisers_that_others_trained(mine: Path) -> None:
+    space = runpy.run_path(str(mine / "others.py"))
+    drawn = space["model"].sample(64, sampler="heun", steps=60, clip=False).double() / 127.5 - 1
+    assert abs(float(drawn.mean())) < 0.01
+    cut = torch.linspace(-4, 4, 8001, dtype=torch.float64)  # Gaussian of 0.5, cut at black and white
+    weight = (-cut.square() / 2).exp()
+    spread = ((0.5 * cut).clamp(-1, 1).square() * weight).sum() / weight.sum()
+    assert float(drawn.square().mean()) == pytest.approx(float(spread), rel=0.02)
+    assert np.asarray(space["clean"]).shape == (16, 3, 32, 32)
+
+
 def test_a_package_that_registers_names(sfumato: Sfumato, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (mine / "plug.py").write_text("import sfumato\nsfumato.register('sampler', 'half', 'mine.samplers:midpoint')\n")
     answer = sfumato("sample", "cifar10", "-n", 1, "--steps", 2, "--sampler", "half")
@@ -131,6 +152,11 @@ def test_a_package_that_registers_names(sfumato: Sfumato, mine: Path, monkeypatc
         ("options.strength=3", "options: Robust: got an unexpected keyword argument 'strength'"),
         ("noise.schedule=mine.schedules:Odd", "mine.schedules has no function or class Odd of its own"),
         ("noise.shift=2", "noise.shift is of the discrete schedules"),
+        (
+            "judge.metrics=[mine.metrics:spread,mine.metrics:far]",
+            "no function or class far of its own",
+        ),
+        ("judge.metrics=[coverag]", "judge.metrics.0: no metric named 'coverag'; did you mean coverage?"),
         ("judge.features=mine.features:grey", "mine.features has no function or class grey of its own"),
         ("task=mine.tasks:Robus", "mine.tasks has no function or class Robus of its own"),
     ],

@@ -1,4 +1,4 @@
-"""Names and what they stand for: samplers, schedules, networks, sources, tasks and features; open from outside."""
+"""Names and what they stand for: samplers, schedules, networks, sources, tasks, features, metrics; open to others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from sfumato.errors import UserError
 
-Kind = Literal["sampler", "schedule", "network", "source", "task", "features"]
+Kind = Literal["sampler", "schedule", "network", "source", "task", "features", "metric"]
 Thing: TypeAlias = Callable[..., Any]
 
 OUTSIDE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -61,6 +61,7 @@ _things: dict[str, dict[str, str | Thing]] = {
         "dinov2": "sfumato.judging.features:dinov2",
         "clip": "sfumato.judging.features:clip",
     },
+    "metric": {"coverage": "sfumato.judging.distance:coverage"},
 }
 """Imported when they are used: some need heavy libraries."""
 _trusted: set[str] = set()
@@ -69,7 +70,7 @@ _trusted: set[str] = set()
 def register(kind: Kind, name: str, thing: Thing | str) -> None:
     """Give a thing of your own a name that recipes and commands can use.
 
-    kind: sampler, schedule, network, source, task or features; name: anything but a name that is taken;
+    kind: sampler, schedule, network, source, task, features or metric; name: anything but a name that is taken;
     thing: a function or class, called as docs/extending.md says, or where it is, as `package.module:Name`.
     Raises ValueError if the kind is unknown, the name taken, or the thing is neither.
 

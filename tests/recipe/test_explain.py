@@ -92,6 +92,7 @@ def test_every_key_is_explained_once() -> None:
         ("tune.noun", "text", "empty"),
         ("task", "generate, denoise, features, autoencoder, text, tune or package.module:Name", "generate"),
         ("net.options", "mapping", "{}"),
+        ("judge.metrics", "list of coverage or package.module:Name", "[]"),
     ],
 )
 def test_values_are_in_words(key: str, values: str, default: str) -> None:

@@ -23,6 +23,7 @@ FEATURES = typer.Option(
     "--features",
     help="mini (offline), inception (the only FID) or its file, dinov2, clip, or your own as package.module:Name.",
 )
+METRIC = typer.Option(None, "--metric", help="A further figure: coverage, or your own as package.module:Name.")
 STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler.")
 SAMPLER = typer.Option(None, "--sampler", help=SAMPLERS)
 GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none.")
@@ -35,6 +36,7 @@ def judge(
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
+    metric: list[str] = METRIC,
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
@@ -90,7 +92,7 @@ def judge(
         return
     with Screen(json, events) as screen:
         found = judging.judge(
-            loaded, n=n, data=data, features=features, seed=seed, progress=screen,
+            loaded, n=n, data=data, features=features, metrics=metric or (), seed=seed, progress=screen,
             steps=steps, sampler=sampler, guidance=guidance,
         )  # fmt: skip
     page = write(found, out or _home(model, loaded))

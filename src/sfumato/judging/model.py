@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,17 @@ def judge(
     progress: Progress | None = None,
     stop: Stop | None = None,
     own: Judge | None = None,
+    metrics: Sequence[str] = (),
     **changes: Any,
 ) -> Judged:
     """Draw n samples and judge them.
 
     name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
-    own: a section in place of the model's; changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...).
-    Conditions are drawn as often as in the training data. progress: receives phases; stop: read once a step. Raises
-    UserError, Stopped.
+    own: a section in place of the model's; metrics: further figures by name, beside those of the section; changes: of
+    the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the training data.
+    progress: receives phases; stop: read once a step. Raises UserError, Stopped.
     """
-    for given in (data, features):
+    for given in (data, features, *metrics):
         registry.trust(given)
     model = name if isinstance(name, Model) else load(name)
     own = own or judge_of(model)
@@ -90,8 +92,9 @@ def judge(
     samples = model.sample(count, texts=texts, seed=seed, callback=see, warn=False, **changes)
     seconds = time.perf_counter() - began
     verdict = judge_generated(
-        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress, stop=stop
-    )
+        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest,
+        metrics=tuple(dict.fromkeys((*own.metrics, *metrics))), progress=progress, stop=stop,
+    )  # fmt: skip
     settings = {
         **chosen.model_dump(mode="json"),
         "evaluations": model.evaluations(chosen),

@@ -11,7 +11,8 @@ from sfumato.pictures import folder, hub
 from sfumato.pictures.source import Source, data_folder
 from sfumato.recipe.sections import Data
 
-KNOWN = "a folder, cifar10, shapes, emoji, a Hub data set (owner/name) or a source of your own (package.module:Name)"
+OWN = ", ".join(registry.names("source"))
+KNOWN = f"a folder, {OWN}, a Hub data set (owner/name) or a source of your own (package.module:Name)"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from sfumato.recipe.section import FeatureName, Options, SamplerName, Section
+from sfumato.recipe.section import FeatureName, MetricName, Options, SamplerName, Section
 
 
 class Tune(Section):
@@ -169,3 +169,6 @@ class Judge(Section):
         "mini", description="network in whose features the distances are measured; mini needs no download"
     )
     n: int = Field(5000, ge=2, description="pictures drawn for the distances")
+    metrics: tuple[MetricName, ...] = Field(
+        (), description="further figures; coverage: the share of training pictures that samples come near to"
+    )

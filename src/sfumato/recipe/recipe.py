@@ -64,7 +64,8 @@ class Recipe(Section):
         """Allow the things of other packages (`package.module:Name`) that it names: a person has written it."""
         for name in (self.task, self.net.kind, self.noise.schedule, self.sample.sampler, self.data.source):
             registry.trust(name)
-        registry.trust(self.judge.features)
+        for name in (self.judge.features, *self.judge.metrics):
+            registry.trust(name)
 
     def dump(self) -> str:
         """The recipe as YAML."""

@@ -37,6 +37,7 @@ ScheduleName = Annotated[str, Named("schedule"), _is_named("schedule")]
 SamplerName = Annotated[str, Named("sampler"), _is_named("sampler")]
 NetworkName = Annotated[str, Named("network"), _is_named("network")]
 TaskName = Annotated[str, Named("task"), _is_named("task")]
+MetricName = Annotated[str, Named("metric"), _is_named("metric")]
 FeatureName = Annotated[str, Named("features"), _is_named("features")]
 PresetName = Literal["tiny", "small", "medium", "large", "huge"]
 Plain = str | int | float | bool | None

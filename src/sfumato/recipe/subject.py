@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sfumato import registry
 from sfumato.recipe.section import (
     NetworkName,
     Options,
@@ -22,8 +23,8 @@ class Data(Section):
 
     source: str = Field(
         "",
-        description="a folder of pictures, cifar10, shapes, emoji, a data set of the Hub by its id, or a source of "
-        "your own as package.module:Name",
+        description=f"a folder of pictures, {', '.join(registry.names('source'))}, a data set of the Hub by its id, or "
+        "a source of your own as package.module:Name",
     )
     options: Options = Field(Options(), description="arguments of a source of your own, by name")
     count: int | None = Field(

@@ -195,6 +195,8 @@ def settle(recipe: Recipe) -> None:
     sampler_of(recipe.sample)
     if registry.OUTSIDE.fullmatch(recipe.judge.features):
         registry.find("features", recipe.judge.features)
+    for name in filter(registry.OUTSIDE.fullmatch, recipe.judge.metrics):
+        registry.find("metric", name)
 
 
 def source_of(what: str | Path | Recipe) -> str | None:
