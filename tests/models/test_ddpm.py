@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from PIL import Image
 from torch import Tensor
 
 import sfumato
@@ -200,6 +201,10 @@ def test_it_is_judged_and_named_by_its_data(tmp_path: Path) -> None:
         sfumato.judge(tmp_path / "model", n=4, steps=1)
     found = sfumato.judge(tmp_path / "model", n=4, steps=1, data=str(write_pictures(tmp_path / "pictures")))
     assert found.verdict.n == 4
+    larger = write_pictures(tmp_path / "larger")
+    for path in larger.rglob("*.png"):
+        Image.open(path).resize((24, 40)).save(path)
+    assert sfumato.judge(tmp_path / "model", n=4, steps=1, data=str(larger)).store.shape == (3, SIDE, SIDE)
 
 
 @pytest.mark.parametrize(

@@ -136,11 +136,14 @@ def judge_of(model: Model) -> Judge:
 
 
 def data_of(model: Model, source: str | None = None) -> Data:
-    """The pictures that a model is judged on: its own, or those of another source.
+    """The pictures that a model is judged on: its own, or those of another source; at its size if it has no recipe.
 
     Raises UserError if it does not say what it learned from.
     """
-    own = model.recipe.data if model.recipe else Data(source=model.source)
+    height, width = model.shape[1:]
+    fits = min(height, width) >= 8 and max(height, width) <= 1024
+    plain = Data(source=model.source, image_size=(height, width) if fits else None)
+    own = model.recipe.data if model.recipe else plain
     if source is not None:
         return own.of(source)
     if not own.source:
