@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,3 +221,20 @@ def test_options_of_what_comes_with_sfumato() -> None:
         schedule_of(Noise(options={"first": 1.0}))
     with pytest.raises(UserError, match=r"data\.options are arguments of a source of your own"):
         face.train(build({"data": {"source": str(PAGE.parent), "options": {"a": 1}}}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_in_processes_of_their_own(mine: Path, environment: dict[str, str]) -> None:
+    paths = os.pathsep.join([str(mine), str(Path(face.__file__).parent.parent)])
+    inside = {**environment, "PYTHONPATH": paths}
+
+    def status(*words: str, **more: str) -> int:
+        command = [sys.executable, "-m", "sfumato", *words]
+        return subprocess.run(command, cwd=mine, env=inside | more, capture_output=True).returncode
+
+    assert status("train", "mine.yaml", "train.images=64") == 0
+    assert status("sample", "runs/mine", "-n", "1", "--label", "along") == 2
+    assert status("sample", "runs/mine", "-n", "1", "--label", "along", SFUMATO_PLUGINS="mine") == 0
+    assert status("train", "runs/mine", "train.images=128") == 2
+    assert status("train", "mine.yaml", "train.images=128") == 0

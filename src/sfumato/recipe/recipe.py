@@ -121,6 +121,8 @@ def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str =
     _make_way(merged, parsed)
     for (key, value), text in zip(parsed, overrides, strict=True):
         _lay(merged, key, value, text)
+        for each in value if isinstance(value, list) else [value]:
+            registry.trust(each)  # a person has typed it
     if strange := mistakes.unknown_keys(merged, Recipe):
         raise UserError(f"{where}: {strange}")
     try:

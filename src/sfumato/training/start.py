@@ -107,8 +107,6 @@ def _prepared(
     folder = RunFolder(Path(out or default_out(what)))
     source = source_of(what)
     photos = source is not None
-    for text in overrides:
-        registry.trust(recipes.parse_override(text)[1])
     if (folder.path / "recipe.yaml").is_file() and (photos or _same(folder.path, what)):
         recipe = recipes.load(folder.path / "recipe.yaml", overrides)
         if photos and recipe.data.source != source:
