@@ -293,7 +293,7 @@ class TestMistakes:
             self.one_line(sfumato(command, "run"), "has no whole checkpoint yet")
 
     def test_features_and_data_that_do_not_fit(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
-        self.one_line(sfumato("judge", run, "--features", "maxi"), "no features named maxi")
+        self.one_line(sfumato("judge", run, "--features", "maxi"), "no features named 'maxi'")
         self.one_line(sfumato("judge", run, "--data", "nowhere"), "no folder nowhere")
         grey = write_pictures(tmp_path / "grey", grey=True)
         self.one_line(sfumato("judge", run, "--data", grey), "judge on data of its size")
