@@ -13,6 +13,7 @@ from sfumato.errors import UserError
 from sfumato.nets import plain, unet
 from sfumato.nets.net import PictureNet
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Net, Noise, Sample
 
 
@@ -34,6 +35,21 @@ def schedule_of(noise: Noise) -> Schedule:
     if not isinstance(made, Discrete):
         raise UserError(f"noise.shift is of the discrete schedules: leave it out with {noise.schedule}")
     return replace(made, shift=noise.shift)
+
+
+def settle(recipe: Recipe) -> None:
+    """Find all things that a recipe names before anything is trained, also those that are used late, as its sampler.
+
+    Raises UserError.
+    """
+    registry.find("task", recipe.task)
+    registry.find("network", recipe.net.kind)
+    schedule_of(recipe.noise)
+    sampler_of(recipe.sample)
+    if registry.OUTSIDE.fullmatch(recipe.judge.features):
+        registry.find("features", recipe.judge.features)
+    for name in filter(registry.OUTSIDE.fullmatch, recipe.judge.metrics):
+        registry.find("metric", name)
 
 
 def concrete(net: Net) -> Net:

@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.models.named import concrete, sampler_of, schedule_of
+from sfumato.models.named import concrete, settle
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
 from sfumato.pictures.store import Store, open_store
@@ -180,21 +180,6 @@ def task_of(
     }  # fmt: skip
     task: Task = learn(**registry.arguments(learn, given, recipe.options, "options"))
     return task
-
-
-def settle(recipe: Recipe) -> None:
-    """Find all things that a recipe names before anything is trained, also those that are used late, as its sampler.
-
-    Raises UserError.
-    """
-    registry.find("task", recipe.task)
-    registry.find("network", recipe.net.kind)
-    schedule_of(recipe.noise)
-    sampler_of(recipe.sample)
-    if registry.OUTSIDE.fullmatch(recipe.judge.features):
-        registry.find("features", recipe.judge.features)
-    for name in filter(registry.OUTSIDE.fullmatch, recipe.judge.metrics):
-        registry.find("metric", name)
 
 
 def source_of(what: str | Path | Recipe) -> str | None:
