@@ -12,7 +12,6 @@ from pathlib import Path
 import sfumato
 from common import Cells, Figures, arguments, judged, passed, run, save_grid, set_threads, shelf, span, table
 from peers import RESNET20, features_named
-from sfumato.diffusion.samplers import evaluations
 from sfumato.errors import UserError
 from sfumato.judging.features import Features
 from sfumato.judging.model import data_of, told
@@ -83,7 +82,7 @@ def measure(
     seconds = time.perf_counter() - began
     save_grid(samples[:64], grid, columns=8)
     return {
-        "evaluations": evaluations(sampler, steps),
+        "evaluations": model.evaluations(model.settings(sampler=sampler, steps=steps)),
         "ms_per_picture": 1000 * seconds / args.n,
         "judged": {each.name: judged(samples, store, each, 0) for each in features},
     }

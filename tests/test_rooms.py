@@ -18,19 +18,21 @@ BASIC = ("errors", "files", "device", "yaml12", "progress")
 """Modules at the top that hold no decision, and know each other alone."""
 KNOWS = {
     **{module: set(BASIC) for module in BASIC},
-    "recipe": {*BASIC},
+    "registry": {"errors"},
+    "recipe": {*BASIC, "registry"},
     "diffusion": set(),
     "noises": set(),
     "nets": {"diffusion"},
-    "pictures": {*BASIC, "recipe"},
+    "pictures": {*BASIC, "registry", "recipe"},
     "show": {*BASIC, "pictures"},
     "runs": {*BASIC, "recipe"},
     "denoising": {*BASIC, "diffusion", "pictures"},
-    "models": {*BASIC, "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising"},
+    "models": {*BASIC, "registry", "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising"},
     "lora": {*BASIC, "recipe", "diffusion", "models"},
     "zoo": {*BASIC, "models", "lora"},
     "training": {
         *BASIC,
+        "registry",
         "recipe",
         "diffusion",
         "noises",
@@ -42,7 +44,19 @@ KNOWS = {
         "models",
         "zoo",
     },
-    "judging": {*BASIC, "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising", "models", "zoo"},
+    "judging": {
+        *BASIC,
+        "registry",
+        "recipe",
+        "diffusion",
+        "nets",
+        "pictures",
+        "show",
+        "runs",
+        "denoising",
+        "models",
+        "zoo",
+    },
     "tuning": {
         *BASIC,
         "recipe",
@@ -63,6 +77,7 @@ TOP = {"api", "doctor", "demo", "cli", "__main__"}
 FAMILY_WORDS = re.compile(r"\bunet\b|\btext_encoders?\b|\btokenizers?\b|\bnet\.text\b", re.IGNORECASE)
 EXEMPT = {
     "nets": "the U-Net of pixels",
+    "registry.py": "the U-Net of pixels, a value of net.kind",
     "doctor/pace.py": "times the U-Net of pixels",
     "training/job.py": "names the kind of a pixel network",
     "recipe": "its own keys: net.kind, tune.text_encoder",

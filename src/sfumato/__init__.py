@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sfumato.api import compare, judge, load, train, tune
+from sfumato.registry import register
 
 if TYPE_CHECKING:
     from sfumato.models.model import Model
 
 __version__ = "0.1.0"
-__all__ = ["Model", "compare", "judge", "load", "train", "tune"]
+__all__ = ["Model", "compare", "judge", "load", "register", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfumato import registry
 from sfumato.diffusion import samplers
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import PREDICTIONS, Preconditioned
@@ -15,6 +16,7 @@ from sfumato.diffusion.level import Level, fit
 from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear, zero_terminal
 
 SHAPE = (4, 2, 1, 3)
+SAMPLERS = {name: registry.find("sampler", name) for name in registry.names("sampler")}
 
 
 def start(levels: Level, seed: int = 0) -> Tensor:
@@ -38,7 +40,7 @@ def test_order_of_convergence(mixture: Mixture, name: str, order: int, slack: fl
         size = torch.hypot(level.alpha, level.sigma) if scale == "vp" else level.alpha + level.sigma
         return Level(level.alpha / size, level.sigma / size)
 
-    sampler = samplers.SAMPLERS[name]
+    sampler = SAMPLERS[name]
     noise = start(smooth_path(1)) / 20.0  # standard normal
 
     def end(steps: int, method: samplers.Sampler) -> Tensor:
@@ -55,7 +57,7 @@ def test_order_of_convergence(mixture: Mixture, name: str, order: int, slack: fl
     assert -slope.item() == pytest.approx(order, abs=slack)
 
 
-@pytest.mark.parametrize("name", list(samplers.SAMPLERS))
+@pytest.mark.parametrize("name", list(SAMPLERS))
 @pytest.mark.parametrize("schedule", [linear(), LogNormal(), Flow()], ids=["linear", "edm", "flow"])
 def test_every_prediction_takes_the_same_path(mixture: Mixture, name: str, schedule: Schedule) -> None:
     """A network that outputs each prediction type of one exact denoiser."""
@@ -81,7 +83,7 @@ def test_every_prediction_takes_the_same_path(mixture: Mixture, name: str, sched
 
         generator = torch.Generator().manual_seed(1)
         seen: list[Tensor] = []
-        samplers.SAMPLERS[name](
+        SAMPLERS[name](
             denoise, start(levels), levels,
             noise=lambda g=generator: torch.randn(SHAPE, generator=g, dtype=torch.float64),
             callback=lambda step, seen=seen: seen.append(step.x),
@@ -118,7 +120,7 @@ def our_path(name: str, mixture: Mixture, x: Tensor, levels: Level, seed: int, *
     path: list[Tensor] = []
     torch.manual_seed(seed)
     dtype = torch.float32 if name == "dpm++2m-sde" else torch.float64  # as diffusers draws its noise
-    end = samplers.SAMPLERS[name](
+    end = SAMPLERS[name](
         mixture, x, levels, noise=lambda: torch.randn(SHAPE, dtype=dtype).double(),
         callback=lambda step: path.append(step.x), **options,
     )  # fmt: skip
@@ -164,7 +166,7 @@ def test_equals_diffusers_step_by_step(mixture: Mixture, case: str, steps: int, 
         assert (a - b).abs().max() < 1e-5, f"step {k}"
 
 
-@pytest.mark.parametrize("name", list(samplers.SAMPLERS))
+@pytest.mark.parametrize("name", list(SAMPLERS))
 @pytest.mark.parametrize(
     "schedule",
     [linear(), cosine(), zero_terminal(scaled_linear()), LogNormal(), Flow()],
@@ -175,7 +177,7 @@ def test_samples_follow_the_mixture(mixture: Mixture, name: str, schedule: Sched
     torch.manual_seed(0)
     levels = schedule.path(60)
     x = levels.sigma[0] * torch.randn(4000, *SHAPE[1:], dtype=torch.float64)
-    found = samplers.SAMPLERS[name](mixture, x, levels)
+    found = SAMPLERS[name](mixture, x, levels)
     expected = mixture.draw(100_000, torch.Generator().manual_seed(1))
     assert torch.isfinite(found).all()
     assert (found.mean(0) - expected.mean(0)).abs().max() < 0.05
@@ -191,7 +193,7 @@ def test_churn_keeps_the_distribution(mixture: Mixture) -> None:
     assert (found.std(0) / expected.std(0) - 1).abs().max() < 0.1
 
 
-@pytest.mark.parametrize("name", list(samplers.SAMPLERS))
+@pytest.mark.parametrize("name", list(SAMPLERS))
 def test_counts_its_evaluations(mixture: Mixture, name: str) -> None:
     calls = []
 
@@ -200,13 +202,13 @@ def test_counts_its_evaluations(mixture: Mixture, name: str) -> None:
         return mixture(x, level)
 
     levels = LogNormal().path(9)
-    samplers.SAMPLERS[name](counting, start(levels), levels)
-    assert len(calls) == samplers.evaluations(name, 9)
+    SAMPLERS[name](counting, start(levels), levels)
+    assert len(calls) == samplers.evaluations(SAMPLERS[name], levels)
 
 
 def test_a_step_from_pure_noise_is_finite(mixture: Mixture) -> None:
     levels = Flow().path(3)
     assert levels.alpha[0] == 0
-    for name in samplers.SAMPLERS:
-        assert torch.isfinite(samplers.SAMPLERS[name](mixture, start(levels), levels)).all(), name
+    for name in SAMPLERS:
+        assert torch.isfinite(SAMPLERS[name](mixture, start(levels), levels)).all(), name
     assert math.isinf(float(levels[0].ratio))

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, mmd2, precision_recall
+from sfumato.judging.distance import Moments, coverage, frechet, frechet_interval, kid, mmd2, precision_recall
 
 
 def sets(n: int, m: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -148,3 +148,16 @@ def test_precision_and_recall_tell_quality_from_variety() -> None:
     assert recall < 0.2
     precision, recall = precision_recall(real, real + 100)
     assert (precision, recall) == (0, 0)
+
+
+def test_coverage_is_the_share_of_real_balls_that_hold_a_sample() -> None:
+    real = np.arange(40, dtype=np.float32)[:, None] * np.ones((1, 3), np.float32)
+    assert coverage(real + 0.1, real) == 1
+    assert coverage(real + 1000, real) == 0
+    assert coverage(real[:1] + 0.1, real, k=2) == pytest.approx(2 / 40)  # the first two reach the sample at 0.1
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(60, 2)), rng.normal(size=(50, 2))
+    far = np.linalg.norm(a[:, None] - a, axis=2)
+    radii = np.sort(far, axis=1)[:, 5]
+    plain = (np.linalg.norm(a[:, None] - b, axis=2) <= radii[:, None]).any(1).mean()
+    assert coverage(b, a) == plain

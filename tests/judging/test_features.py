@@ -83,7 +83,7 @@ def test_missing_mini_and_unknown_names(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module.resources, "files", lambda _: tmp_path)
     with pytest.raises(UserError, match=r"no mini features in .*train"):
         open_features("mini")
-    with pytest.raises(UserError, match="no features named inceptoin: choose one of mini, inception"):
+    with pytest.raises(UserError, match="no features named 'inceptoin'; did you mean inception"):
         open_features("inceptoin")
 
 

@@ -141,7 +141,7 @@ def test_progress_ends_where_it_should(folder: Path, features: Features) -> None
 def test_a_callable_or_its_features(folder: Path, features: Features) -> None:
     for given in (features, small_features):
         assert judge(model(folder), n=4, features=given, steps=1).verdict.features == "small_features"  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="no features named maxi"):
+    with pytest.raises(UserError, match="no features named 'maxi'; choose one of mini, inception"):
         judge(model(folder), n=4, features="maxi", steps=1)
 
 

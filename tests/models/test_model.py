@@ -9,17 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.models.model import caption, fitting_batch
 from sfumato.models.named import concrete, net_of, schedule_of
 from sfumato.nets.unet import PRESETS
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import recipe as recipes
-from sfumato.recipe.sections import Net, Noise, SamplerName
+from sfumato.recipe.sections import Net, Noise
 
 from ..tiny import LABELS, model_of
 
-SAMPLERS = SamplerName.__args__  # type: ignore[attr-defined]
+SAMPLERS = registry.names("sampler")
 CAPTIONS = ("a red circle on a blue background", "a blue circle on a red background")
 
 

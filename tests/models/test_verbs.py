@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -22,13 +23,24 @@ from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ..tiny import recipe_of, train_run, write_pictures
 from ..tuning.conftest import base, stirred
 from ..tuning.test_photos import scene
+from .test_ddpm import unet
 from .test_single import SMALL, original
 from .test_training import pictures, run  # noqa: F401
 
-QUICK = ("pixel", "plain", "pipeline", "LoRA folder")
+QUICK = ("pixel", "plain", "pipeline", "LoRA folder", "DDPM folder", "UNet with labels")
 KINDS = (*QUICK, "text run", "unfinished tuning", "single file", "autoencoder", *models())
-DRAWS = ("pixel", "pipeline", "LoRA folder", "text run", "unfinished tuning", "single file", "cifar10", "mini")
-CLEANS = ("pixel", "plain", "cifar10", "cifar10-denoise", "photo")
+DRAWS = (
+    "pixel",
+    "DDPM folder",
+    "pipeline",
+    "LoRA folder",
+    "text run",
+    "unfinished tuning",
+    "single file",
+    "cifar10",
+    "mini",
+)
+CLEANS = ("pixel", "plain", "DDPM folder", "cifar10", "cifar10-denoise", "photo")
 LATENT = ("pipeline", "LoRA folder", "text run", "unfinished tuning", "single file", "mini")
 BASES = tuple(kind for kind in LATENT if kind != "unfinished tuning")
 TAKES_IT = ("pipeline", "LoRA folder", "text run", "unfinished tuning")  # the LoRA of the shelf
@@ -64,13 +76,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny models that are quick to make: pixel, plain, pipeline, LoRA folder."""
+    """Tiny models that are quick to make: those of QUICK."""
     root = tmp_path_factory.mktemp("shelf")
     seen = write_pictures(root / "pictures")
     train_run(root / "pixel", recipe_of(seen, train={"images": 32}), (32,))
     plain = {"kind": "plain", "channels": [8, 8], "blocks": 1, "stem": 2, "attention": None}
     train_run(root / "plain", recipe_of(seen, "none", net=plain, train={"images": 32}).model_copy(
         update={"task": "denoise"}), (32,))  # fmt: skip
+    DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(root / "DDPM folder")
+    unet(classes=4).save_pretrained(root / "UNet with labels")
     model = base()
     pipelines.write(model, root / "pipeline", half=False)
     attach(model.net, Shape(rank=2, alpha=4))

@@ -90,7 +90,9 @@ def test_every_key_is_explained_once() -> None:
         ("net.attention", "list of true or false", "left out"),
         ("text.width", "whole number, 32 or more, a multiple of 32", "192"),
         ("tune.noun", "text", "empty"),
-        ("task", "generate, denoise, features, autoencoder, text or tune", "generate"),
+        ("task", "generate, denoise, features, autoencoder, text, tune or package.module:Name", "generate"),
+        ("net.options", "mapping", "{}"),
+        ("judge.metrics", "list of coverage or package.module:Name", "[]"),
     ],
 )
 def test_values_are_in_words(key: str, values: str, default: str) -> None:

@@ -201,7 +201,11 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path) -> None:
         ("data.labels=cat", "data.labels: a list is needed here"),
         ("net.preset=tinny", "net.preset: .*'tiny'"),
         ("net.stem=3", "net.stem"),
-        ("sample.sampler=euler_a", "sample.sampler: .*'euler'"),
+        ("sample.sampler=euler_a", "sample.sampler: no sampler named 'euler_a'; did you mean euler?"),
+        ("noise.schedule=ed", "noise.schedule: no schedule named 'ed'; did you mean edm?"),
+        ("net.kind=mlp", "net.kind: no network named 'mlp'; choose one of unet, plain, latent, or package.module:Name"),
+        ("net.options=3", "net.options: .*dictionary"),
+        ("net.options={a: {b: 1}}", "net.options.a"),
         ("task=paint", "task"),
         ("noise={schedule: scaled-linear-zero, prediction: epsilon}", "says nothing of pure noise"),
         ("noise={schedule: flow, prediction: epsilon}", "says nothing of pure noise"),
@@ -282,7 +286,7 @@ def test_overrides_are_split_at_the_first_sign() -> None:
 def test_every_value_is_explained_or_obvious() -> None:
     """Names of sections and keys are the contract of files already written."""
     sections = ["data", "net", "noise", "text", "tune", "train", "sample", "judge"]
-    assert list(Recipe.model_fields) == ["name", "task", "about", *sections]
+    assert list(Recipe.model_fields) == ["name", "task", "options", "about", *sections]
     keys = yaml12.read(Recipe().dump())
     assert {"source", "image_size", "labels", "condition"} <= set(keys["data"])
     assert {"images", "batch", "lr", "ema", "precision", "seed"} <= set(keys["train"])

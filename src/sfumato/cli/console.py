@@ -14,10 +14,12 @@ from typing import Any, NoReturn, TextIO
 import typer
 from rich.console import Console
 
+from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.progress import Event, Failure, Result
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else; progress stays on stderr.")
+SAMPLERS = f"{', '.join(registry.names('sampler'))}, or your own as package.module:Name."
 USER, STOPPED, BUSY, BROKEN_OFF = 2, 3, 75, 130
 """Exit status: the user's mistake, stopped and saved, a folder in use, broken off by Ctrl-C."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sfumato.cli.console import EVENTS, JSON, answer, say
+from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
 DATA = typer.Option(None, "--data", help="Judge against another source than the model's own.")
-FEATURES = typer.Option(None, "--features", help="mini (offline), inception (the only FID) or its file, dinov2, clip.")
+FEATURES = typer.Option(
+    None,
+    "--features",
+    help="mini (offline), inception (the only FID) or its file, dinov2, clip, or your own as package.module:Name.",
+)
+METRIC = typer.Option(None, "--metric", help="A further figure: coverage, or your own as package.module:Name.")
 STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler.")
-SAMPLER = typer.Option(None, "--sampler", help="ddpm, ddim, euler, heun, dpm++2m or dpm++2m-sde.")
+SAMPLER = typer.Option(None, "--sampler", help=SAMPLERS)
 GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none.")
 SEED = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k.")
 
@@ -31,6 +36,7 @@ def judge(
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
+    metric: list[str] = METRIC,
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
@@ -86,7 +92,7 @@ def judge(
         return
     with Screen(json, events) as screen:
         found = judging.judge(
-            loaded, n=n, data=data, features=features, seed=seed, progress=screen,
+            loaded, n=n, data=data, features=features, metrics=metric or (), seed=seed, progress=screen,
             steps=steps, sampler=sampler, guidance=guidance,
         )  # fmt: skip
     page = write(found, out or _home(model, loaded))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sfumato.cli.console import EVENTS, JSON, answer, console, say
+from sfumato import registry
+from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, console, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 
@@ -25,7 +26,7 @@ def sample(
     prompts: Path = typer.Option(None, "--prompts", help="A text file with a prompt a line."),
     negative: str = typer.Option(None, "--negative", help="What guidance leads away from."),
     steps: int = typer.Option(None, "--steps", min=1, help="Steps of the sampler [default: the recipe's]."),
-    sampler: str = typer.Option(None, "--sampler", help="ddpm, ddim, euler, heun, dpm++2m or dpm++2m-sde."),
+    sampler: str = typer.Option(None, "--sampler", help=SAMPLERS),
     guidance: float = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none."),
     rescale: float = typer.Option(None, "--rescale", help="Brings back contrast that guidance inflates: 0 to 1."),
     interval: tuple[float, float] = typer.Option(None, "--interval", help="Sigmas between which guidance acts."),
@@ -79,7 +80,7 @@ def sample(
     folder = out or Path(f"samples-{chosen.name}")
     s = chosen.settings(steps=steps, sampler=sampler, guidance=guidance)
     for name, value, sampler_of in (("--eta", eta, "ddim"), ("--churn", churn, "heun")):
-        if value is not None and s.sampler != sampler_of:
+        if value is not None and not registry.takes("sampler", s.sampler, name.removeprefix("--")):
             raise UserError(f"{name} is an option of {sampler_of}, and this is {s.sampler}: add --sampler {sampler_of}")
     started = time.perf_counter()
     with Screen(json, events) as screen:

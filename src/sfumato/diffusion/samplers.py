@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -78,8 +77,30 @@ def ddim(
     return x
 
 
-ddpm: Sampler = partial(ddim, eta=1.0)
-euler: Sampler = ddim
+def ddpm(
+    denoise: Denoiser,
+    x: Tensor,
+    levels: Level,
+    cond: Condition | None = None,
+    *,
+    noise: NoiseSource | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DDPM's ancestral sampling (Ho et al. 2020, eq. 6 and 7): `ddim` with eta = 1."""
+    return ddim(denoise, x, levels, cond, noise=noise, callback=callback, eta=1.0)
+
+
+def euler(
+    denoise: Denoiser,
+    x: Tensor,
+    levels: Level,
+    cond: Condition | None = None,
+    *,
+    noise: NoiseSource | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Euler's method for the probability-flow ODE: `ddim` with eta = 0."""
+    return ddim(denoise, x, levels, cond, noise=noise, callback=callback)
 
 
 def heun(
@@ -162,21 +183,30 @@ def dpm_solver_2m(
     return x
 
 
-dpm_solver_sde: Sampler = partial(dpm_solver_2m, stochastic=True)
+def dpm_solver_sde(
+    denoise: Denoiser,
+    x: Tensor,
+    levels: Level,
+    cond: Condition | None = None,
+    *,
+    noise: NoiseSource | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """The SDE form of DPM-Solver++(2M): `dpm_solver_2m` with `stochastic`."""
+    return dpm_solver_2m(denoise, x, levels, cond, noise=noise, callback=callback, stochastic=True)
 
-SAMPLERS: dict[str, Sampler] = {
-    "ddpm": ddpm,
-    "ddim": ddim,
-    "euler": euler,
-    "heun": heun,
-    "dpm++2m": dpm_solver_2m,
-    "dpm++2m-sde": dpm_solver_sde,
-}
 
+def evaluations(sampler: Sampler, levels: Level) -> int:
+    """Calls of the denoiser (NFE) that a sampler makes on a path: counted, on one number in place of pictures."""
+    calls = 0
 
-def evaluations(sampler: str, steps: int) -> int:
-    """Calls of the denoiser (NFE) that a sampler makes on a path of `steps` steps."""
-    return 2 * steps - 1 if sampler == "heun" else steps
+    def denoise(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return torch.zeros_like(x)
+
+    sampler(denoise, torch.zeros(1, 1, 1, 1), levels, noise=lambda: torch.zeros(1, 1, 1, 1))
+    return calls
 
 
 def _pair(levels: Level, i: int) -> tuple[float, float]:

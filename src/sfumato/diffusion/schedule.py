@@ -122,6 +122,24 @@ def zero_terminal(chain: Discrete) -> Discrete:
     return Discrete(((root - root[-1]) * (root[0] / (root[0] - root[-1]))).square())
 
 
+def scaled_linear_zero(timesteps: int = 1000, first: float = 0.00085, last: float = 0.012) -> Discrete:
+    """Stable Diffusion's betas shifted to end in pure noise."""
+    return zero_terminal(scaled_linear(timesteps, first, last))
+
+
+def timesteps(levels: Tensor, c: Tensor) -> Tensor:
+    """Timesteps of a schedule, whose ln(sigma / alpha) are `levels`, (T,), for c = ln(sigma / alpha) / 4: float32 (N,).
+
+    Exact where a level is one of the schedule's, else a fraction.
+    """
+    ratio = (4 * c.double()).clamp(levels[0], levels[-1])
+    above = torch.searchsorted(levels, ratio).clamp(1, len(levels) - 1)
+    low, high = levels[above - 1], levels[above]
+    exact = above - 1 + (ratio - low) / (high - low)
+    near = exact.round()
+    return torch.where((exact - near).abs() < 1e-3, near, exact).float()
+
+
 @dataclass(frozen=True)
 class LogNormal:
     """EDM (Karras et al. 2022): alpha = 1, ln sigma normal in training, and a path even in sigma^(1/rho) (eq. 5)."""

@@ -13,6 +13,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from sfumato import registry
 from sfumato.denoising.denoise import anysize, best, mirrored
 from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
@@ -115,6 +116,7 @@ def judge_denoised(
     """
     if not 0 < sigma <= 1:
         raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
+    registry.trust(data)
     model = name if isinstance(name, Model) else load(name)
     cleaner = model.cleaner()
     if blind and cleaner.part is None:

@@ -132,3 +132,12 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     fake_radii = nearest(fake, fake, k, skip=np.arange(len(fake)))[0][:, -1]
     precision, recall = within_any(fake, real, real_radii), within_any(real, fake, fake_radii)
     return float(precision.mean()), float(recall.mean())
+
+
+def coverage(samples: np.ndarray, training: np.ndarray, k: int = 5) -> float:
+    """The share of training pictures that have a sample nearer than their own k-th neighbour (Naeem et al. 2020).
+
+    Raises ValueError below k + 1 training pictures.
+    """
+    radii = nearest(training, training, k, skip=np.arange(len(training)))[0][:, -1]
+    return float((nearest(training, samples)[0][:, 0] <= radii).mean())

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.files import sha256
 from sfumato.judging import weights
@@ -27,7 +28,6 @@ from sfumato.progress import Advance
 
 DINOV2 = "facebook/dinov2-base"
 CLIP = "openai/clip-vit-large-patch14"  # the smaller ones are not published as safetensors
-NAMES = ("mini", "inception", "dinov2", "clip")
 
 
 class Features:
@@ -76,8 +76,8 @@ class Features:
 
 
 def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> Features:
-    """Features by name (`mini`, `inception`, `dinov2`, `clip`; or the path of Inception's published file), or of a
-    callable: uint8 (n, 3, H, W) -> (n, dim).
+    """Features of the registry (`mini`, `inception`, `dinov2`, `clip`), of a package (`package.module:Name`), of
+    Inception's published file by its path, or of a callable: uint8 (n, 3, H, W) -> (n, dim).
 
     Raises UserError for an unknown name, and one that says which files to bring where if the weights cannot
     be had.
@@ -85,10 +85,8 @@ def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> F
     if not isinstance(name, str):
         return Features(getattr(name, "__name__", type(name).__name__), name, None, device)
     if Path(name).suffix == ".pt":
-        return Features("inception", *_inception(device, Path(name)), device)
-    if name not in NAMES:
-        raise UserError(f"no features named {name}: choose one of {', '.join(NAMES)}")
-    embed, digest = {"mini": _mini, "inception": _inception, "dinov2": _dinov2, "clip": _clip}[name](device)
+        return Features("inception", *inception(device, Path(name)), device)
+    embed, digest = registry.find("features", name)(device)
     return Features(name, embed, digest, device)
 
 
@@ -139,7 +137,7 @@ def clip_table(pictures: Tensor, prompts: Sequence[str], device: str = "cpu", ba
 Opened = tuple[Callable[[Tensor], Tensor], str]
 
 
-def _mini(device: str) -> Opened:
+def mini(device: str) -> Opened:
     from safetensors.torch import load_file
 
     from sfumato.nets.classifier import Classifier, ClassifierConfig
@@ -163,7 +161,7 @@ def _mini(device: str) -> Opened:
     return embed, sha256(path)
 
 
-def _inception(device: str, path: Path | None = None) -> Opened:
+def inception(device: str, path: Path | None = None) -> Opened:
     """The TorchScript network expects 0..255, resizes inside as TensorFlow 1 did, and gives the 2048
     features of pool_3.
     """
@@ -174,7 +172,7 @@ def _inception(device: str, path: Path | None = None) -> Opened:
     return lambda pictures: net(pictures.float(), return_features=True).flatten(1), weights.INCEPTION_SHA256
 
 
-def _dinov2(device: str) -> Opened:
+def dinov2(device: str) -> Opened:
     folder = weights.hub_folder(DINOV2)
     from transformers import Dinov2Model
 
@@ -183,7 +181,7 @@ def _dinov2(device: str) -> Opened:
     return lambda pictures: net(pixel_values=prepare(pictures)).pooler_output, sha256(folder / "model.safetensors")
 
 
-def _clip(device: str) -> Opened:
+def clip(device: str) -> Opened:
     folder = weights.hub_folder(CLIP)
     return _clip_towers(folder, device)[0], sha256(folder / "model.safetensors")
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
@@ -52,7 +54,7 @@ class Distance:
 @dataclass(frozen=True)
 class GenerateVerdict:
     """fd against `reference_n` training pictures; kid and its standard error; precision and recall at n
-    against n; notes: what limits these figures.
+    against n; notes: what limits these figures; metrics: further figures by name.
     """
 
     fd: Distance
@@ -65,6 +67,7 @@ class GenerateVerdict:
     n: int
     reference_n: int
     notes: tuple[str, ...]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Stable keys: `memorised` is the share of near-copies, `memorisation` everything known about it."""
@@ -80,6 +83,7 @@ class GenerateVerdict:
             "n": self.n,
             "reference_n": self.reference_n,
             "notes": list(self.notes),
+            **({"metrics": dict(self.metrics)} if self.metrics else {}),
         }
 
     def words(self) -> str:
@@ -92,6 +96,7 @@ class GenerateVerdict:
                 f"{self.precision:.0%} of the samples look like training pictures (precision) and "
                 f"{self.recall:.0%} of the training pictures are within reach of the samples (recall).",
                 self.memorised.verdict,
+                *(f"{name}: {value:.4g}." for name, value in self.metrics.items()),
                 *self.notes,
             ]
         )
@@ -106,16 +111,19 @@ def judge_generated(
     seed: int = 0,
     resamples: int = 100,
     digest: str | None = None,
+    metrics: Sequence[str] = (),
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> GenerateVerdict:
     """Judge samples, uint8 (n, C, H, W), against the pictures the model learned from and those it never saw.
 
-    digest: the store's content address; with it the features of its pictures are kept in the cache.
+    digest: the store's content address; with it the features of its pictures are kept in the cache. metrics: further
+    figures by name, each a function of the features of `samples`, `training` and `held_out` pictures, (n, dim).
     progress: receives a phase for each kind of pictures; stop: read after each batch. The same seed gives the same
     figures. Raises UserError if there are too few pictures of any kind or their shapes differ.
     """
     _check(samples, train, held_out)
+    further = {name: registry.find("metric", name) for name in metrics}
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(len(train))[:MOST])
 
@@ -144,10 +152,12 @@ def judge_generated(
     precision, recall = precision_recall(taught[rng.permutation(len(taught))[:even]], fake[rng.permutation(n)[:even]])
     copied = memorisation(fake, taught, unseen, (samples, _chosen(train, kept), held_out.pixels), seed)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
+    given = {"samples": fake, "training": taught, "held_out": unseen}
+    found = {name: float(each(**registry.arguments(each, given, {}, name))) for name, each in further.items()}
     return GenerateVerdict(
         Distance(interval.value, interval.low, interval.high, floor, floor_n),
         kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(taught),
-        _notes(n, floor_n, len(taught), even, features.dim),
+        _notes(n, floor_n, len(taught), even, features.dim), found,
     )  # fmt: skip
 
 

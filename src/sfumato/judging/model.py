@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sfumato.diffusion.samplers import evaluations
+from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
@@ -55,15 +56,18 @@ def judge(
     progress: Progress | None = None,
     stop: Stop | None = None,
     own: Judge | None = None,
+    metrics: Sequence[str] = (),
     **changes: Any,
 ) -> Judged:
     """Draw n samples and judge them.
 
     name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
-    own: a section in place of the model's; changes: of the `sample` section (`steps`, `sampler`, `guidance`, ...).
-    Conditions are drawn as often as in the training data. progress: receives phases; stop: read once a step. Raises
-    UserError, Stopped.
+    own: a section in place of the model's; metrics: further figures by name, beside those of the section; changes: of
+    the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the training data.
+    progress: receives phases; stop: read once a step. Raises UserError, Stopped.
     """
+    for given in (data, features, *metrics):
+        registry.trust(given)
     model = name if isinstance(name, Model) else load(name)
     own = own or judge_of(model)
     if model.task == "denoise":
@@ -88,11 +92,12 @@ def judge(
     samples = model.sample(count, texts=texts, seed=seed, callback=see, warn=False, **changes)
     seconds = time.perf_counter() - began
     verdict = judge_generated(
-        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest, progress=progress, stop=stop
-    )
+        samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest,
+        metrics=tuple(dict.fromkeys((*own.metrics, *metrics))), progress=progress, stop=stop,
+    )  # fmt: skip
     settings = {
         **chosen.model_dump(mode="json"),
-        "evaluations": evaluations(chosen.sampler, chosen.steps),
+        "evaluations": model.evaluations(chosen),
         "seed": seed,
     }
     similarity = None
@@ -131,11 +136,14 @@ def judge_of(model: Model) -> Judge:
 
 
 def data_of(model: Model, source: str | None = None) -> Data:
-    """The pictures that a model is judged on: its own, or those of another source.
+    """The pictures that a model is judged on: its own, or those of another source; at its size if it has no recipe.
 
     Raises UserError if it does not say what it learned from.
     """
-    own = model.recipe.data if model.recipe else Data(source=model.source)
+    height, width = model.shape[1:]
+    fits = min(height, width) >= 8 and max(height, width) <= 1024
+    plain = Data(source=model.source, image_size=(height, width) if fits else None)
+    own = model.recipe.data if model.recipe else plain
     if source is not None:
         return own.of(source)
     if not own.source:

@@ -148,6 +148,7 @@ def figures_section(found: Judged) -> Section:
         Fact(f"{v.kid:.4g}", "kernel distance", f"± {v.kid_error:.2g}; unbiased, readable at small n"),
         Fact(f"{v.precision:.0%}", "precision", "samples that look like training pictures"),
         Fact(f"{v.recall:.0%}", "recall", "training pictures that samples come near to"),
+        *(Fact(f"{value:.4g}", name, "") for name, value in v.metrics.items()),
         Fact(f"{1000 * found.seconds / v.n:.1f} ms", "a picture", f"on {found.model.device}, {found.model.precision}"),
     ]  # fmt: skip
     return Section("Figures", v.notes, facts)

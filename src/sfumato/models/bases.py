@@ -22,6 +22,7 @@ WANTED = [
     INDEX,
     *{f"{part}/{file}" for known in FAMILIES for part in known.networks for file in ("config.json", *WEIGHTS)},
     *{f"{part}/*" for known in FAMILIES for part in known.others},
+    *("config.json", WEIGHTS[1], "scheduler_config.json"),  # of pixel models, whose parts may lie in one folder
 ]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

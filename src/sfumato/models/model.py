@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfumato import registry
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.denoise import denoise
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
-from sfumato.diffusion.samplers import SAMPLERS, Step
+from sfumato.diffusion.samplers import Step, evaluations
 from sfumato.diffusion.schedule import Schedule
 from sfumato.errors import PromptWarning, UserError
+from sfumato.models.named import sampler_of
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe, build
 from sfumato.recipe.sections import Sample
@@ -129,9 +131,9 @@ class Model(ABC):
 
         texts: labels or captions, picture k is of texts[k % len]; negative: what guidance leads away from, in place
         of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
-        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip` in place of `defaults`;
-        callback(first, step) sees every step of the batch that starts with picture `first`; warn: each of `warnings` is
-        given as a PromptWarning.
+        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip`, `options` in place of
+        `defaults`; callback(first, step) sees every step of the batch that starts with picture `first`; warn: each of
+        `warnings` is given as a PromptWarning.
         Picture k depends on seed + k alone, not on n or the batch.
         """
         if n < 1:
@@ -139,6 +141,7 @@ class Model(ABC):
         if self.task == "denoise":
             raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
         s = self.settings(**changes)
+        sampler = sampler_of(s)
         cond = self.condition(texts, n)
         null = self.null if negative is None else self.condition([negative], 1)
         for line in self.warnings(texts, negative) if warn else ():
@@ -160,9 +163,9 @@ class Model(ABC):
 
             part = None if cond is None else cond[first : first + count]
             seen = None if callback is None else (lambda step, first=first: callback(first, step))
-            x = SAMPLERS[s.sampler](
+            x = sampler(
                 self._prepared(s, part, null), start + float(levels.sigma[0]) * fresh(), levels, part,
-                noise=fresh, callback=seen, **_own_options(s),
+                noise=fresh, callback=seen,
             )  # fmt: skip
             done.append(self.leave(x))
         return torch.cat(done)
@@ -170,7 +173,12 @@ class Model(ABC):
     def settings(self, **changes: Any) -> Sample:
         """`defaults` with changes (None: as it stands). Raises UserError on a bad value."""
         given = {key: value for key, value in changes.items() if value is not None}
+        registry.trust(given.get("sampler"))
         return build({"sample": self.defaults.model_dump() | given}, where="sample").sample
+
+    def evaluations(self, s: Sample) -> int:
+        """Calls of the denoiser that a picture takes; guidance makes one of two. Raises UserError."""
+        return evaluations(sampler_of(s), self._path(s))
 
     def _path(self, s: Sample) -> Level:
         try:
@@ -180,6 +188,8 @@ class Model(ABC):
 
     def _prepared(self, s: Sample, cond: Condition | None, null: Condition | None) -> Denoiser:
         ready: Denoiser = self.denoiser
+        if cond is not None and null is None and s.guidance != 1:
+            raise UserError(f"{self.name} was not trained without labels, which guidance needs: leave guidance out")
         if cond is not None and null is not None and s.guidance != 1:
             ready = Guided(ready, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)
         return Clipped(ready) if s.clip else ready
@@ -237,8 +247,3 @@ def fitting_batch(shape: Sequence[int], device: str) -> int:
     """Pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
     budget = 2**19 if device == "cpu" else 2**24
     return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))
-
-
-def _own_options(s: Sample) -> dict[str, float]:
-    """What a sampler takes that the others do not know."""
-    return {"ddim": {"eta": s.eta}, "heun": {"churn": s.churn}}.get(s.sampler, {})

@@ -1,35 +1,52 @@
-"""The schedule and the network that a recipe names."""
+"""The sampler, the schedule and the network that a recipe names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from sfumato.diffusion.schedule import Discrete, Flow, LogNormal, Schedule, cosine, linear, scaled_linear, zero_terminal
+from sfumato import registry
+from sfumato.diffusion.samplers import Sampler
+from sfumato.diffusion.schedule import Discrete, Schedule
 from sfumato.errors import UserError
 from sfumato.nets import plain, unet
+from sfumato.nets.net import PictureNet
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe.sections import Net, Noise
+from sfumato.recipe.sections import Net, Noise, Sample
+
+
+def sampler_of(sample: Sample) -> Sampler:
+    """The sampler a section names, with its arguments: values of the section, and `options`. Raises UserError."""
+    thing = registry.find("sampler", sample.sampler)
+    return partial(thing, **registry.arguments(thing, sample.model_dump(), sample.options, "sample.options"))
 
 
 def schedule_of(noise: Noise) -> Schedule:
-    """The schedule a recipe names."""
-    discrete: dict[str, Callable[[], Discrete]] = {
-        "linear": lambda: linear(noise.timesteps),
-        "cosine": lambda: cosine(noise.timesteps),
-        "scaled-linear": lambda: scaled_linear(noise.timesteps),
-        "scaled-linear-zero": lambda: zero_terminal(scaled_linear(noise.timesteps)),
-    }
-    if noise.schedule in discrete:
-        return replace(discrete[noise.schedule](), shift=noise.shift)
-    return Flow() if noise.schedule == "flow" else LogNormal(noise.mean, noise.std, noise.sigma_min, noise.sigma_max)
+    """The schedule a recipe names, made with the values of `noise` that it takes, and its `options`.
+
+    Raises UserError.
+    """
+    thing = registry.find("schedule", noise.schedule)
+    made: Schedule = thing(**registry.arguments(thing, noise.model_dump(), noise.options, "noise.options"))
+    if noise.shift == 1:
+        return made
+    if not isinstance(made, Discrete):
+        raise UserError(f"noise.shift is of the discrete schedules: leave it out with {noise.schedule}")
+    return replace(made, shift=noise.shift)
 
 
 def concrete(net: Net) -> Net:
-    """The same net with what its preset stands for written out, so that it outlives a change of the presets."""
-    preset: unet.UNetConfig | plain.PlainConfig = unet.PRESETS[net.preset]
-    if net.kind == "plain":
-        preset = plain.PlainConfig()
+    """The same net with what its preset stands for written out, so that it outlives a change of the presets.
+
+    One of another package has none and stays as it is.
+    """
+    presets: dict[str, unet.UNetConfig | plain.PlainConfig] = {
+        "unet": unet.PRESETS[net.preset], "plain": plain.PlainConfig()
+    }  # fmt: skip
+    preset = presets.get(net.kind)
+    if preset is None:
+        return net
     return net.model_copy(
         update={
             "channels": net.channels or tuple(preset.channels),
@@ -40,16 +57,33 @@ def concrete(net: Net) -> Net:
     )
 
 
-def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet | plain.PlainUNet:
-    """The network a recipe names, for pictures of `shape` (C, H, W). Raises UserError if the sides do not divide."""
-    words = vocabulary.size if vocabulary.kind != "none" else 0
-    if net.kind == "plain":
-        chosen = concrete(net)
-        channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
-        config = plain.PlainConfig(channels, blocks, stem, shape[0], words, net.gauge)
-        if any(side % config.multiple for side in shape[1:]):
-            raise UserError(f"net: {shape[1]} x {shape[2]} is not a multiple of {config.multiple}: set data.image_size")
-        return plain.PlainUNet(config)
+def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet:
+    """The network a recipe names, for pictures of `shape` (C, H, W). Raises UserError."""
+    thing = registry.find("network", net.kind)
+    given = {**net.model_dump(), "net": net, "shape": tuple(shape), "vocabulary": vocabulary}
+    made = thing(**registry.arguments(thing, given, net.options, "net.options"))
+    if not isinstance(made, PictureNet):
+        raise UserError(f"net.kind={net.kind} gives a {type(made).__name__}, which is no sfumato.nets.net.PictureNet")
+    return made
+
+
+def latent_of() -> PictureNet:
+    """Raises UserError: networks on latents are made by their tasks."""
+    raise UserError("net.kind=latent is of the tasks autoencoder and text: use unet or plain")
+
+
+def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.PlainUNet:
+    """Convolutions alone. Raises UserError if the sides do not divide."""
+    chosen = concrete(net)
+    channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
+    config = plain.PlainConfig(channels, blocks, stem, shape[0], _words(vocabulary), net.gauge)
+    if any(side % config.multiple for side in shape[1:]):
+        raise UserError(f"net: {shape[1]} x {shape[2]} is not a multiple of {config.multiple}: set data.image_size")
+    return plain.PlainUNet(config)
+
+
+def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
+    """With attention. Raises UserError if the sides do not divide."""
     try:
         made = unet.build(
             net.preset,
@@ -61,7 +95,7 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
             places=net.places,
             shortcut=net.shortcut,
             colours=shape[0],
-            vocabulary=words,
+            vocabulary=_words(vocabulary),
             length=vocabulary.length,
             gauge=net.gauge,
         )
@@ -82,3 +116,8 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet 
                 f"{len(made.config.channels)} levels): use {near}, or other net.channels or net.stem"
             )
     return made
+
+
+def _words(vocabulary: Vocabulary) -> int:
+    """Words of the condition and nothing, or 0 for no condition."""
+    return vocabulary.size if vocabulary.kind != "none" else 0

@@ -10,16 +10,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
-from sfumato.models import bases
+from sfumato.models import bases, ddpm
 from sfumato.models.model import Model
 from sfumato.models.named import net_of
 from sfumato.models.pixel import PixelModel
 from sfumato.models.registry import INDEX, of_folder, of_keys
 from sfumato.pictures.vocabulary import Vocabulary
+from sfumato.recipe.mistakes import first_trouble
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
 from sfumato.runs.checkpoint import label
@@ -35,6 +37,8 @@ def read_file(path: Path, called: str, device: str, precision: str) -> Model:
 
 def read(folder: Path, weights: str, called: str, device: str, precision: str) -> Model:
     """What `find` found as a model, unless it is of a tuning. Raises UserError."""
+    if ddpm.claims(folder):
+        return ddpm.read(folder, called, device, precision)
     if is_pipeline(folder):
         return of_folder(folder).reader.read_folder(folder, called, device, precision)
     with described(folder):
@@ -64,8 +68,8 @@ def read(folder: Path, weights: str, called: str, device: str, precision: str) -
 
 
 def task_of(folder: Path) -> str:
-    """What a checkpoint or shipped model was trained for; "" of a pipeline folder. Raises UserError."""
-    if is_pipeline(folder):
+    """What a checkpoint or shipped model was trained for; "" of a folder of diffusers. Raises UserError."""
+    if is_pipeline(folder) or ddpm.claims(folder):
         return ""
     with described(folder):
         return str(config_of(folder)["recipe"]["task"])
@@ -99,7 +103,7 @@ def find(name: str | Path) -> tuple[Path, str]:
             f"{path} can run code when it is loaded: bring the .safetensors file of the same model, or convert it "
             "where you trust it (diffusers: from_single_file, then save_pretrained)"
         )
-    if is_pipeline(path):
+    if is_pipeline(path) or ddpm.claims(path):
         return path, ""
     if path.is_file() and path.suffix == ".safetensors":
         _verify(path.parent)
@@ -154,6 +158,8 @@ def described(folder: Path) -> Iterator[None]:
     """A config.json that is missing, damaged or of another kind is one line."""
     try:
         yield
+    except ValidationError as error:
+        raise UserError(f"{folder / 'config.json'} does not describe a model: {first_trouble(error)}") from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{folder / 'config.json'} does not describe a model") from error
 

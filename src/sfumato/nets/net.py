@@ -15,6 +15,10 @@ class PictureNet(nn.Module, ABC):
     gauge: NoiseGauge | PlaceGauge | None
     """Reads the noise level from a picture; None: the level must be given."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.gauge = None
+
     @property
     @abstractmethod
     def multiple(self) -> int:

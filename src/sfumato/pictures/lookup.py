@@ -5,30 +5,32 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.pictures import cifar10, folder, hub
-from sfumato.pictures.drawn import shapes
-from sfumato.pictures.drawn.emoji import source as emoji
+from sfumato.pictures import folder, hub
 from sfumato.pictures.source import Source, data_folder
 from sfumato.recipe.sections import Data
 
-KNOWN = "a folder, cifar10, shapes, emoji or a Hub data set (owner/name)"
+OWN = ", ".join(registry.names("source"))
+KNOWN = f"a folder, {OWN}, a Hub data set (owner/name) or a source of your own (package.module:Name)"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
 
 
 def open_source(name: str, data: Data) -> Source:
-    """`shapes`, `emoji`, `cifar10`, a folder (its path, or its name in `$SFUMATO_DATA`), or a data set of the Hub.
+    """A source of the registry (`shapes`, `emoji`, `cifar10`) or of a package (`package.module:Name`), a folder (its
+    path, or its name in `$SFUMATO_DATA`), or a data set of the Hub.
 
     A folder of the working directory that has one of these names is reached as `./shapes`. Raises UserError.
     """
     if not name:
         raise UserError(f"data.source is empty: give {KNOWN}")
-    if name == "shapes":
-        return shapes.ShapesSource(data)
-    if name == "emoji":
-        return emoji.EmojiSource(data)
-    if name == "cifar10":
-        return cifar10.open_cifar10(data)
+    if name in registry.names("source") or registry.OUTSIDE.fullmatch(name):
+        thing = registry.find("source", name)
+        given = {**data.model_dump(), "data": data}
+        made: Source = thing(**registry.arguments(thing, given, data.options, "data.options"))
+        return made
+    if data.options:
+        raise UserError(f"data.options are arguments of a source of your own: leave them out with {name}")
     path = Path(name).expanduser()
     if not path.exists() and not path.is_absolute() and (shelf := data_folder()) and (shelf / path).is_dir():
         path = shelf / path

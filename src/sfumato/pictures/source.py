@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -51,6 +53,43 @@ class Source(Protocol):
         ...
 
     def items(self, split: str) -> list[Item]: ...
+
+
+class Made(ABC):
+    """The base of a source whose pictures are computed: a subclass gives `picture`, a pure function of its arguments.
+
+    name: for people; splits: how many pictures are in "train", and in "test" if there is such a split; labels: all
+    that there are, in their order; version: another text whenever `picture` changes, since pictures are kept.
+    """
+
+    def __init__(self, name: str, splits: Mapping[str, int], labels: Sequence[str] = (), version: str = "1") -> None:
+        self.name, self.counts, self.version = name, dict(splits), version
+        self.splits: tuple[str, ...] = tuple(splits)
+        self.label_names = list(labels)
+        self.refused: dict[str, str] = {}
+        self.ignored: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def picture(self, split: str, number: int) -> tuple[np.ndarray, str | None, str | None]:
+        """A picture, uint8 (H, W, C) with C = 1 or 3, its label and its caption, None where it has none."""
+
+    def fingerprint(self, progress: Advance | None = None) -> str:
+        facts = (type(self).__module__, type(self).__qualname__, self.name, self.counts, self.label_names, self.version)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def items(self, split: str) -> list[Item]:
+        return [self._item(split, number) for number in range(self.counts[split])]
+
+    def _item(self, split: str, number: int) -> Item:
+        pixels, label, caption = self.picture(split, number)
+        height, width, channels = pixels.shape
+        return Item(
+            key=f"{split}/{number:06d}", label=label, caption=caption,
+            digest=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+            read=lambda: self.picture(split, number)[0],
+            look=lambda: Header(height, width, "RGB" if channels == 3 else "L"),
+        )  # fmt: skip
 
 
 @runtime_checkable

@@ -5,16 +5,17 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sfumato import yaml12
+from sfumato import registry, yaml12
 from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.sections import Named, Options
 
-KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Options: "mapping"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ def explain(recipe: Recipe) -> str:
             lines += ["", f"{heading.name}:  # {heading.meaning}"]
         for entry in heading.entries:
             name = entry.key.rsplit(".", 1)[-1]
-            if name in inner or getattr(section, name) is None:  # of two lengths only one is set
-                lines.append(f"{indent}{name}: {yaml12.line(inner.get(name))}  # {entry.comment}")
+            value = getattr(section, name)
+            if name in inner or value in (None, Options()):  # of two lengths only one is set
+                written = inner.get(name, None if value is None else {})
+                lines.append(f"{indent}{name}: {yaml12.line(written)}  # {entry.comment}")
     return "\n".join(lines) + "\n"
 
 
@@ -87,11 +90,13 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value == "":
         return "left out" if value is None else "empty"
-    return yaml12.line(list(value) if isinstance(value, tuple) else value)
+    return yaml12.line({**value} if isinstance(value, Options) else list(value) if isinstance(value, tuple) else value)
 
 
 def _values(field: FieldInfo) -> str:
     """What a field may be, in words: "whole number, 1 or more"; "small, medium or large"."""
+    if named := _named(field.metadata):
+        return named
     limits = [words for limit in field.metadata if (words := _limit(limit))]
     both = {type(limit): limit for limit in field.metadata}
     if {annotated_types.Ge, annotated_types.Le} <= both.keys():  # a closed range reads better as one
@@ -101,14 +106,25 @@ def _values(field: FieldInfo) -> str:
     return ", ".join([_kind(field.annotation), *limits])
 
 
+def _named(metadata: Sequence[Any]) -> str:
+    """The names of a kind of things, if that is what a field holds; else ""."""
+    for named in (each for each in metadata if isinstance(each, Named)):
+        return _either([*map(yaml12.line, registry.names(named.kind)), "package.module:Name"])
+    return ""
+
+
 def _kind(kind: Any) -> str:
     """A type in words."""
     origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _named(inner[1:]) or _kind(inner[0])
     if origin is Literal:
         return _either([yaml12.line(value) for value in inner])
     if origin in (Union, types.UnionType):
         return _either([_kind(each) for each in inner if each is not type(None)])
     if origin is tuple:
+        if get_origin(inner[0]) is Annotated:
+            return f"list of {_kind(inner[0])}"
         many = "" if Ellipsis in inner else f"{len(inner)} "
         return f"list of {many}{_plural(_kind(inner[0]))}"
     return KINDS.get(kind, "value")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from sfumato.recipe.section import FeatureName, SamplerName, Section
+from sfumato.recipe.section import FeatureName, MetricName, Options, SamplerName, Section
 
 
 class Tune(Section):
@@ -152,6 +152,7 @@ class Sample(Section):
     eta: float = Field(0.0, ge=0, le=1, description="fresh noise at each step of sampler ddim; 1: as ddpm")
     churn: float = Field(0.0, ge=0, description="noise added back on the way by sampler heun (S_churn)")
     clip: bool = Field(True, description="keep the denoiser's output within the pictures' range")
+    options: Options = Field(Options(), description="further arguments of the sampler, by name")
 
     @field_validator("interval")
     @classmethod
@@ -168,3 +169,6 @@ class Judge(Section):
         "mini", description="network in whose features the distances are measured; mini needs no download"
     )
     n: int = Field(5000, ge=2, description="pictures drawn for the distances")
+    metrics: tuple[MetricName, ...] = Field(
+        (), description="further figures; coverage: the share of training pictures that samples come near to"
+    )

@@ -11,26 +11,27 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
 
-from sfumato import yaml12
+from sfumato import registry, yaml12
 from sfumato.errors import UserError
 from sfumato.recipe import mistakes
-from sfumato.recipe.sections import Data, Judge, Net, Noise, Sample, Section, Text, Train, Tune
+from sfumato.recipe.sections import Data, Judge, Net, Noise, Options, Sample, Section, TaskName, Text, Train, Tune
 
 
 class Recipe(Section):
     """All that a run needs to know."""
 
     name: str = Field("", description="name of the run in logs and trackers; empty: the file's or the folder's")
-    task: Literal["generate", "denoise", "features", "autoencoder", "text", "tune"] = Field(
+    task: TaskName = Field(
         "generate",
         description="what is learned; generate: to draw pictures; denoise: to clean them of noise; features: to tell "
         "labels apart; autoencoder: to encode as latents; text: to draw what a text says; tune: a LoRA",
     )
+    options: Options = Field(Options(), description="arguments of a task of your own, by name")
     about: str = Field("", description="one line about the recipe, for a reader")
     data: Data = Data()
     net: Net = Net()
@@ -58,6 +59,13 @@ class Recipe(Section):
         if self.train.epochs is None:
             return self
         return self.with_({"train.images": max(1, round(self.train.epochs * pictures))})
+
+    def trust(self) -> None:
+        """Allow the things of other packages (`package.module:Name`) that it names: a person has written it."""
+        for name in (self.task, self.net.kind, self.noise.schedule, self.sample.sampler, self.data.source):
+            registry.trust(name)
+        for name in (self.judge.features, *self.judge.metrics):
+            registry.trust(name)
 
     def dump(self) -> str:
         """The recipe as YAML."""

@@ -6,15 +6,27 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sfumato.recipe.section import PredictionName, PresetName, ScheduleName, Section, WeightingName
+from sfumato import registry
+from sfumato.recipe.section import (
+    NetworkName,
+    Options,
+    PredictionName,
+    PresetName,
+    ScheduleName,
+    Section,
+    WeightingName,
+)
 
 
 class Data(Section):
     """Which pictures, and how they are brought to one shape."""
 
     source: str = Field(
-        "", description="a folder of pictures, cifar10, shapes, emoji, or a data set of the Hub by its id"
+        "",
+        description=f"a folder of pictures, {', '.join(registry.names('source'))}, a data set of the Hub by its id, or "
+        "a source of your own as package.module:Name",
     )
+    options: Options = Field(Options(), description="arguments of a source of your own, by name")
     count: int | None = Field(
         None,
         ge=100,
@@ -55,14 +67,16 @@ class Data(Section):
         return value
 
     def of(self, source: str) -> Data:
-        """The same of another source; `count` is of `emoji` alone."""
-        return self.model_copy(update={"source": source, "count": self.count if source == "emoji" else None})
+        """The same of another source; `count` is of `emoji` alone, `options` are of this one."""
+        options = self.options if source == self.source else {}
+        count = self.count if source == "emoji" else None
+        return self.model_copy(update={"source": source, "count": count, "options": options})
 
 
 class Net(Section):
     """The network. What is left out is set by the preset or by the kind."""
 
-    kind: Literal["unet", "plain", "latent"] = Field(
+    kind: NetworkName = Field(
         "unet",
         description="unet: with attention, for pictures of one size; plain: convolutions alone, for denoising pictures "
         "of any size; latent: diffusers' own networks (tasks autoencoder and text)",
@@ -100,6 +114,7 @@ class Net(Section):
         False, description="add the input to the output, weighted by the noise level, past narrow layers"
     )
     places: bool = Field(False, description="give every position its coordinates: for drawings and aligned pictures")
+    options: Options = Field(Options(), description="arguments of a network of your own, by name")
 
 
 class Noise(Section):
@@ -116,6 +131,7 @@ class Noise(Section):
         "that, with the noise at its own size; residual: clean less noisy; v: alpha n - sigma x0; flow: n - x0; "
         "edm: clean picture and noise, mixed by level",
     )
+    options: Options = Field(Options(), description="further arguments of the schedule, by name")
     weighting: WeightingName = Field("edm", description="how much the error at each noise level counts in the loss")
     timesteps: int = Field(
         1000, ge=2, description="number T of levels of the discrete schedules (linear, cosine, scaled-linear)"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.models.named import concrete
+from sfumato.models.named import concrete, sampler_of, schedule_of
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
 from sfumato.pictures.store import Store, open_store
@@ -31,13 +31,8 @@ from sfumato.training.loop import Loop
 from sfumato.training.task import Task
 
 DEFAULT_SIDE = {"cpu": 64}
-TASKS = {
-    "generate": "generate.Generate",
-    "denoise": "denoise.Denoise",
-    "features": "features.LearnFeatures",
-    "autoencoder": "autoencoder.LearnAutoencoder",
-    "text": "text.LearnText",
-}  # imported when asked for: some need heavy libraries
+OF_LATENTS = ("features", "autoencoder", "text")
+"""Tasks that do not train the network of `net`: they make their own."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +107,8 @@ def _prepared(
     folder = RunFolder(Path(out or default_out(what)))
     source = source_of(what)
     photos = source is not None
+    for text in overrides:
+        registry.trust(recipes.parse_override(text)[1])
     if (folder.path / "recipe.yaml").is_file() and (photos or _same(folder.path, what)):
         recipe = recipes.load(folder.path / "recipe.yaml", overrides)
         if photos and recipe.data.source != source:
@@ -123,10 +120,12 @@ def _prepared(
         recipe = what if isinstance(what, Recipe) else recipes.load(what, overrides)
         if isinstance(what, Recipe) and overrides:
             recipe = recipes.build(what.model_dump(), overrides)
+        recipe.trust()  # it is the person's own, unlike one that lies in a run folder
     if recipe.task == "tune":
         raise UserError(f"{what} is a recipe for a few photos of one thing: use `sfumato tune FOLDER --noun WORD`")
     if not recipe.data.source:
         raise UserError("data.source is empty: name a folder, cifar10, shapes, emoji or a Hub dataset")
+    settle(recipe)
     accelerator = accelerator_for(recipe.train, folder.path)
     device = accelerator.device.type
     plan.settle_threads(device, folder.threads())
@@ -134,7 +133,7 @@ def _prepared(
         recipe = _planned(recipe, overrides, device, tell)
     store = open_store(recipe.data, tell)
     recipe = recipe.in_images(len(store.train))
-    net = concrete(recipe.net) if recipe.task in ("generate", "denoise") else recipe.net
+    net = recipe.net if recipe.task in OF_LATENTS else concrete(recipe.net)
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     begun = has_begun(folder.path, recipe.task)
     task = task_of(standing_on(folder.path, recipe) if begun else recipe, store, accelerator, progress, stop)
@@ -176,10 +175,28 @@ def task_of(
     recipe: Recipe, store: Store, accelerator: Accelerator, progress: Progress | None = None, stop: Stop | None = None
 ) -> Task:
     """The task a recipe names."""
-    module, _, name = TASKS[recipe.task].partition(".")
-    learn: Callable[..., Task] = getattr(importlib.import_module(f"sfumato.training.tasks.{module}"), name)
-    precision = precision_of(recipe.train, accelerator.device.type)
-    return learn(recipe, store, accelerator.device, precision, phases(progress, stop))
+    learn = registry.find("task", recipe.task)
+    given = {
+        "recipe": recipe, "store": store, "device": accelerator.device,
+        "precision": precision_of(recipe.train, accelerator.device.type), "tell": phases(progress, stop),
+    }  # fmt: skip
+    task: Task = learn(**registry.arguments(learn, given, recipe.options, "options"))
+    return task
+
+
+def settle(recipe: Recipe) -> None:
+    """Find all things that a recipe names before anything is trained, also those that are used late, as its sampler.
+
+    Raises UserError.
+    """
+    registry.find("task", recipe.task)
+    registry.find("network", recipe.net.kind)
+    schedule_of(recipe.noise)
+    sampler_of(recipe.sample)
+    if registry.OUTSIDE.fullmatch(recipe.judge.features):
+        registry.find("features", recipe.judge.features)
+    for name in filter(registry.OUTSIDE.fullmatch, recipe.judge.metrics):
+        registry.find("metric", name)
 
 
 def source_of(what: str | Path | Recipe) -> str | None:

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.diffusion.condition import Condition
-from sfumato.diffusion.schedule import Discrete
+from sfumato.diffusion.schedule import Discrete, timesteps
 from sfumato.models.family import LatentNet, Part, Seen
 
 UNET = Part(
@@ -126,19 +126,6 @@ class TextNet(LatentNet):
                 x.to(own), timesteps(self.levels, c), encoder_hidden_states=told, return_dict=False
             )[0]
         return found
-
-
-def timesteps(levels: Tensor, c: Tensor) -> Tensor:
-    """Timesteps of a schedule, whose ln(sigma / alpha) are `levels`, (T,), for c = ln(sigma / alpha) / 4: float32 (N,).
-
-    Exact where a level is one of the schedule's, else a fraction.
-    """
-    ratio = (4 * c.double()).clamp(levels[0], levels[-1])
-    above = torch.searchsorted(levels, ratio).clamp(1, len(levels) - 1)
-    low, high = levels[above - 1], levels[above]
-    exact = above - 1 + (ratio - low) / (high - low)
-    near = exact.round()
-    return torch.where((exact - near).abs() < 1e-3, near, exact).float()
 
 
 def attention_of(x: Tensor, unet: UNet2DConditionModel) -> AbstractContextManager[None]:

@@ -1,0 +1,203 @@
+"""Names and what they stand for: samplers, schedules, networks, sources, tasks, features, metrics; open to others."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+from sfumato.errors import UserError
+
+Kind = Literal["sampler", "schedule", "network", "source", "task", "features", "metric"]
+Thing: TypeAlias = Callable[..., Any]
+
+OUTSIDE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+"""`package.module:Name`, a thing of another package."""
+PLUGINS = "SFUMATO_PLUGINS"
+"""The environment variable that lists modules, separated by commas, whose things files may name."""
+
+_things: dict[str, dict[str, str | Thing]] = {
+    "sampler": {
+        "ddpm": "sfumato.diffusion.samplers:ddpm",
+        "ddim": "sfumato.diffusion.samplers:ddim",
+        "euler": "sfumato.diffusion.samplers:euler",
+        "heun": "sfumato.diffusion.samplers:heun",
+        "dpm++2m": "sfumato.diffusion.samplers:dpm_solver_2m",
+        "dpm++2m-sde": "sfumato.diffusion.samplers:dpm_solver_sde",
+    },
+    "schedule": {
+        "linear": "sfumato.diffusion.schedule:linear",
+        "cosine": "sfumato.diffusion.schedule:cosine",
+        "scaled-linear": "sfumato.diffusion.schedule:scaled_linear",
+        "scaled-linear-zero": "sfumato.diffusion.schedule:scaled_linear_zero",
+        "edm": "sfumato.diffusion.schedule:LogNormal",
+        "flow": "sfumato.diffusion.schedule:Flow",
+    },
+    "network": {
+        "unet": "sfumato.models.named:unet_of",
+        "plain": "sfumato.models.named:plain_of",
+        "latent": "sfumato.models.named:latent_of",
+    },
+    "source": {
+        "cifar10": "sfumato.pictures.cifar10:open_cifar10",
+        "shapes": "sfumato.pictures.drawn.shapes:ShapesSource",
+        "emoji": "sfumato.pictures.drawn.emoji.source:EmojiSource",
+    },
+    "task": {
+        "generate": "sfumato.training.tasks.generate:Generate",
+        "denoise": "sfumato.training.tasks.denoise:Denoise",
+        "features": "sfumato.training.tasks.features:LearnFeatures",
+        "autoencoder": "sfumato.training.tasks.autoencoder:LearnAutoencoder",
+        "text": "sfumato.training.tasks.text:LearnText",
+        "tune": "sfumato.tuning.task:Personalise",
+    },
+    "features": {
+        "mini": "sfumato.judging.features:mini",
+        "inception": "sfumato.judging.features:inception",
+        "dinov2": "sfumato.judging.features:dinov2",
+        "clip": "sfumato.judging.features:clip",
+    },
+    "metric": {"coverage": "sfumato.judging.distance:coverage"},
+}
+"""Imported when they are used: some need heavy libraries."""
+_trusted: set[str] = set()
+
+
+def register(kind: Kind, name: str, thing: Thing | str) -> None:
+    """Give a thing of your own a name that recipes and commands can use.
+
+    kind: sampler, schedule, network, source, task, features or metric; name: anything but a name that is taken;
+    thing: a function or class, called as docs/extending.md says, or where it is, as `package.module:Name`.
+    Raises ValueError if the kind is unknown, the name taken, or the thing is neither.
+
+    sfumato.register("sampler", "mine", my_sampler)
+    """
+    if kind not in _things:
+        raise ValueError(f"kind={kind!r}: one of {', '.join(get_args(Kind))}")
+    if not (callable(thing) or OUTSIDE.fullmatch(thing)):
+        raise ValueError(f"{thing!r} is neither a function, a class nor a text like package.module:Name")
+    there = _things[kind].get(name)
+    if there is not None and there != thing and _place(there) != _place(thing):
+        raise ValueError(f"the {kind} {name!r} is {_place(there)}: choose another name")
+    _things[kind][name] = thing
+
+
+def names(kind: Kind) -> list[str]:
+    """All that are registered."""
+    return list(_things[kind])
+
+
+def check(kind: Kind, name: str) -> str:
+    """The name, if it is registered or like `package.module:Name`; nothing is imported but what SFUMATO_PLUGINS lists.
+
+    Raises ValueError naming the nearest one.
+    """
+    if name in _things[kind] or OUTSIDE.fullmatch(name):
+        return name
+    _import_plugins()
+    if name in _things[kind]:
+        return name
+    near = difflib.get_close_matches(name.lower(), names(kind), 1)
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names(kind))}, or package.module:Name"
+    raise ValueError(f"no {kind} named {name[:60]!r}; {hint}")
+
+
+def find(kind: Kind, name: str) -> Thing:
+    """What a name stands for, imported if need be.
+
+    Raises UserError: no such name; a module that cannot be imported, or has no such thing; or one of another package
+    that nobody has allowed, see `trust`.
+    """
+    try:
+        check(kind, name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    known = _things[kind].get(name)
+    if known is not None and not isinstance(known, str):
+        return known
+    place = known or name
+    module, _, attribute = place.partition(":")
+    what = f"the {kind} {place}"
+    if known is None and not _allowed(module):
+        raise UserError(
+            f"{what} is code of another package, which a file alone may not start: if you trust it, run the same "
+            f"again with {PLUGINS}={module.split('.')[0]} set in the environment"
+        )
+    thing = getattr(_imported(module, what), attribute, None)
+    if not callable(thing) or not _is_of(thing, module):
+        raise UserError(f"{what}: {module} has no function or class {attribute} of its own")
+    found: Thing = thing
+    return found
+
+
+def trust(name: object) -> None:
+    """Allow the module of a `package.module:Name` that a person has named: in a recipe of theirs, an option or a call.
+
+    What a run folder, a checkpoint or another file names is not allowed by that: somebody else may have written it.
+    Other values are left alone.
+    """
+    if isinstance(name, str) and OUTSIDE.fullmatch(name):
+        _trusted.add(name.partition(":")[0])
+
+
+def arguments(
+    thing: Thing, given: Mapping[str, object], options: Mapping[str, object], where: str
+) -> dict[str, object]:
+    """Those of the given values that `thing` has parameters for, by name, and all options, which have the last word.
+
+    where: the key of the options, for the error. Raises UserError if the thing does not take an option, or needs more.
+    """
+    signature = inspect.signature(thing)
+    found = {key: value for key, value in given.items() if key in signature.parameters} | dict(options)
+    called = getattr(thing, "__name__", type(thing).__name__)
+    try:
+        signature.bind_partial(**found)
+    except TypeError as error:
+        takes = ", ".join(key for key in signature.parameters if key not in ("self", "args", "kwargs"))
+        raise UserError(f"{where}: {called}: {error}; it takes {takes or 'nothing'}") from error
+    return found
+
+
+def takes(kind: Kind, name: str, parameter: str) -> bool:
+    """Whether a thing has a parameter of this name. Raises UserError if there is no such thing."""
+    return parameter in inspect.signature(find(kind, name)).parameters
+
+
+def _allowed(module: str) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in (*_trusted, *_plugins()))
+
+
+def _is_of(thing: Thing, module: str) -> bool:
+    """Whether a function or class is of the module's own package, and not of one that the module has imported."""
+    made_elsewhere = inspect.isroutine(thing) or inspect.isclass(thing)
+    return not made_elsewhere or thing.__module__.split(".")[0] == module.split(".")[0]
+
+
+def _plugins() -> list[str]:
+    return [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
+
+
+def _import_plugins() -> None:
+    for module in _plugins():
+        _imported(module, PLUGINS)
+
+
+def _imported(module: str, what: str) -> object:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{what}: {module} cannot be imported ({error}): install its package, or put its folder on PYTHONPATH"
+        ) from error
+    except Exception as error:  # whatever code of somebody else does
+        raise UserError(f"{what}: {module} fails when it is imported ({type(error).__name__}: {error})") from error
+
+
+def _place(thing: str | Thing) -> str:
+    if isinstance(thing, str):
+        return thing
+    return f"{thing.__module__}:{getattr(thing, '__qualname__', type(thing).__name__)}"
