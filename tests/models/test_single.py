@@ -15,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato import load
 from sfumato.errors import UserError
+from sfumato.models import singles
 from sfumato.models.registry import UNET
 from sfumato.models.sd import single
 from sfumato.pictures.tokenizer import learn_tokenizer
@@ -131,7 +132,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(single.SHAPES, "sd1", SMALL)
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
-    monkeypatch.setattr(single, "TOKENIZER", "not a name")
+    monkeypatch.setattr(singles, "TOKENIZER", "not a name")
     with pytest.raises(UserError, match=r"holds no tokenizer .* bring its vocab.json"):
         load(path)
     del tensors[f"{UNET}out.2.bias"]
