@@ -60,8 +60,8 @@ class Part:
     def keys(self, names: Iterable[str]) -> dict[str, str]:
         """Plain names of modules by what may stand in a file behind one of `reads`."""
         flat = {name.replace(".", "_"): name for name in names}
-        inner = self.inner.replace(".", "_")
-        return flat | {inner + key: name for key, name in flat.items()}
+        before = {each.replace(".", "_") for each in (self.inner, self.outer)}
+        return flat | {prefix + key: name for prefix in before for key, name in flat.items()}
 
 
 class LatentNet(nn.Module, ABC):

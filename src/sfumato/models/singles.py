@@ -29,10 +29,13 @@ def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Give a network its weights, in fp32. Raises UserError if one is missing, too many or of another shape."""
+def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, assign: bool = False) -> None:
+    """Give a network its weights, in fp32, or as they are if `assign`, in the place of its own.
+
+    Raises UserError if one is missing, too many or of another shape.
+    """
     try:
-        module.load_state_dict({key: value.float() for key, value in state.items()})
+        module.load_state_dict({key: t if assign else t.float() for key, t in state.items()}, assign=assign)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[1].strip()[:100]
         raise UserError(f"{path}: the {part} is not whole, or not of this family ({reason})") from error
