@@ -114,7 +114,7 @@ def test_sd2_is_told_by_its_text_encoder() -> None:
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("conditioner.embedders.1.model.ln_final.bias", "is Stable Diffusion XL"),
+        ("conditioner.embedders.0.model.ln_final.bias", "is the refiner of Stable Diffusion XL"),
         ("model.diffusion_model.double_blocks.0.img_attn.proj.bias", "is Flux"),
         ("lora_unet_mid.alpha", "is a LoRA: lay it over a base with --lora"),
         ("weight", "is no checkpoint of Stable Diffusion"),

@@ -64,7 +64,7 @@ def stirred_weights(net: torch.nn.Module) -> None:
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in net.parameters():
-            p += 0.02 * torch.randn(p.shape, generator=generator)
+            p.add_(0.02 * torch.randn(p.shape, generator=generator))
 
 
 def folder(path: Path, **options: Any) -> Path:
