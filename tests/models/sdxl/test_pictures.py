@@ -21,7 +21,7 @@ from sfumato.models.sdxl import shapes
 from sfumato.models.zoo import read_file
 from sfumato.zoo import load
 
-from .tiny import SMALL, folder, pipeline, words, xl
+from .tiny import SMALL, file, folder, pipeline, words, xl
 
 PROMPT, NEGATIVE = "a red car on a road", "a blue house"
 BAR = 0.5 / 255 + 1e-4  # half a grey level, as ours are rounded, and 1e-4 of the range
@@ -97,21 +97,17 @@ def test_a_prompt_reaches_the_picture_through_every_part(place: Path) -> None:
 
 
 def single(path: Path, half: bool = False, **options: Any) -> Path:
-    """A single file of the tiny pipeline in its original keys, written by us, with a tokenizer beside it."""
-    model = xl(folder(path / "pipe", **options))
-    model.family.write_file(model, path / "xl.safetensors", half)
-    (path / "tokenizer").mkdir()
-    words().backend_tokenizer.model.save(str(path / "tokenizer"))
-    return path / "xl.safetensors"
+    """A single file of the tiny pipeline in its original keys."""
+    return file(path, folder(path / "pipe", **options), half)
 
 
 @pytest.mark.parametrize("options", [{}, {"prediction": "v_prediction", "zeros": False}])
 def test_one_file_draws_the_same(options: dict[str, Any], tmp_path: Path) -> None:
-    file = single(tmp_path, **options)
-    model = xl(file)
+    path = single(tmp_path, **options)
+    model = xl(path)
     assert apart(StableDiffusionXLPipeline.from_pretrained(tmp_path / "pipe"), model) < BAR
     assert model.family.name == "sdxl"
-    with safe_open(file, "pt") as opened:
+    with safe_open(path, "pt") as opened:
         assert opened.metadata()["modelspec.architecture"] == "stable-diffusion-xl-v1-base"
 
 
@@ -136,8 +132,7 @@ def test_the_original_keys_are_those_that_diffusers_reads(tmp_path: Path) -> Non
 
 
 def test_what_a_single_file_lacks_is_said(tmp_path: Path) -> None:
-    file = single(tmp_path)
-    tensors = load_file(file)
+    tensors = load_file(single(tmp_path))
     for gone, part in (
         (f"{shapes.UNET}out.2.bias", "U-Net"), (f"{shapes.VAE}quant_conv.bias", "autoencoder"),
         (f"{shapes.TEXT}text_model.final_layer_norm.bias", "first text encoder"),

@@ -75,6 +75,14 @@ def folder(path: Path, **options: Any) -> Path:
     return path
 
 
+def file(path: Path, made: Path, half: bool = False) -> Path:
+    """A pipeline's folder as a single file in `path`, written by us, with a tokenizer beside it."""
+    model = xl(made)
+    (path / "tokenizer").mkdir(parents=True)
+    words().backend_tokenizer.model.save(str(path / "tokenizer"))
+    return model.family.write_file(model, path / "xl.safetensors", half)
+
+
 def xl(path: Path, precision: str = "fp32") -> LatentModel:
     found = load(path, device="cpu", precision=precision)
     assert isinstance(found, LatentModel)
