@@ -234,6 +234,7 @@ def test_a_lora_of_another_family_is_refused_in_one_line(text: bool, fresh: Fres
         ("lora_te_text_model_encoder_layers_0_self_attn_q_proj", (4, 768), True),
         ("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", (4, 768), False),
         ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", (4, 640), False),
+        ("lora_unet_output_blocks_3_1_transformer_blocks_0_attn1_to_q", (4, 640), False),
     ],
 )
 def test_files_of_other_families_are_known_by_their_layers(

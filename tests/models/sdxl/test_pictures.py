@@ -9,22 +9,40 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as keys
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato.errors import UserError
 from sfumato.models import bases
 from sfumato.models.latent import LatentModel
 from sfumato.models.sdxl import shapes
+from sfumato.models.sdxl.shapes import END
 from sfumato.models.zoo import read_file
 from sfumato.zoo import load
 
 from .tiny import SMALL, file, folder, pipeline, words, xl
 
+PUBLISHED = shapes.SHAPES
 PROMPT, NEGATIVE = "a red car on a road", "a blue house"
 BAR = 0.5 / 255 + 1e-4  # half a grey level, as ours are rounded, and 1e-4 of the range
+
+
+def test_the_shapes_are_those_of_the_published_base() -> None:
+    """By their numbers of parameters, which docs/text-to-image.md multiplies by bytes."""
+    shape, table = PUBLISHED, {**END, "vocab_size": 49408, "max_position_embeddings": 77}
+    with torch.device("meta"):
+        nets = (
+            UNet2DConditionModel(**shape.unet), CLIPTextModel(CLIPTextConfig(**shape.text, **table)),
+            CLIPTextModelWithProjection(CLIPTextConfig(**shape.text_2, **table)), AutoencoderKL(**shape.vae),
+        )  # fmt: skip
+    counts = [sum(p.numel() for p in net.parameters()) for net in nets]
+    assert counts == [2_567_463_684, 123_060_480, 694_659_840, 83_653_863]
+    page = (Path(__file__).parents[3] / "docs" / "text-to-image.md").read_text("utf-8")
+    for count in (*counts, sum(counts)):
+        assert f"{count:,} | {4e-9 * count:.2f} GB | {2e-9 * count:.2f} GB" in page
 
 
 @pytest.fixture(scope="module")

@@ -54,8 +54,7 @@ def networks(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> t
     one, two = (originals.inside(tensors, prefix) for prefix in (shapes.TEXT, shapes.TEXT_2))
     text = CLIPTextModel(_config(one, "embeddings.token_embedding.weight", shape.text))
     text_2 = CLIPTextModelWithProjection(_config(two, "token_embedding.weight", shape.text_2))
-    held = {key.removeprefix("text_model."): value for key, value in one.items() if not key.endswith("position_ids")}
-    _fill(text, held, "first text encoder", path)
+    _fill(text, {key.removeprefix("text_model."): t for key, t in one.items()}, "first text encoder", path)
     _fill(text_2, originals.from_open_clip(two), "second text encoder", path)
     return unet, text.to(dtype), text_2.to(dtype), vae
 
@@ -79,6 +78,6 @@ def _config(tensors: Mapping[str, Tensor], words: str, shape: Mapping[str, Any])
 
 
 def _fill(text: Any, held: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Give a text encoder its weights, whose names have `text_model.` in some versions of the library."""
+    """Give a text encoder those of the weights that it has; its names have `text_model.` in some versions."""
     own = {name.removeprefix("text_model."): name for name in text.state_dict()}
-    singles.fill(text, {own.get(key, key): value for key, value in held.items()}, part, path)
+    singles.fill(text, {own[key]: value for key, value in held.items() if key in own}, part, path)
