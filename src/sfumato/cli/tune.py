@@ -15,7 +15,7 @@ def tune(
     photos: Path = typer.Argument(..., metavar="FOLDER", help="Five to ten photos of one thing."),
     overrides: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Override the preset: train.lr=5e-4"),
     noun: str = typer.Option("", "--noun", help="What the photos show, in a word that the base knows: car."),
-    base: str = typer.Option("mini", "--base", help="mini, sd15, sd2, a folder, a file or a Hub id."),
+    base: str = typer.Option("mini", "--base", help="mini, a short name as sd15, a folder, a file or a Hub id."),
     preset: str = typer.Option(
         "default",
         "--preset",

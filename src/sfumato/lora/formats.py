@@ -42,7 +42,7 @@ def read(path: Path, model: LatentModel) -> Lora:
     Raises UserError: not there, no safetensors, a hostile header, another family, not finite.
     """
     if path.is_dir():
-        return _read_folder(path, model.net.parts)
+        return _read_folder(path, model)
     tensors, header = _tensors(path)
     if (foreign := model.family.foreign(tensors, header)) is not None:
         raise UserError(f"{path} is {foreign}")
@@ -57,14 +57,17 @@ def read(path: Path, model: LatentModel) -> Lora:
     return found
 
 
-def _read_folder(path: Path, known: Sequence[Part]) -> Lora:
-    parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
+def _read_folder(path: Path, model: LatentModel) -> Lora:
+    parts: dict[Part, dict[str, Piece]] = {part: {} for part in model.net.parts}
     facts: dict[str, Any] = {}
-    for part in known:
+    every: dict[str, Tensor] = {}
+    header: dict[str, Any] = {}
+    for part in model.net.parts:
         weights, config = path / part.folder / WEIGHTS, path / part.folder / CONFIG
         if not weights.is_file():
             continue
-        tensors, _ = _tensors(weights)
+        tensors, header = _tensors(weights)
+        every |= {part.diffusers + key.removeprefix(PEFT): value for key, value in tensors.items()}
         try:
             facts[part.name] = settings = json.loads(config.read_text("utf-8"))
             groups = _grouped({key.removeprefix(PEFT): value for key, value in tensors.items()}, path)
@@ -74,6 +77,8 @@ def _read_folder(path: Path, known: Sequence[Part]) -> Lora:
             raise UserError(f"{config} does not describe a LoRA") from error
     if not facts:
         raise UserError(f"{path} is not a LoRA folder: it has no {WEIGHTS}")
+    if (foreign := model.family.foreign(every, header)) is not None:
+        raise UserError(f"{path} is {foreign}")
     found = Lora(parts, facts)
     found.verify(str(path))
     return found
@@ -195,10 +200,10 @@ def write_peft(
         scale = next(iter(pieces.values())).scale
         tensors: dict[str, Tensor] = {}
         for name, piece in pieces.items():
-            tensors[f"{PEFT}{name}.lora_A.weight"] = piece.down.float().contiguous()
-            tensors[f"{PEFT}{name}.lora_B.weight"] = piece.up.float().contiguous()
+            tensors[f"{PEFT}{part.outer}{name}.lora_A.weight"] = piece.down.float().contiguous()
+            tensors[f"{PEFT}{part.outer}{name}.lora_B.weight"] = piece.up.float().contiguous()
             if piece.magnitude is not None:
-                tensors[f"{PEFT}{name}.lora_magnitude_vector"] = piece.magnitude.float().contiguous()
+                tensors[f"{PEFT}{part.outer}{name}.lora_magnitude_vector"] = piece.magnitude.float().contiguous()
         settings = {
             "peft_type": "LORA", "base_model_name_or_path": base, "r": rank, "inference_mode": True, "bias": "none",
             "lora_alpha": scale * (math.sqrt(rank) if rank_stabilised else rank), "lora_dropout": 0.0,

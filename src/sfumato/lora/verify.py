@@ -59,7 +59,7 @@ def answer(model: LatentModel, prompt: str) -> Tensor:
     x = torch.randn(len(LEVELS), *model.space, generator=generator).to(model.device)
     told = model.condition([prompt], 1)
     parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), told) for k, c in enumerate(LEVELS)]
-    said = [tensor[0].float().flatten() for tensor in told.tensors.values()]
+    said = [tensor[0].float().flatten() for tensor in told.tensors.values() if tensor.is_floating_point()]
     return torch.cat([*(part.float().flatten() for part in parts), *said]).cpu()
 
 
@@ -73,7 +73,7 @@ def _by_kohyas_rules(model: LatentModel, file: Path, prompt: str) -> Tensor:
     before: list[tuple[Any, Tensor]] = []
     for part in net.parts:
         for name, module in net.module(part).named_modules():
-            key = part.writes + name.removeprefix(part.inner).replace(".", "_")
+            key = part.writes + name.removeprefix(part.inner).removeprefix(part.outer).replace(".", "_")
             if f"{key}.lora_up.weight" not in tensors:
                 continue
             up, down = (tensors[f"{key}.lora_{which}.weight"].float() for which in ("up", "down"))

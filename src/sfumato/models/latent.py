@@ -13,7 +13,7 @@ from sfumato.denoising.cleaner import Cleaner
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
-from sfumato.models.family import Family, LatentNet
+from sfumato.models.family import Family, LatentNet, Size
 from sfumato.models.identity import Identity
 from sfumato.models.model import Model
 from sfumato.models.words import Unknown, Words, warning
@@ -74,9 +74,16 @@ class LatentModel(Model):
     def null(self) -> Condition:
         return self.family.null(self)
 
-    def tokens(self, texts: Sequence[str]) -> Condition:
-        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn."""
-        return self.family.tokens(self, texts)
+    def tokens(self, texts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
+        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn.
+
+        sizes: of pictures before they were scaled, see `Family.tokens`.
+        """
+        return self.family.tokens(self, texts, sizes)
+
+    def nothing(self) -> Condition:
+        """`null` as the text encoders' input, on the CPU."""
+        return self.family.nothing(self)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens that a text falls into; low numbers are frequent ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import uuid
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
@@ -31,11 +32,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GUIDANCE = 7.5  # of bases that do not say how they are sampled
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
-    """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError."""
+def facts_of(folder: Path, guidance: float = GUIDANCE) -> dict[str, Any]:
+    """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError.
+
+    guidance: of folders that do not say how they are sampled.
+    """
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     file = folder / OWN
-    known = json.loads(file.read_text("utf-8")) if file.is_file() else {"sample": {"guidance": GUIDANCE}}
+    known = json.loads(file.read_text("utf-8")) if file.is_file() else {"sample": {"guidance": guidance}}
     identity = Identity.from_json(known.pop("base", None))
     described = build(known, where=OWN)
     return {
@@ -137,6 +141,15 @@ def save(made: Any, model: LatentModel, folder: Path, places: Sequence[str] = ("
             raise mended from error
         raise
     return folder
+
+
+def cast(network: Any, dtype: torch.dtype) -> Any:
+    """A copy of a network in a dtype, on the CPU, that is never in memory beside a copy in its own."""
+    weights = [*network.parameters(), *network.buffers()]
+    low = {id(each): each.detach().to("cpu", dtype if each.is_floating_point() else None) for each in weights}
+    for p in network.parameters():
+        low[id(p)] = nn.Parameter(low[id(p)], requires_grad=False)
+    return copy.deepcopy(network, low)
 
 
 def own(model: LatentModel) -> dict[str, Any]:

@@ -51,9 +51,13 @@ class Personalise:
         texts, others = photos.captions, words(model.family.vocabulary(model), thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
-        told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
-        self.told = self._told(model.tokens(told))
-        self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
+        asked = asked_of(texts, thing, recipe.tune.noun, others)
+        of_photos = [size for size in photos.sizes for _ in range(len(asked) // len(texts))]
+        self.told = self._told(Condition.cat([
+            model.tokens(texts, photos.sizes), model.nothing(), model.tokens([f"a {recipe.tune.noun}"]),
+            model.tokens(asked, of_photos),
+        ]))  # fmt: skip
+        self.asked = torch.arange(self.plain + 1, len(self.told)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
         self.saving = False

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
-from sfumato.models.family import Family
+from sfumato.models.family import Family, Size
 from sfumato.models.sd import prompts
 from sfumato.models.sd.networks import UNET
 from sfumato.models.sd.pipeline import pipeline, write
@@ -28,7 +28,7 @@ class StableDiffusion(Family):
 
     name, pipelines = "sd", "StableDiffusionPipeline"
 
-    def tokens(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
+    def tokens(self, model: LatentModel, prompts_: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
         return Condition.of(tokens=prompts.tokens(model.tokenizers[0], prompts_))
 
     @torch.inference_mode()

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.models.family import Size
 from sfumato.models.latent import LatentModel
 from sfumato.pictures.decode import decode
 from sfumato.pictures.split import RESERVED
@@ -28,7 +29,7 @@ EVERY = 5  # one photo in five is held out
 @dataclass(frozen=True)
 class PhotoSet:
     """pictures: uint8 (P, V, 3, H, W), the first variant the plain square; latents: (P, V, C, h, w); captions: P texts;
-    learned, held_out: which photos are which."""
+    learned, held_out: which photos are which; sizes: of the P squares before they were scaled."""
 
     pictures: Tensor
     latents: Tensor
@@ -36,6 +37,7 @@ class PhotoSet:
     names: list[str]
     learned: list[int]
     held_out: list[int]
+    sizes: list[Size]
 
 
 def prepare(
@@ -67,7 +69,9 @@ def prepare(
             captions.append(text if name in text else f"{caption}, {text}" if text else caption)
     held = list(range(EVERY - 1, len(used), EVERY))
     learned = [k for k in range(len(used)) if k not in held]
-    return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held)
+    sides = [verdict.crop.side for verdict in used if verdict.crop is not None]
+    sizes = [(side, side) for side in sides]
+    return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held, sizes)
 
 
 def _variant(verdict: PhotoVerdict, k: int, size: tuple[int, int], flip: bool, rng: np.random.Generator) -> Tensor:
