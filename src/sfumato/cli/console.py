@@ -17,12 +17,17 @@ from rich.console import Console
 from sfumato.errors import UserError
 from sfumato.progress import Event, Failure, Result
 
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else; progress stays on stderr.")
 USER, STOPPED, BUSY, BROKEN_OFF = 2, 3, 75, 130
 """Exit status: the user's mistake, stopped and saved, a folder in use, broken off by Ctrl-C."""
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-_output = {"events": False}
+_output = {"events": False, "json": False}
+"""What stdout still waits for."""
+
+
+def expect(words: list[str]) -> None:
+    """What a command line says of stdout, before it is parsed, which may fail."""
+    _output.update(events=False, json="--json" in words and "--events" not in words)
 
 
 def _choose(events: bool) -> bool:
@@ -30,6 +35,12 @@ def _choose(events: bool) -> bool:
     return events
 
 
+JSON = typer.Option(
+    False,
+    "--json",
+    help="Print one JSON object on stdout and nothing else, `error` its only key if the command fails; "
+    "progress stays on stderr.",
+)
 EVENTS = typer.Option(
     False,
     "--events",
@@ -41,7 +52,7 @@ EVENTS = typer.Option(
 def check_output(json: bool, events: bool) -> None:
     """Raises UserError if both are chosen."""
     if json and events:
-        _choose(False)
+        _output.update(events=False, json=True)
         raise UserError("--json and --events: choose one; the last line of --events holds what --json prints")
 
 
@@ -53,12 +64,19 @@ def fail(message: str) -> None:
 
 
 def leave(message: str, status: int) -> NoReturn:
-    """One line on stderr, with `--events` the last one on stdout, and the exit status."""
+    """One line on stderr, what stdout waits for, and the exit status."""
     fail(message)
+    answer_failure(message, status)
+    sys.exit(status)
+
+
+def answer_failure(message: str, status: int) -> None:
+    """The JSON object of --json, or the last line of --events, of a command that fails; nothing if it was printed."""
     if _output["events"]:
         emit(Failure(message, status))
-    _choose(False)
-    sys.exit(status)
+    elif _output["json"]:
+        sys.stdout.write(_line({"error": message}))
+    _output.update(events=False, json=False)
 
 
 def say(text: str) -> None:
@@ -70,9 +88,9 @@ def answer(value: dict[str, Any], json: bool = True) -> None:
     """The JSON object of --json, or the last line of --events."""
     if _output["events"]:
         emit(Result(value))
-        _choose(False)
     elif json:
         sys.stdout.write(_line(value))
+    _output.update(events=False, json=False)
 
 
 def emit(event: Event) -> bool:
@@ -102,7 +120,7 @@ def _silence(stream: TextIO) -> None:
 
 
 def _line(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return json.dumps(_finite(value), ensure_ascii=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

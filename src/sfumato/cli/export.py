@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import JSON, answer, say
-from sfumato.errors import UserError
 
 
 def export(
@@ -22,16 +22,6 @@ def export(
 
     sfumato export runs/mini --to diffusers --out mini
     """
-    from sfumato.models.latent import latent_of
-    from sfumato.zoo import load
-
-    if to != "diffusers":
-        raise UserError(f"--to {to}: known formats: diffusers")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists: --overwrite replaces it")
-    loaded = latent_of(load(model, device="cpu", precision="fp32"), "diffusers has no pipeline for it")
-    loaded.family.write(loaded, out, half)
-    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    say(f"{out}: {size / 1e6:.1f} MB, for {loaded.family.pipelines}.from_pretrained")
-    if json:
-        answer({"model": loaded.name, "folder": str(out), "bytes": size})
+    made = api.export(model, out, to=to, half=half, overwrite=overwrite)
+    say(f"{out}: {made.bytes / 1e6:.1f} MB, for {made.pipeline}.from_pretrained")
+    answer({"model": made.model, "folder": str(out), "bytes": made.bytes}, json)

@@ -97,6 +97,28 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     return build(values, overrides, str(path))
 
 
+def check(what: str | Path | Recipe, overrides: Iterable[str] = ()) -> None:
+    """Raises UserError for what a name, a file or overrides show to be wrong before anything is opened.
+
+    what: as for `sfumato.train`.
+    """
+    if isinstance(what, Recipe):
+        build(what.model_dump(), overrides)
+    elif _is_file(Path(what) / "recipe.yaml"):
+        load(Path(what) / "recipe.yaml", overrides)
+    elif _is_folder(Path(what)) or ("/" in str(what) and Path(what).suffix not in (".yaml", ".yml")):
+        build({"data": {"source": str(what)}}, overrides)  # pictures in a folder, or on the Hub
+    else:
+        load(what, overrides)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()

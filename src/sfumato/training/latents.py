@@ -101,8 +101,8 @@ def autoencoder_named(name: str, key: str) -> Any:
     """The autoencoder of a run of the task `autoencoder`, or of a text-to-image model; key: of the recipe that names
     it. Raises UserError.
     """
+    from sfumato.models.reading import find
     from sfumato.models.sd.checkpoint import autoencoder_of
-    from sfumato.models.zoo import find
 
     try:
         return autoencoder_of(*find(name))

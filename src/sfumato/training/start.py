@@ -223,15 +223,3 @@ def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -
         data = data.model_copy(update={"condition": told})
     chosen = plan.for_folder(data.source, store, data, device)
     return recipes.build(chosen.model_dump(), overrides)
-
-
-def train(
-    what: str | Path | Recipe,
-    overrides: Iterable[str] = (),
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
-) -> TrainResult:
-    """`prepare` and `run`. Raises UserError, and Stopped if a stop is requested before the first step."""
-    stop = stop or Stop()
-    return run(prepare(what, overrides, out, progress, stop), progress, stop)

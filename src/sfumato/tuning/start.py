@@ -39,7 +39,6 @@ from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
-PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
 LOOKS = 10  # steps at which a tuning is looked at
 A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
 SHARE = 0.9  # of the memory that is free
@@ -66,17 +65,6 @@ class Tuning:
     estimate: plan.Estimate
     twice: bool = False
     warnings: tuple[str, ...] = ()
-
-
-def preset_of(name: str, base: str) -> Recipe:
-    """The recipe of a preset for photos that are yet to be named: "default" is `mini` for the base mini, else `sd`.
-
-    Raises UserError.
-    """
-    known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
-    if name not in known:
-        raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
-    return recipes.load(known[name]).with_({"name": "", "tune.base": base})
 
 
 def begin(

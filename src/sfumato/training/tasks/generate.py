@@ -14,6 +14,7 @@ from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
@@ -80,7 +81,7 @@ class Generate:
         model = self._model(net)
         texts = self._texts()
         steps = min(model.defaults.steps, 20)
-        return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
+        return grid(model.sample(PREVIEW, texts=texts, seed=0, sampling=Sampling(steps=steps)), columns=4)
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
 from sfumato.models.family import LatentNet
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd.checkpoint import describe
 from sfumato.models.sd.fresh import fresh
 from sfumato.models.sd.networks import layout
@@ -95,7 +96,9 @@ class LearnText:
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
         texts = list(self.store.held_out.said or [])[:PREVIEW]
-        return grid(model.sample(len(texts), texts=texts, steps=STEPS, warn=False), columns=4, captions=texts)
+        return grid(
+            model.sample(len(texts), texts=texts, sampling=Sampling(steps=STEPS), warn=False), columns=4, captions=texts
+        )
 
     def describe(self) -> dict[str, Any]:
         return describe(self._model(self.net)) | {"data": {"digest": self.store.digest}}

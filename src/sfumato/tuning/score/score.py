@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
@@ -164,7 +165,9 @@ class Judge:
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
         """Pictures, uint8: one of each prompt, and again with other seeds."""
         n = len(prompts) * self.seeds
-        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps, callback=self.each_step, warn=False)
+        return self.model.sample(
+            n, texts=prompts, seed=1000, sampling=Sampling(steps=self.steps), callback=self.each_step, warn=False
+        )
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self.eyes.features(self.model.enter(pictures))
