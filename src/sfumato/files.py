@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = dict[str, Any]
 """An object of JSON: what a file or a report holds, by its keys."""
+Facts: TypeAlias = Mapping[str, Any]
+"""The same, to be read alone."""
 
 UNWRITABLE = (
     *(errno.EROFS, errno.EACCES, errno.EPERM),

@@ -160,7 +160,7 @@ class TestWhatCannotBe:
         assert len(model.sample(1, sampling=Sampling(steps=10))) == 1
         for use in (model.sample, model.film):
             with pytest.raises(UserError, match="between 1 and 10"):
-                use(1, steps=11)
+                use(1, sampling=Sampling(steps=11))
 
     def test_an_unconditional_model_is_told_nothing(self) -> None:
         with pytest.raises(UserError, match="trained without labels or captions"):

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from sfumato.errors import UserError
+from sfumato.files import Facts, Json
 from sfumato.progress import Event, Failure, Result
 
 USER, STOPPED, BUSY, BROKEN_OFF = 2, 3, 75, 130
@@ -84,7 +85,7 @@ def say(text: str) -> None:
         console.print(text, markup=False)
 
 
-def answer(value: dict[str, Any], json: bool = True) -> None:
+def answer(value: Json, json: bool = True) -> None:
     """The JSON object of --json, or the last line of --events."""
     if _output["events"]:
         emit(Result(value))
@@ -119,7 +120,7 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _line(value: Mapping[str, Any]) -> str:
+def _line(value: Facts) -> str:
     return json.dumps(_finite(value), ensure_ascii=False) + "\n"
 
 

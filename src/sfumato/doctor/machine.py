@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sfumato.files import Json
+
 Found = tuple[str, Any]
 PACKAGES = (
     *("torch", "numpy", "pillow", "accelerate", "diffusers", "transformers", "peft"),
@@ -32,7 +34,7 @@ def devices() -> Found:
 
     from sfumato.device import best_precision, has_amx, has_avx512_bf16
 
-    found: list[dict[str, Any]] = []
+    found: list[Json] = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         memory = properties.total_memory
@@ -47,7 +49,7 @@ def devices() -> Found:
     return "; ".join(map(_described, found)), found
 
 
-def _described(device: dict[str, Any]) -> str:
+def _described(device: Json) -> str:
     words = f"{device['device']}: {device['name']}"
     if device.get("memory"):
         words += f", {device['memory'] / GB:.0f} GB"

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors
+from sfumato.files import Json, aside, save_tensors
 from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
@@ -66,7 +66,7 @@ class GenerateVerdict:
     reference_n: int
     notes: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Stable keys: `memorised` is the share of near-copies, `memorisation` everything known about it."""
         return {
             "fd": asdict(self.fd),

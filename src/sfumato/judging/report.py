@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato.files import write_json
+from sfumato.files import Json, write_json
 from sfumato.judging.denoise import DenoiseVerdict
 from sfumato.judging.emoji import PARTS, EmojiVerdict
 from sfumato.judging.features import distance_name
@@ -181,7 +181,7 @@ def copies_section(found: Judged) -> Section:
     )
 
 
-def curves_section(events: Sequence[dict[str, Any]]) -> Section:
+def curves_section(events: Sequence[Json]) -> Section:
     ends = [event for event in events if event["event"] in ("report", "end")]
     prose = [f"{ends[-1]['images']:,} images seen."] if ends else []
     return Section("How it learned", prose, pictures=[Picture(curves(events), "loss over images seen")])

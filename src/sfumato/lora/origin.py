@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from sfumato.errors import UserError
+from sfumato.files import Facts
 from sfumato.lora.formats import CONFIG, WEIGHTS
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
@@ -72,7 +73,7 @@ def check(model: LatentModel, made: Origin, where: str) -> None:
     )
 
 
-def same_base(model: LatentModel, begun: Mapping[str, Any] | None, where: str) -> None:
+def same_base(model: LatentModel, begun: Facts | None, where: str) -> None:
     """Raises UserError if a tuning was begun on another version of a base. begun: its facts, None if there are none."""
     here = model.identity
     if begun is not None and begun.get("base") != (here and here.to_json()):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.diffusion.condition import Condition
+from sfumato.files import Facts
 
 if TYPE_CHECKING:
     from sfumato.models.latent import LatentModel
@@ -133,7 +134,7 @@ class Family(ABC):
         """A picture's sides must be multiples of this."""
 
     @abstractmethod
-    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+    def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Why a LoRA's file, by its tensors and header, is for another family; None if it may be for this one."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
-from sfumato.files import disk_trouble, sync
+from sfumato.files import Json, disk_trouble, sync
 from sfumato.models import words
 from sfumato.models.identity import Identity
 from sfumato.recipe.recipe import build
@@ -31,7 +31,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GUIDANCE = 7.5  # of bases that do not say how they are sampled
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
+def facts_of(folder: Path) -> Json:
     """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError."""
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     file = folder / OWN
@@ -84,7 +84,7 @@ def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
     return low, torch.float32 if low is torch.float16 else low
 
 
-def levels_of(config: dict[str, Any]) -> Discrete:
+def levels_of(config: Json) -> Discrete:
     """The schedule of a scheduler_config.json. Raises UserError if its betas are of an unknown kind."""
     steps, kind = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "scaled_linear")
     first, last = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
@@ -101,7 +101,7 @@ def levels_of(config: dict[str, Any]) -> Discrete:
     return zero_terminal(found) if config.get("rescale_betas_zero_snr") else found
 
 
-def prediction_of(config: dict[str, Any]) -> str:
+def prediction_of(config: Json) -> str:
     kind = config.get("prediction_type", "epsilon")
     if kind not in PREDICTIONS:
         raise UserError(f"scheduler_config.json: unknown prediction_type {kind}")
@@ -139,19 +139,19 @@ def save(made: Any, model: LatentModel, folder: Path, places: Sequence[str] = ("
     return folder
 
 
-def own(model: LatentModel) -> dict[str, Any]:
+def own(model: LatentModel) -> Json:
     """What a recipe would say and diffusers does not ask."""
     base = {"base": model.identity.to_json()} if model.identity else {}
     return {**base, "data": {"source": model.source}, "sample": model.defaults.model_dump(mode="json")}
 
 
-def scheduler(model: LatentModel) -> dict[str, Any]:
+def scheduler(model: LatentModel) -> Json:
     """What a scheduler of diffusers needs to know of a model's levels."""
     levels = model.schedule
     terminal = float(levels.alpha_bar[-1]) < 1e-9
     plain = scaled_linear(levels.timesteps)
     expected = zero_terminal(plain) if terminal else plain
-    known: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    known: Json = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     if not torch.allclose(expected.alpha_bar, levels.alpha_bar, atol=1e-9):
         known = {"trained_betas": betas(levels.alpha_bar).tolist()}
     names = {value: key for key, value in PREDICTIONS.items()}

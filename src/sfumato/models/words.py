@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.split import RESERVED, split
 
 FILE = "words.json"  # beside model_index.json
@@ -61,7 +62,7 @@ class Words:
         """These words and those of some texts, such as the name that a LoRA taught."""
         return Words(self.known.union(*map(split, texts)), self.synonyms)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"words": sorted(self.known), "synonyms": dict(sorted(self.synonyms.items()))}
 
     @classmethod

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from sfumato import yaml12
 from sfumato.errors import UserError
+from sfumato.files import Facts, Json
 from sfumato.recipe import mistakes
 from sfumato.recipe.sections import Data, Judge, Net, Noise, Sample, Section, Text, Train, Tune
 
@@ -126,10 +127,10 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
+def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
     """Check plain values, with overrides laid over them, and give the recipe."""
     given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
-    merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
+    merged: Json = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
     overrides = list(overrides)
     parsed = [parse_override(text) for text in overrides]
     _make_way(merged, parsed)
@@ -143,7 +144,7 @@ def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str =
         raise UserError(f"{where}: {mistakes.first_trouble(error)}") from error
 
 
-def _make_way(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> None:
+def _make_way(values: Json, changes: Iterable[tuple[str, object]]) -> None:
     """Take out the length that another one is about to replace: `train.images` or `train.epochs`."""
     train = values.get("train")
     for key, value in changes:
@@ -152,7 +153,7 @@ def _make_way(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> 
             train.pop(other, None)
 
 
-def _lay(values: dict[str, Any], key: str, value: object, text: str) -> None:
+def _lay(values: Json, key: str, value: object, text: str) -> None:
     """Put a value at a dotted path. text: what a person wrote, for the error."""
     *parents, last = key.split(".")
     for parent in parents:

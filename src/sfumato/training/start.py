@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.named import concrete
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
@@ -81,7 +81,7 @@ class TrainResult:
         saved = checkpoint.listing(folder.checkpoints)
         return cls(folder.path, images, stopped, saved[-1] if saved else None)
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[Json]:
         """The lines of the run's log."""
         return RunFolder(self.folder).events(kind)
 

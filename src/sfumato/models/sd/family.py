@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
+from sfumato.files import Facts
 from sfumato.models.family import Family
 from sfumato.models.sd import prompts
 from sfumato.models.sd.networks import UNET
@@ -48,7 +49,7 @@ class StableDiffusion(Family):
     def multiple(self, model: LatentModel) -> int:
         return int(model.factor * 2 ** (len(self._config(model).block_out_channels) - 1))
 
-    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+    def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
         says = str(header.get("ss_base_model_version", "")).startswith("sdxl")
         xl = says or any(

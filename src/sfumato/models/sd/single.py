@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sfumato.diffusion.schedule import scaled_linear
 from sfumato.errors import UserError
+from sfumato.files import Facts
 from sfumato.models.bases import NAMES
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import GUIDANCE
@@ -32,9 +33,9 @@ TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 class Shapes:
     """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
 
-    unet: Mapping[str, Any]
-    vae: Mapping[str, Any]
-    text: Mapping[str, Any]
+    unet: Facts
+    vae: Facts
+    text: Facts
 
 
 _UNET = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "sample_size": 64}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.files import Json
 from sfumato.models.sd.checkpoint import plain
 from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
 from sfumato.noises.dice import Dice
@@ -82,7 +81,7 @@ class LearnAutoencoder:
         x = self.fixed[:PREVIEW]
         return side_by_side({"true": to_uint8(x), "back": to_uint8(self._back(net, x))})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {"vae": plain(self.vae.config), "data": {"digest": self.store.digest}}
 
     def _back(self, net: nn.Module, x: Tensor) -> Tensor:

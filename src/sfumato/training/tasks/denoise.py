@@ -16,6 +16,7 @@ from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
 from sfumato.noises.dice import Dice
@@ -176,7 +177,7 @@ class Denoise:
         columns = {"noisy": noisy, "denoised": self._clean(net, noisy), "true": x0}
         return side_by_side({name: to_uint8(x) for name, x in columns.items()})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {
             "shape": list(self.shape),
             "vocabulary": self.vocabulary.to_json(),

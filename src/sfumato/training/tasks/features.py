@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sfumato.files import Json
 from sfumato.nets.classifier import Classifier, cropped
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
@@ -57,5 +56,5 @@ class LearnFeatures:
     def preview(self, net: nn.Module) -> Image.Image | None:
         return None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {"classes": list(self.vocabulary.words), "data": {"digest": self.store.digest}}

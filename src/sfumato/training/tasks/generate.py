@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
+from sfumato.files import Json
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
 from sfumato.models.sampling import Sampling
@@ -83,7 +82,7 @@ class Generate:
         steps = min(model.defaults.steps, 20)
         return grid(model.sample(PREVIEW, texts=texts, seed=0, sampling=Sampling(steps=steps)), columns=4)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {
             "shape": list(self.store.shape),
             "vocabulary": self.vocabulary.to_json(),

@@ -15,6 +15,7 @@ from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.family import LatentNet
 from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
@@ -100,7 +101,7 @@ class LearnText:
             model.sample(len(texts), texts=texts, sampling=Sampling(steps=STEPS), warn=False), columns=4, captions=texts
         )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return describe(self._model(self.net)) | {"data": {"digest": self.store.digest}}
 
     @property

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sfumato.files import Json
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
@@ -59,7 +60,7 @@ class Score:
     diversity: float
     total: Interval
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         names = ("likeness", "fidelity", "drift", "total")
         return {
             "step": self.step, "copying": self.copying, "diversity": self.diversity,
