@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -97,7 +97,7 @@ def answer(value: Json, json: bool = True) -> None:
 def emit(event: Event) -> bool:
     """A JSON line on stdout; whether somebody still reads it."""
     try:
-        sys.stdout.write(_line({"time": round(time.time(), 3), **_finite(event.to_json())}))
+        sys.stdout.write(_line({"time": round(time.time(), 3), **event.to_json()}))
         sys.stdout.flush()
     except OSError:
         _silence(sys.stdout)
@@ -124,7 +124,7 @@ def _line(value: Facts) -> str:
     return json.dumps(_finite(value), ensure_ascii=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """JSON has no NaN: null in its place."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from sfumato import __version__
 from sfumato.doctor import holdings, machine, pace
@@ -20,7 +19,7 @@ class Finding:
 
     name: str
     words: str
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True)

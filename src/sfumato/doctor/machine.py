@@ -6,11 +6,10 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from sfumato.files import Json
 
-Found = tuple[str, Any]
+Found = tuple[str, object]
 PACKAGES = (
     *("torch", "numpy", "pillow", "accelerate", "diffusers", "transformers", "peft"),
     *("datasets", "safetensors", "huggingface-hub", "matplotlib"),

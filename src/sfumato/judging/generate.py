@@ -104,7 +104,6 @@ def judge_generated(
     features: Features,
     *,
     seed: int = 0,
-    resamples: int = 100,
     digest: str | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -137,7 +136,7 @@ def judge_generated(
     unseen = real("held-out pictures", held_out, np.arange(len(held_out)))
 
     n, floor_n = len(fake), min(len(fake), len(unseen))
-    interval = frechet_interval(fake, taught, resamples, seed)
+    interval = frechet_interval(fake, taught, seed=seed)
     floor = frechet(unseen[rng.permutation(len(unseen))[:floor_n]], Moments.of(taught))
     kernel, kernel_error = kid(fake, taught, seed=seed)
     even = min(n, len(taught))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sfumato.files import Json, write_json
@@ -261,7 +261,7 @@ def _seen(path: str) -> str | int:
     return int(events[-1]["images"]) if events else "not known"
 
 
-def _pairs(columns: Sequence[tuple[str, Tensor]]) -> Any:
+def _pairs(columns: Sequence[tuple[str, Tensor]]) -> Image.Image:
     half = len(columns[0][1]) // 2
     wide = [(name, part) for k in (0, half) for name, pictures in columns for part in [pictures[k : k + half]]]
     return side_by_side(wide)

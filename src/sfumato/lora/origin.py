@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -44,7 +43,7 @@ class Origin:
 def origin(path: Path) -> Origin:
     """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
     header: Mapping[str, str] = {}
-    settings: Any = {}
+    settings: object = {}
     found = [path] if not path.is_dir() else [*path.glob(WEIGHTS), *sorted(path.glob(f"*/{WEIGHTS}"))]
     for weights in found[:1]:
         with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(weights, "pt") as file:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from sfumato.diffusion.condition import Condition
 from sfumato.files import Facts
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DiffusionPipeline
+
     from sfumato.models.latent import LatentModel
 
 Seen = Literal["whole", "places"]
@@ -146,19 +148,19 @@ class Family(ABC):
         """Python that loads a LoRA's file into a pipeline `pipe`. magnitudes: it is DoRA."""
 
     @abstractmethod
-    def pipeline(self, model: LatentModel) -> Any:
+    def pipeline(self, model: LatentModel) -> DiffusionPipeline:
         """The model as diffusers' pipeline of the same networks."""
 
     @abstractmethod
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
         """Write the model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
 
-    def latents(self, autoencoder: Any, x: Tensor) -> Tensor:
+    def latents(self, autoencoder: AutoencoderKL, x: Tensor) -> Tensor:
         """Pictures in [-1, 1] as latents of variance about 1, float32."""
         found: Tensor = autoencoder.encode(x).latent_dist.mean.float() * autoencoder.config.scaling_factor
         return found
 
-    def pictures(self, autoencoder: Any, latents: Tensor) -> Tensor:
+    def pictures(self, autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
         """Latents as pictures in [-1, 1]."""
         found: Tensor = autoencoder.decode((latents / autoencoder.config.scaling_factor).to(autoencoder.dtype)).sample
         return found

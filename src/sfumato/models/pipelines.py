@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -22,6 +22,8 @@ from sfumato.recipe.recipe import build
 from sfumato.recipe.sections import Sample
 
 if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline, ModelMixin
+
     from sfumato.models.latent import LatentModel
 
 OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
@@ -54,7 +56,7 @@ def known_words(file: Path) -> words.Words | None:
         raise UserError(f"{file} is not readable as JSON: take it away, or bring it again") from error
 
 
-def piecewise(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+def piecewise(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
     """A network of diffusers, `kind`, of one file of weights, which is never in memory whole beside its cast.
 
     Raises ValueError for weights that are missing, RuntimeError for those of another shape.
@@ -108,7 +110,7 @@ def prediction_of(config: Json) -> str:
     return PREDICTIONS[kind]
 
 
-def save(made: Any, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
+def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
     """Write a pipeline of diffusers and what else is known of the model; nothing is there until all of it is.
 
     places: of the model's tokenizers in the folder.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sfumato.errors import UserError
 from sfumato.files import Json
@@ -66,7 +65,7 @@ class Words:
         return {"words": sorted(self.known), "synonyms": dict(sorted(self.synonyms.items()))}
 
     @classmethod
-    def from_json(cls, values: Any, where: str) -> Words:
+    def from_json(cls, values: Json, where: str) -> Words:
         """Raises UserError if the values are no list of words."""
         try:
             known, synonyms = list(values["words"]), dict(values.get("synonyms") or {})

@@ -1,4 +1,4 @@
-"""Any image data set of the Hub, through `datasets`; code that comes with a data set is never run."""
+"""Image data sets of the Hub, through `datasets`; code that comes with a data set is never run."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -163,7 +163,7 @@ def _lay(values: Json, key: str, value: object, text: str) -> None:
     values[last] = value
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, object]:
     """`train.batch=64` -> ("train.batch", 64); the value is read as YAML."""
     key, equals, value = text.partition("=")
     shown = mistakes.shown(text, 200)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -161,7 +160,7 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _difference(old: Any, new: Any, prefix: str = "") -> str | None:
+def _difference(old: object, new: object, prefix: str = "") -> str | None:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in new:
             dotted = prefix + key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
@@ -17,6 +17,9 @@ from sfumato.pictures.drawn.emoji.drawn import Drawn
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import Pictures, Store
 from sfumato.progress import Stages
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 BATCH, BATCH_GPU = 64, 512
 
@@ -79,7 +82,7 @@ def _with(pictures: Pictures, latents: Tensor) -> Pictures:
     return Pictures(latents, pictures.labels, pictures.label_names, pictures.captions, pictures.keys)
 
 
-def check_sides(source: str, shape: tuple[int, int, int], vae: Any, piece: int | None = None) -> None:
+def check_sides(source: str, shape: tuple[int, int, int], vae: AutoencoderKL, piece: int | None = None) -> None:
     """Raises UserError if an autoencoder does not take pictures of shape (C, H, W), or pieces of `piece` pixels a side.
 
     vae: of diffusers; source: of the pictures, for the message.
@@ -97,7 +100,7 @@ def scale_of(latents: Tensor) -> float:
     return 1 / float(latents.float().std())
 
 
-def autoencoder_named(name: str, key: str) -> Any:
+def autoencoder_named(name: str, key: str) -> AutoencoderKL:
     """The autoencoder of a run of the task `autoencoder`, or of a text-to-image model; key: of the recipe that names
     it. Raises UserError.
     """

@@ -60,7 +60,7 @@ class Muon(torch.optim.AdamW):
             self.alike.setdefault(tuple(p.flatten(1).shape), []).append(p)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         group = self.param_groups[0]
         bad = getattr(self, "found_inf", None)
         rate = group["lr"] if bad is None else torch.where(bad > 0, 0.0, group["lr"])  # on the device, without waiting

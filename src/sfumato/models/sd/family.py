@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -14,10 +14,13 @@ from sfumato.diffusion.condition import Condition
 from sfumato.files import Facts
 from sfumato.models.family import Family
 from sfumato.models.sd import prompts
-from sfumato.models.sd.networks import UNET
+from sfumato.models.sd.networks import TextNet
 from sfumato.models.sd.pipeline import pipeline, write
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+    from diffusers.configuration_utils import FrozenDict
+
     from sfumato.models.latent import LatentModel
 
 XL = 2048  # width of what the U-Net of Stable Diffusion XL is given
@@ -73,16 +76,15 @@ class StableDiffusion(Family):
             return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
         return f'pipe.load_lora_weights(".", weight_name="{file}")'
 
-    def pipeline(self, model: LatentModel) -> Any:
+    def pipeline(self, model: LatentModel) -> StableDiffusionPipeline:
         return pipeline(model)
 
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
         return write(model, folder, half)
 
     @staticmethod
-    def _config(model: LatentModel) -> Any:
-        denoising: Any = model.net.module(UNET)
-        return denoising.config
+    def _config(model: LatentModel) -> FrozenDict:
+        return cast(TextNet, model.net).unet.config
 
 
 SD = StableDiffusion()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as keys
@@ -84,7 +83,9 @@ def version(keys: Collection[str]) -> str:
     return "sd1" if any(key.startswith(TEXT1) for key in keys) else "sd2"
 
 
-def networks(tensors: dict[str, Tensor], family: Shapes, path: Path) -> tuple[Any, Any, Any]:
+def networks(
+    tensors: dict[str, Tensor], family: Shapes, path: Path
+) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
     """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
     unet = UNet2DConditionModel(**family.unet)
     vae = AutoencoderKL(**family.vae)

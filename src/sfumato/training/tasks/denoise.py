@@ -151,9 +151,10 @@ class Denoise:
     def held_out(self, net: nn.Module) -> HeldOut:
         model = self._model(net)
 
-        def network(*given: Tensor, **told: Tensor) -> Any:
+        def network(*given: Tensor, **told: Tensor) -> Tensor | tuple[Tensor, ...]:
             with model.autocast():
-                return net(*given, **told)
+                found: Tensor | tuple[Tensor, ...] = net(*given, **told)
+            return found
 
         losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()

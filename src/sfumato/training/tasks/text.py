@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from PIL import Image
@@ -46,7 +45,7 @@ class LearnText:
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
-        self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
+        self.vae = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         base = model_named(recipe.train.begin)
         if base is not None and not isinstance(base, LatentModel):
             raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")

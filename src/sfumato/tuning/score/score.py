@@ -9,8 +9,9 @@ is how surely a picture is recognised as of its own prompt, with the class's wor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -108,6 +109,13 @@ class Nearness:
         return torch.nn.functional.normalize(seen - self.centre)
 
 
+class Effort(NamedTuple):
+    """Pictures of each prompt, and steps of the sampler."""
+
+    seeds: int = SEEDS
+    steps: int = STEPS
+
+
 class Judge:
     """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
 
@@ -118,21 +126,21 @@ class Judge:
     def __init__(
         self,
         model: LatentModel,
-        without: Callable[[], Any],
+        without: Callable[[], AbstractContextManager[None]],
         photos: Tensor,
         thing: str,
         noun: str,
         world: str,
-        seeds: int = SEEDS,
-        steps: int = STEPS,
+        effort: Effort = Effort(),
         each_step: Callable[..., None] | None = None,
     ) -> None:
-        self.model, self.without, self.seeds, self.steps, self.each_step = model, without, seeds, steps, each_step
+        self.model, self.without, self.each_step = model, without, each_step
+        self.seeds, self.steps = effort
         self.eyes = Eyes(model, others=world == "photos")
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
-        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(seeds)
+        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(self.seeds)
         with without():
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
             self.known = self.eyes.recognised(self.before, self.plain)
