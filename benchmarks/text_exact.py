@@ -18,7 +18,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -31,6 +30,7 @@ from sfumato.judging.emoji import PARTS, Kind, control, crisp_bounds, judge_emoj
 from sfumato.judging.emoji import judged as judged_kind
 from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
+from sfumato.pictures import pixels
 from sfumato.pictures.drawn.emoji.read import compare
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, Scene, asked
 from sfumato.pictures.drawn.emoji.source import VERSION
@@ -130,7 +130,7 @@ def pictures(scenes: list[Scene], side: int) -> Tensor:
 def psnr(model: LatentModel, true: Tensor) -> float:
     back = through(model, true)
     error = (back.double() - true.double()).div(255).square().flatten(1).mean(1)
-    return float(np.mean((-10 * error.log10()).numpy()))
+    return float(pixels.psnr(error, 1).mean())
 
 
 def judged(

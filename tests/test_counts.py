@@ -80,3 +80,17 @@ def test_no_public_function_takes_options_by_no_name() -> None:
         if node.args.kwarg and ast.unparse(node.args.kwarg.annotation or node) != "Tensor"
     }
     assert catching == passing
+
+
+def test_low_precision_is_decided_in_one_place() -> None:
+    """But for what is kept or written in half precision, and Muon's products, which bear it."""
+    known = {"device.py", "training/latents.py", "training/optimizer.py", "lora/formats.py"}
+    found = {line.split(":")[0] for line in lines_with(r"torch\.(bfloat16|float16|half)\b|\.half\(\)")}
+    assert {place for place in found if not place.endswith("/pipeline.py")} == known
+
+
+def test_psnr_and_intervals_are_computed_in_one_place() -> None:
+    assert {line.split(":")[0] for line in lines_with(r"\blog10\(")} == {"pictures/pixels.py", "training/plan.py"}
+    assert {line.split(":")[0] for line in lines_with(r"def wilson|def psnr|1\.96")} == {
+        "pictures/pixels.py", "judging/stats.py", "judging/distance.py",
+    }  # fmt: skip

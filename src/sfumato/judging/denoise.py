@@ -21,12 +21,13 @@ from sfumato.files import Json
 from sfumato.judging.model import data_of
 from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
-from sfumato.pictures.pixels import from_uint8
+from sfumato.pictures.pixels import from_uint8, psnr
 from sfumato.pictures.store import open_store
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.zoo import opened
 
 BATCH = 250
+EXACT = 1e-20  # a mean squared error below which PSNR does not grow
 SHOWN = 16
 
 
@@ -204,10 +205,10 @@ def likeness(x: Tensor, true: Tensor) -> tuple[float, float, float]:
 def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
     """What `likeness` said of many pictures, together."""
     error, uniform, gauss = np.array(rows).T
-    psnr = -10 * np.log10(np.maximum(error, 1e-20))
+    each = psnr(torch.from_numpy(error).clamp_min(EXACT), 1).numpy()
     return Fidelity(
-        mean_interval(psnr),
-        float(-10 * np.log10(max(error.mean(), 1e-20))),
+        mean_interval(each),
+        float(psnr(torch.tensor(error.mean()).clamp_min(EXACT), 1)),
         mean_interval(uniform),
         mean_interval(gauss),
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sfumato.denoising.arrays import P
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.denoise import Cleaning, Sigma, denoise
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
@@ -73,8 +74,7 @@ class Model(ABC):
 
     def autocast(self) -> torch.autocast:
         """The model's precision, for what runs inside."""
-        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        return torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None)
+        return Policy.of(self.precision).autocast(self.device)
 
     @property
     @abstractmethod
@@ -147,7 +147,7 @@ class Model(ABC):
             levels = levels[len(levels) - 1 - sampling.kept(s.steps) :]
             start = float(levels.alpha[0]) * self.enter(init[None])
         batch = batch or fitting_batch(self.shape, self.device)
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         done = []
         for first in range(0, n, batch):
             count = min(batch, n - first)

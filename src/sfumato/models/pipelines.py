@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from sfumato.device import Policy
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
 from sfumato.files import Json, disk_trouble, sync
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors of it read at a time
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GUIDANCE = 7.5  # of bases that do not say how they are sampled
 
 
@@ -81,9 +81,9 @@ def unclipped(sample: Sample) -> Sample:
 
 
 def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
-    """Of weights and arithmetic, and of the autoencoder's: fp32 where `precision` is fp16, whose range it leaves."""
-    low = DTYPES[precision]
-    return low, torch.float32 if low is torch.float16 else low
+    """Of weights and arithmetic, and of the autoencoder's: see `device.Policy`."""
+    policy = Policy.of(precision)
+    return policy.weights, policy.autoencoder
 
 
 def levels_of(config: Json) -> Discrete:

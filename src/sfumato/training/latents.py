@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.models.sd.networks import layout
@@ -73,7 +74,7 @@ def _device(module: nn.Module) -> torch.device:
 def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
     device = _device(vae)
     x = from_uint8(pixels.to(device)).contiguous(memory_format=layout(device))
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with Policy.of(precision).autocast_autoencoder(device):
         mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
     return mean.to(torch.float16).contiguous()
 

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.files import Json
 from sfumato.models.sd.checkpoint import plain
 from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
@@ -85,8 +86,7 @@ class LearnAutoencoder:
         return {"vae": plain(self.vae.config), "data": {"digest": self.store.digest}}
 
     def _back(self, net: nn.Module, x: Tensor) -> Tensor:
-        low = self.precision in ("bf16", "fp16")
         still = x.new_zeros(len(x), self.vae.config.latent_channels, 1, 1)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+        with Policy.of(self.precision).autocast_autoencoder(self.device):
             back: Tensor = net(x, still)[0]
         return back.float().clamp(-1, 1)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
@@ -117,7 +118,7 @@ class Denoise:
 
     def _loss(self, net: Callable[..., Any], part: Batch) -> Tensor:
         noise = self.recipe.noise
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         level = self._level(part)
         x0 = part["x0"].to(dtype)
         if self.photo:

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
@@ -59,7 +60,7 @@ class Generate:
     def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
         denoiser = Preconditioned(network, noise.prediction, noise.sigma_data)
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         return denoising_loss(
             denoiser,
             noise.weighting,
