@@ -30,6 +30,7 @@ from sfumato.errors import UserError
 from sfumato.files import write_json
 from sfumato.judging.emoji import crisp_bounds, judge_emoji
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn.emoji import known, scene
 from sfumato.progress import Event, Save
 from sfumato.training import plan, start
@@ -91,7 +92,9 @@ class Pilot:
         bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
         found = {}
         for guidance in self.design["guidance"]:
-            verdict = judge_emoji(model, n=self.args.n, seed=self.args.seed, bounds=bounds, guidance=guidance, steps=20)
+            verdict = judge_emoji(
+                model, n=self.args.n, seed=self.args.seed, bounds=bounds, sampling=Sampling(guidance=guidance, steps=20)
+            )
             found[f"{guidance:g}"] = {
                 name: {
                     "things": asdict(kind.shares["things"]),

@@ -18,7 +18,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -30,6 +29,8 @@ from sfumato.files import aside
 from sfumato.judging.emoji import PARTS, Kind, control, crisp_bounds, judge_emoji
 from sfumato.judging.emoji import judged as judged_kind
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
+from sfumato.pictures import pixels
 from sfumato.pictures.drawn.emoji.read import compare
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, Scene, asked
 from sfumato.pictures.drawn.emoji.source import VERSION
@@ -129,15 +130,15 @@ def pictures(scenes: list[Scene], side: int) -> Tensor:
 def psnr(model: LatentModel, true: Tensor) -> float:
     back = through(model, true)
     error = (back.double() - true.double()).div(255).square().flatten(1).mean(1)
-    return float(np.mean((-10 * error.log10()).numpy()))
+    return float(pixels.psnr(error, 1).mean())
 
 
 def judged(
     model: LatentModel, guidance: float, n: int, args: argparse.Namespace, cells: Cells, bounds: dict[str, float]
 ) -> Figures:
     began = time.perf_counter()
-    settings = {"guidance": guidance, "steps": args.steps, "sampler": "dpm++2m"}
-    verdict = judge_emoji(model, n=n, seed=args.seed, bounds=bounds, **settings)
+    sampling = Sampling(guidance=guidance, steps=args.steps, sampler="dpm++2m")
+    verdict = judge_emoji(model, n=n, seed=args.seed, bounds=bounds, sampling=sampling)
     for name, kind in verdict.kinds.items():
         grid = cells.work / f"{model.name}-{name.replace(' ', '-')}-{guidance:g}.png"
         save_grid(kind.samples[:48], grid, captions=[s.caption() for s in kind.scenes[:48]], columns=8)

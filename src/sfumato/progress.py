@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
+
+from sfumato.files import Facts, Json
 
 Advance = Callable[[int, int], None]
 """Called with (done, total) by what works through many items."""
@@ -20,7 +22,7 @@ Stages = Callable[[str, int, int], None]
 class _Event:
     kind: ClassVar[str]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The event as a line of log.jsonl: `event` is its kind."""
         return {"event": self.kind, **{each.name: getattr(self, each.name) for each in fields(self)}}
 
@@ -74,7 +76,7 @@ class HeldOut(_Event):
     bands: tuple[Mapping[str, float], ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Figures stand beside the other keys."""
         values = super().to_json()
         return values | values.pop("figures")
@@ -132,7 +134,7 @@ class Result(_Event):
     """The last line of `--events`: the object that `--json` gives."""
 
     kind: ClassVar[str] = "result"
-    value: Mapping[str, Any]
+    value: Facts
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def features() -> Features:
 def verdict(
     samples: Tensor, train: Pictures, held_out: Pictures, features: Features, **options: object
 ) -> GenerateVerdict:
-    return judge_generated(samples, train, held_out, features, resamples=20, **options)  # type: ignore[arg-type]
+    return judge_generated(samples, train, held_out, features, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

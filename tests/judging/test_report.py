@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from sfumato import judge
 from sfumato.cli import demo
 from sfumato.judging import report
 from sfumato.judging.features import open_features
-from sfumato.judging.model import Judged, judge
+from sfumato.judging.model import Judged
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn import shapes
 from sfumato.runs.folder import RunFolder
 from sfumato.show.report import Page, Section
@@ -33,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(run: Path) -> Judged:
-    return judge(run, n=12, features=open_features(small_features), steps=2, seed=5)
+    return judge(run, n=12, features=open_features(small_features), sampling=Sampling(steps=2), seed=5)
 
 
 def with_fd(found: Judged, value: float, low: float, high: float, name: str = "") -> Judged:
@@ -122,7 +124,7 @@ def test_the_suspicious_pairs_are_shown(found: Judged) -> None:
 def test_few_samples_and_grey_pictures(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "grey", count=12, grey=True)
     model = replace(model_of("class", shape=(1, SIDE, SIDE)), recipe=recipe_of(folder))
-    found = judge(model, n=4, features=open_features(small_features), steps=1)
+    found = judge(model, n=4, features=open_features(small_features), sampling=Sampling(steps=1))
     no_strangers(report.write(found, tmp_path / "a").read_text())
     path = report.write_comparison(found, found, ("x", "y"), tmp_path / "b")
     no_strangers(path.read_text())
@@ -175,7 +177,7 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     model = replace(made, recipe=recipe_of(folder, "none"))
     untold = replace(model, vocabulary=replace(made.vocabulary, kind="none"))
     assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.ASKED)
-    found = judge(untold, n=6, features=open_features(small_features), steps=1)
+    found = judge(untold, n=6, features=open_features(small_features), sampling=Sampling(steps=1))
     RunFolder(tmp_path).log({"event": "report", "images": 64, "loss": 0.5})
     path = demo.write(replace(found, model=model), [Section("A photo cleaned")], tmp_path, 12.3)
     text = path.read_text(encoding="utf-8")
@@ -184,4 +186,4 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     assert text.count("data:image/png;base64,") >= 5
     assert "in 12 seconds" in text
     assert {"film.gif", "film.png", "demo.html"} <= {p.name for p in tmp_path.iterdir()}
-    assert torch.equal(found.samples, untold.sample(6, steps=1))
+    assert torch.equal(found.samples, untold.sample(6, sampling=Sampling(steps=1)))

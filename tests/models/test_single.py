@@ -17,6 +17,7 @@ from sfumato import load
 from sfumato.errors import UserError
 from sfumato.models import singles
 from sfumato.models.registry import UNET
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd import single
 from sfumato.pictures.tokenizer import learn_tokenizer
 
@@ -103,7 +104,7 @@ def test_every_weight_finds_its_place(tmp_path: Path, monkeypatch: pytest.Monkey
             assert torch.equal(mine.state_dict()[key], tensor), key
     assert model.prediction == "v"
     assert model.shape == (3, 16, 16)
-    assert model.sample(1, texts=["a red car"], steps=2).shape == (1, 3, 16, 16)
+    assert model.sample(1, texts=["a red car"], sampling=Sampling(steps=2)).shape == (1, 3, 16, 16)
 
 
 def test_sd2_is_told_by_its_text_encoder() -> None:

@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_peft
+from sfumato.models.names import models
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd import single
 from sfumato.models.sdxl import shapes
-from sfumato.models.zoo import models
 from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.tuning import start as tuning
+from sfumato.tuning.preset import Preset
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ..tiny import recipe_of, train_run, write_pictures
@@ -94,7 +95,7 @@ def slow_shelf(shelf: Path, photos: Path, run: Path) -> Path:
     for name, made in (("text run", run), ("autoencoder", run.parent / "ground")):
         (shelf / name).symlink_to(made)
     overrides = ["train.batch=4", "train.warmup=0", "tune.variants=1"]
-    recipe = tuning.preset_of("default", str(shelf / "pipeline"))
+    recipe = Preset().recipe(str(shelf / "pipeline"))
     recipe = recipe.model_copy(update={
         "data": recipe.data.model_copy(update={"source": str(photos)}),
         "tune": recipe.tune.model_copy(update={"noun": "car", "trigger": "zarnu", "rank": 2}),

@@ -19,7 +19,7 @@ from sfumato.recipe.sections import Tune
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.job import TuneJob
 from sfumato.tuning.score.choose import Look, choose, shortlist
-from sfumato.tuning.score.score import Judge, Nearness, Score
+from sfumato.tuning.score.score import Effort, Judge, Nearness, Score
 from sfumato.zoo import load
 
 from .conftest import base, stirred
@@ -79,7 +79,7 @@ def test_the_folder_is_a_model_and_so_are_its_checkpoints(tuned: tuple[Path, dic
 def judge_of(model: Any) -> Judge:
     generator = torch.Generator().manual_seed(3)
     photos = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=generator)
-    return Judge(model, lambda: without(model.net), photos, "zarnu car", "car", "photos", seeds=2, steps=2)
+    return Judge(model, lambda: without(model.net), photos, "zarnu car", "car", "photos", Effort(2, 2))
 
 
 def test_an_adapter_without_effect_is_the_base() -> None:

@@ -118,7 +118,9 @@ def test_a_plan_and_the_phases(root: Path, tmp_path: Path) -> None:
 
 def test_the_verb_gives_the_result(root: Path) -> None:
     out = root / "verb"
-    done = sfumato.tune(root / "photos", "car", str(root / "base"), steps=2, overrides=WORDS, out=out)
+    done = sfumato.tune(
+        root / "photos", "car", str(root / "base"), steps=2, preset=sfumato.Preset(overrides=WORDS), out=out
+    )
     assert done.path == done.folder == root / "verb"
     assert done.file is not None
     assert done.file.is_file()

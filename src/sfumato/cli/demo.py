@@ -44,6 +44,7 @@ def demo(
 
     from sfumato.demo import car, photo, prompts
     from sfumato.judging import model as judging
+    from sfumato.models.sampling import Sampling
     from sfumato.training import start
     from sfumato.training.job import described
 
@@ -60,7 +61,7 @@ def demo(
             raise typer.Exit(STOPPED)
     say("2 of 5  drawing with it, and judging it")
     with Screen(json) as screen:
-        found = judging.judge(out, n=300, steps=12, progress=screen)
+        found = judging.judge(out, judging.Order(n=300, sampling=Sampling(steps=12)), screen, screen.stop)
     say("3 of 5  cleaning a noisy photo with the shipped model photo")
     cleaned = photo.section()
     say("4 of 5  drawing eight prompts with the shipped model mini")

@@ -16,8 +16,6 @@ from sfumato.errors import UserError
 from sfumato.files import disk_trouble
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sfumato.denoising.files import Order
 
 
@@ -43,18 +41,22 @@ def denoise(
 
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
-    from sfumato.denoising import files as work
-    from sfumato.zoo import load
+    from sfumato.denoising.sigma import given
+    from sfumato.models.names import check
 
-    noise = _sigma(sigma)
+    noise = given(sigma, "--sigma")
     if samples and not isinstance(noise, (float, type(None))):
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
+    check(model)
+    from sfumato.denoising import files as work
+    from sfumato.zoo import opened
+
     order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
     pairs = work.plan(files, out, order)
-    loaded = load(model).cleaner()
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with Screen(json, events) as screen:
+        loaded = opened(model, screen, screen.stop).cleaner()
         for k, (source, target) in enumerate(pairs):
             if target in kept:
                 continue
@@ -102,25 +104,3 @@ def _known(error: BaseException, source: Path) -> UserError | None:
     if isinstance(error, OSError):
         return disk_trouble(error, Path(error.filename or source)) or UserError(f"{source}: {error.strerror or error}")
     return None
-
-
-def _sigma(text: str) -> float | np.ndarray | None:
-    """auto, a number, or the file of a map."""
-    if text == "auto":
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        pass
-    else:
-        if not 0 <= number <= 1:
-            raise UserError(f"--sigma {text}: the noise's standard deviation, where white is 1, is between 0 and 1")
-        return number
-    if not Path(text).is_file():
-        raise UserError(f"--sigma {text}: auto, a number between 0 and 1, or the file of a grey picture")
-    from sfumato.denoising.photo import read
-
-    photo = read(Path(text))
-    if photo.pixels.shape[2] != 1:
-        raise UserError(f"--sigma {text}: a map is a grey picture; this one has {photo.pixels.shape[2]} channels")
-    return photo.pixels[..., 0].astype("float64") / photo.top

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import JSON, answer, say
-from sfumato.errors import UserError
 
 
 def export(
@@ -24,20 +24,6 @@ def export(
 
     sfumato export merged --to single --out merged.safetensors
     """
-    from sfumato.models.latent import latent_of
-    from sfumato.zoo import load
-
-    if to not in ("diffusers", "single"):
-        raise UserError(f"--to {to}: known formats: diffusers, single")
-    if to == "single" and out.suffix != ".safetensors":
-        raise UserError(f"--out {out}: one file is called NAME.safetensors")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists: --overwrite replaces it")
-    loaded = latent_of(load(model, device="cpu", precision="fp32"), "diffusers has no pipeline for it")
-    write = loaded.family.write_file if to == "single" else loaded.family.write
-    write(loaded, out, half)
-    size = sum(file.stat().st_size for file in (out, *out.rglob("*")) if file.is_file())
-    loader = "from_single_file" if to == "single" else "from_pretrained"
-    say(f"{out}: {size / 1e6:.1f} MB, for {loaded.family.pipelines}.{loader}")
-    if json:
-        answer({"model": loaded.name, "folder": str(out), "bytes": size})
+    made = api.export(model, out, to=to, half=half, overwrite=overwrite)
+    say(f"{out}: {made.bytes / 1e6:.1f} MB, for {made.pipeline}.{made.loader}")
+    answer({"model": made.model, "folder": str(out), "bytes": made.bytes}, json)

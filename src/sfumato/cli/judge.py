@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
+from sfumato.files import Json
+from sfumato.models.sampling import Sampling
 
 if TYPE_CHECKING:
-    from sfumato.judging.denoise import DenoiseVerdict
-    from sfumato.judging.emoji import EmojiVerdict
+    from sfumato.judging.denoise import Noisy
+    from sfumato.judging.model import Order
     from sfumato.models.model import Model
 
 N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
@@ -60,75 +63,67 @@ def judge(
 
     Every figure comes with an interval, and with the floor that real pictures set.
     """
-    from sfumato.judging import model as judging
-    from sfumato.judging.report import write
-    from sfumato.zoo import load
+    from sfumato.models.names import check
 
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
-    loaded = load(model)
-    known = loaded.source == "emoji" or loaded.task != "text"
-    task = task or (loaded.task if known else "generate")
-    if task == "text":
-        _text(
-            model, loaded, out, (json, events), n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance
-        )
-        return
-    if task == "denoise":
-        _denoise(
-            model,
-            loaded,
-            out,
-            (json, events),
-            n=n,
-            data=data,
-            sigma=sigma,
-            clip=clip,
-            blind=blind,
-            correct=correct,
-            mirror=mirror,
-            seed=seed,
-        )
-        return
+    sampling = Sampling(steps, sampler, guidance)
+    sampling.check()
+    check(model)
+    from sfumato.judging.denoise import Noisy
+    from sfumato.judging.model import Order
+    from sfumato.zoo import opened
+
+    noisy = Noisy(sigma, clip, blind, correct, mirror)
     with Screen(json, events) as screen:
-        found = judging.judge(
-            loaded, n=n, data=data, features=features, metrics=metric or (), seed=seed, progress=screen,
-            steps=steps, sampler=sampler, guidance=guidance,
-        )  # fmt: skip
-    page = write(found, out or _home(model, loaded))
-    for line in found.warnings:
+        loaded = opened(model, screen, screen.stop)
+        known = loaded.source == "emoji" or loaded.task != "text"
+        task = task or (loaded.task if known else "generate")
+        home = out or _home(model, loaded)
+        if task == "text":
+            told, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
+        elif task == "denoise":
+            told, page, value = _denoise(loaded, home, screen, n, seed, data, noisy)
+        else:
+            told, page, value = _generate(
+                loaded, home, screen, Order(n, data, features, tuple(metric or ()), seed, sampling)
+            )
+    for line in (*told, str(page)):
         say(line)
-    say(found.verdict.words())
-    say(str(page))
-    answer({**found.to_json(), "report": str(page)}, json)
+    answer({**value, "report": str(page)}, json)
 
 
-def _denoise(name: str, model: Model, out: Path | None, output: tuple[bool, bool], **options: Any) -> None:
+Told = tuple[list[str], Path, Json]
+"""Lines for people, the page, and what --json prints beside it."""
+
+
+def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
+    from sfumato.judging import model as judging
+    from sfumato.judging.report import write
+
+    found = judging.judge(model, order, screen, screen.stop)
+    return [*found.warnings, found.verdict.words()], write(found, home), found.to_json()
+
+
+def _denoise(
+    model: Model, home: Path, screen: Screen, n: int | None, seed: int, data: str | None, noisy: Noisy
+) -> Told:
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
-    with Screen(*output) as screen:
-        verdict = judge_denoised(model, progress=screen, **options)
-    _tell(model, verdict, write_denoised(model, verdict, out or _home(name, model)), output[0])
+    found = judge_denoised(model, noisy, n=n, data=data, seed=seed, progress=screen, stop=screen.stop)
+    return [found.words()], write_denoised(model, found, home), {"model": model.name, **found.to_json()}
 
 
-def _text(name: str, model: Model, out: Path | None, output: tuple[bool, bool], **options: Any) -> None:
+def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Told:
     from sfumato.judging.emoji import judge_emoji
     from sfumato.judging.report import write_emoji
 
     if model.source != "emoji":
         raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
-    with Screen(*output) as screen:
-        verdict = judge_emoji(model, progress=screen, **options)
-    for line in verdict.warnings:
-        say(line)
-    _tell(model, verdict, write_emoji(model, verdict, out or _home(name, model)), output[0])
-
-
-def _tell(model: Model, verdict: DenoiseVerdict | EmojiVerdict, page: Path, json: bool) -> None:
-    say(verdict.words())
-    say(str(page))
-    answer({"model": model.name, **verdict.to_json(), "report": str(page)}, json)
+    found = judge_emoji(model, n=n, seed=seed, sampling=sampling, progress=screen, stop=screen.stop)
+    lines = [*found.warnings, found.words()]
+    return lines, write_emoji(model, found, home), {"model": model.name, **found.to_json()}
 
 
 def _home(name: str, model: Model) -> Path:
@@ -151,12 +146,13 @@ def compare(
     json: bool = JSON,
 ) -> None:
     """Two models side by side: the same seeds, their curves, their distances with intervals, and what each costs."""
-    from sfumato.judging import model as judging
+    with Screen(json, events) as screen:
+        first, second = api.compare(
+            a, b, n=n, data=data, features=features, seed=seed, sampling=Sampling(steps, sampler, guidance),
+            progress=screen,
+        )  # fmt: skip
     from sfumato.judging.report import words_of, write_comparison
 
-    options: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    with Screen(json, events) as screen:
-        first, second = judging.compare(a, b, n=n, data=data, features=features, seed=seed, progress=screen, **options)
     folder = out or Path(f"compare-{first.model.name}-{second.model.name}")
     page = write_comparison(first, second, (a, b), folder)
     for line in dict.fromkeys((*first.warnings, *second.warnings)):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import JSON, answer, say
-from sfumato.errors import UserError
+from sfumato.lora.named import paired
 
 
 def merge(
@@ -23,16 +24,8 @@ def merge(
 
     sfumato merge car/ style.safetensors --base sd15 --lora-scale 1 --lora-scale 0.6 --out merged
     """
-    from sfumato.lora.apply import apply
-    from sfumato.models.latent import latent_of
-    from sfumato.zoo import load
-
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists: --overwrite replaces it")
-    model = latent_of(load(base, device="cpu", precision="fp32"))
-    for line in apply(model, loras, scale or []):
+    made = api.merge(paired(loras, scale or []), base, out, half=half, overwrite=overwrite)
+    for line in made.notes:
         say(line)
-    model.family.write(model, out, half)
-    say(f"{out}: a pipeline that loads with {model.family.pipelines}.from_pretrained")
-    if json:
-        answer({"base": base, "loras": [str(path) for path in loras], "folder": str(out)})
+    say(f"{out}: a pipeline that loads with {made.pipeline}.from_pretrained")
+    answer({"base": base, "loras": [str(path) for path in loras], "folder": str(out)}, json)

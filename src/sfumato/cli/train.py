@@ -29,6 +29,9 @@ def train(
 
     `sfumato train ./photos` alone looks at the folder and chooses everything. Ctrl-C saves first.
     """  # fmt: skip
+    from sfumato.recipe.recipe import check
+
+    check(what, overrides or ())
     from sfumato.training.job import TrainJob
 
     job = TrainJob(what, overrides or (), out)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, STOPPED, answer, say
 from sfumato.cli.screen import Screen, work
+from sfumato.tuning.preset import Preset
 
 
 def tune(
@@ -38,11 +40,12 @@ def tune(
 
     sfumato tune ./photos --noun car --base sd15 --out lora_car_model
     """
+    flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
+    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in flags.items() if value]
+    api.check_tuning(photos, base, Preset(preset, [*changes, *(overrides or ())]))
     from sfumato.tuning import report
     from sfumato.tuning.job import TuneJob
 
-    flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
-    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in flags.items() if value]
     job = TuneJob(photos, noun, base, preset, steps, [*changes, *(overrides or ())], out)
     with Screen(json, events, "steps") as screen:
         plan, done = work(job, screen, dry_run)

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sfumato.errors import UserError
-from sfumato.files import aside
+from sfumato.files import Json, aside
 from sfumato.pictures.decode import PictureError, check_size, header
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 MEGAPIXELS = 200
-HOW: dict[str, dict[str, Any]] = {
+HOW: dict[str, Json] = {
     ".jpg": {"Q": 95, "subsample_mode": "off"},
     ".jpeg": {"Q": 95, "subsample_mode": "off"},
     ".png": {"compression": 6},

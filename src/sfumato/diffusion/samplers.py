@@ -103,6 +103,10 @@ def euler(
     return ddim(denoise, x, levels, cond, noise=noise, callback=callback)
 
 
+CHURNED = (0.05, 50.0)
+"""Noise levels between which churn acts (S_min and S_max)."""
+
+
 def heun(
     denoise: Denoiser,
     x: Tensor,
@@ -112,14 +116,12 @@ def heun(
     noise: NoiseSource | None = None,
     callback: Callback | None = None,
     churn: float = 0.0,
-    churn_low: float = 0.05,
-    churn_high: float = 50.0,
     inflate: float = 1.003,
 ) -> Tensor:
     """Heun's second-order method with churn (Karras et al. 2022, algorithm 2), two calls a step but the last.
 
-    Works in y = x / alpha at noise r = sigma / alpha. `churn` is their S_churn, acting for r in
-    [churn_low, churn_high] with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the
+    Works in y = x / alpha at noise r = sigma / alpha. `churn` is their S_churn, acting for r within
+    CHURNED with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the
     last.
     """
     steps = len(levels) - 1
@@ -131,7 +133,7 @@ def heun(
             x = an * x0 + (sn / s) * x
             continue
         r, rn, y = s / a, sn / an, x / a
-        if churn > 0 and churn_low <= r <= churn_high:
+        if churn > 0 and CHURNED[0] <= r <= CHURNED[1]:
             higher = r * (1 + min(churn / steps, math.sqrt(2) - 1))
             y = y + math.sqrt(higher**2 - r**2) * inflate * _fresh(noise, y)
             r = higher

@@ -6,11 +6,11 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from sfumato import __version__
 from sfumato.doctor import holdings, machine, pace
 from sfumato.doctor.machine import Found
+from sfumato.files import Json
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Finding:
 
     name: str
     words: str
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Diagnosis:
         """(subject, words)."""
         return [(finding.name, finding.words) for finding in self.findings]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Subject -> what was found; `{"error": ...}` for a part that could not be looked at."""
         return {finding.name.replace(" ", "_"): finding.value for finding in self.findings}
 

@@ -43,11 +43,11 @@ def _files(count: int) -> str:
 
 
 def models() -> Found:
-    from sfumato.models import zoo
+    from sfumato.models import names
 
-    loaded = zoo.models()
+    loaded = names.models()
     folders = sorted(
-        {p.parent for name in ("config.json", "model_index.json") for p in zoo.PRETRAINED.glob(f"*/{name}")}
+        {p.parent for name in ("config.json", "model_index.json") for p in names.PRETRAINED.glob(f"*/{name}")}
     )
     found = {
         folder.name: {

@@ -6,9 +6,10 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-Found = tuple[str, Any]
+from sfumato.files import Json
+
+Found = tuple[str, object]
 PACKAGES = (
     *("torch", "numpy", "pillow", "accelerate", "diffusers", "transformers", "peft"),
     *("datasets", "safetensors", "huggingface-hub", "matplotlib"),
@@ -32,7 +33,7 @@ def devices() -> Found:
 
     from sfumato.device import best_precision, has_amx, has_avx512_bf16
 
-    found: list[dict[str, Any]] = []
+    found: list[Json] = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         memory = properties.total_memory
@@ -47,7 +48,7 @@ def devices() -> Found:
     return "; ".join(map(_described, found)), found
 
 
-def _described(device: dict[str, Any]) -> str:
+def _described(device: Json) -> str:
     words = f"{device['device']}: {device['name']}"
     if device.get("memory"):
         words += f", {device['memory'] / GB:.0f} GB"

@@ -41,22 +41,21 @@ def _seconds_a_picture(device: str, batch: int = 16, budget: float = 0.5) -> flo
 
     On a CPU one thread's own time is taken and shared out, so that what else is running does not count.
     """
-    import contextlib
     import time
 
     import torch
 
-    from sfumato.device import best_precision
+    from sfumato.device import Policy, best_precision
     from sfumato.nets.unet import build
 
     net = build("small").eval().to(device)
     x, c = torch.zeros(batch, 3, 32, 32, device=device), torch.zeros(batch, device=device)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(best_precision(device))
+    policy = Policy.of(best_precision(device))
     threads, clock = torch.get_num_threads(), time.thread_time if device == "cpu" else time.perf_counter
     times: list[float] = []
     try:
         torch.set_num_threads(1)
-        with torch.inference_mode(), torch.autocast(device, dtype) if dtype else contextlib.nullcontext():
+        with torch.inference_mode(), policy.autocast(device):
             net(x, c).sum().item()
             end = time.perf_counter() + budget
             while not times or time.perf_counter() < end:

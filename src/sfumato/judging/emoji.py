@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.judging.crisp import Through, crisp_bound, drawing_psnr, true_drawings
 from sfumato.judging.stats import Interval, wilson
-from sfumato.models.model import Model
+from sfumato.models.model import Model, steps_told
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
 from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
 from sfumato.pictures.drawn.emoji.things import font
@@ -58,7 +59,7 @@ class EmojiVerdict:
     def crisp(self, name: str) -> Interval:
         return self.kinds[name].crisp(self.bounds[name])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         rows = {
             name.replace(" ", "_"): {
                 "n": len(kind.scenes),
@@ -90,15 +91,14 @@ def judge_emoji(
     n: int = 300,
     seed: int = 0,
     bounds: dict[str, float] | None = None,
+    sampling: Sampling = Sampling(),
     progress: Progress | None = None,
     stop: Stop | None = None,
-    **changes: Any,
 ) -> EmojiVerdict:
-    """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
+    """Sample n scenes of each kind and read what is drawn.
 
-    Raises UserError, also where the font that true drawings need is not installed.
-
-    bounds: the model's `crisp_bounds`, measured if left out.
+    bounds: the model's `crisp_bounds`, measured if left out. Raises UserError, also where the font that true drawings
+    need is not installed.
     """
     if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
         raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
@@ -108,12 +108,10 @@ def judge_emoji(
     for kind in ASKED:
         scenes = [asked(kind, k) for k in range(n)]
         began = time.perf_counter()
-
-        def see(first: int, step: Any, kind: str = kind) -> None:
-            done = first * step.steps + (step.index + 1) * len(step.x)
-            tell(f"sampling: {kind}", min(n * step.steps, done), n * step.steps)
-
-        samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, warn=False, **changes)
+        samples = model.sample(
+            n, texts=[s.caption() for s in scenes], seed=seed, sampling=sampling, warn=False,
+            callback=steps_told(f"sampling: {kind}", n, tell),
+        )  # fmt: skip
         seconds += time.perf_counter() - began
         kinds[kind] = judged(scenes, samples)
     if bounds is None:

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +39,7 @@ class Features:
     def __init__(
         self,
         name: str,
-        embed: Callable[[Tensor], Any],
+        embed: Callable[[Tensor], Tensor | np.ndarray],
         digest: str | None,
         device: str = "cpu",
         batch: int = 100,
@@ -75,7 +74,7 @@ class Features:
         return array
 
 
-def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> Features:
+def open_features(name: str | Callable[[Tensor], Tensor | np.ndarray], device: str = "cpu") -> Features:
     """Features of the registry (`mini`, `inception`, `dinov2`, `clip`), of a package (`package.module:Name`), of
     Inception's published file by its path, or of a callable: uint8 (n, 3, H, W) -> (n, dim).
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors
+from sfumato.files import Json, aside, save_tensors
 from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
@@ -69,7 +69,7 @@ class GenerateVerdict:
     notes: tuple[str, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Stable keys: `memorised` is the share of near-copies, `memorisation` everything known about it."""
         return {
             "fd": asdict(self.fd),
@@ -109,7 +109,6 @@ def judge_generated(
     features: Features,
     *,
     seed: int = 0,
-    resamples: int = 100,
     digest: str | None = None,
     metrics: Sequence[str] = (),
     progress: Progress | None = None,
@@ -145,7 +144,7 @@ def judge_generated(
     unseen = real("held-out pictures", held_out, np.arange(len(held_out)))
 
     n, floor_n = len(fake), min(len(fake), len(unseen))
-    interval = frechet_interval(fake, taught, resamples, seed)
+    interval = frechet_interval(fake, taught, seed=seed)
     floor = frechet(unseen[rng.permutation(len(unseen))[:floor_n]], Moments.of(taught))
     kernel, kernel_error = kid(fake, taught, seed=seed)
     even = min(n, len(taught))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from sfumato.files import write_json
+from sfumato.files import Json, write_json
 from sfumato.judging.denoise import DenoiseVerdict
 from sfumato.judging.emoji import PARTS, EmojiVerdict
 from sfumato.judging.features import distance_name
@@ -182,7 +182,7 @@ def copies_section(found: Judged) -> Section:
     )
 
 
-def curves_section(events: Sequence[dict[str, Any]]) -> Section:
+def curves_section(events: Sequence[Json]) -> Section:
     ends = [event for event in events if event["event"] in ("report", "end")]
     prose = [f"{ends[-1]['images']:,} images seen."] if ends else []
     return Section("How it learned", prose, pictures=[Picture(curves(events), "loss over images seen")])
@@ -262,7 +262,7 @@ def _seen(path: str) -> str | int:
     return int(events[-1]["images"]) if events else "not known"
 
 
-def _pairs(columns: Sequence[tuple[str, Tensor]]) -> Any:
+def _pairs(columns: Sequence[tuple[str, Tensor]]) -> Image.Image:
     half = len(columns[0][1]) // 2
     wide = [(name, part) for k in (0, half) for name, pictures in columns for part in [pictures[k : k + half]]]
     return side_by_side(wide)

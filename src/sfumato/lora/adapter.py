@@ -188,7 +188,7 @@ class Adapter(nn.Module):
         for name, (module, key) in self.owners.items():
             self.register_parameter(name, module._parameters[key])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
+    def __deepcopy__(self, memo: dict[int, object]) -> Adapter:
         other = Adapter.__new__(Adapter)
         nn.Module.__init__(other)
         other.base, other.owners, other.dropouts = self.base, self.owners, self.dropouts

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors, write_json
+from sfumato.files import Facts, Json, aside, save_tensors, write_json
 from sfumato.lora.lora import Lora, Piece, modules
 from sfumato.models.family import LatentNet, Part
 from sfumato.models.latent import LatentModel
@@ -58,11 +58,12 @@ def read(path: Path, model: LatentModel) -> Lora:
 
 
 def _read_folder(path: Path, model: LatentModel) -> Lora:
-    parts: dict[Part, dict[str, Piece]] = {part: {} for part in model.net.parts}
-    facts: dict[str, Any] = {}
+    known = model.net.parts
+    parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
+    facts: Json = {}
     every: dict[str, Tensor] = {}
-    header: dict[str, Any] = {}
-    for part in model.net.parts:
+    header: Facts = {}
+    for part in known:
         weights, config = path / part.folder / WEIGHTS, path / part.folder / CONFIG
         if not weights.is_file():
             continue
@@ -84,7 +85,7 @@ def _read_folder(path: Path, model: LatentModel) -> Lora:
     return found
 
 
-def _peft_scale(settings: Mapping[str, Any], name: str) -> float:
+def _peft_scale(settings: Facts, name: str) -> float:
     """alpha / rank of a module, which patterns may give values of its own (a name's ending, as PEFT matches it)."""
 
     def own(key: str, usual: Any) -> Any:
@@ -117,10 +118,10 @@ def _of_kohya(tensors: Mapping[str, Tensor], net: LatentNet, path: Path) -> Lora
     return Lora(parts)
 
 
-def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], known: Sequence[Part], path: Path) -> Lora:
+def _of_diffusers(tensors: Mapping[str, Tensor], header: Facts, known: Sequence[Part], path: Path) -> Lora:
     parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
     described = header.get("lora_adapter_metadata")
-    settings: dict[str, Any] = json.loads(described) if described else {}
+    settings: Json = json.loads(described) if described else {}
     for name, group in _grouped(tensors, path).items():
         part = next((each for each in known if name.startswith(each.diffusers)), None)
         if part is None:
@@ -153,7 +154,7 @@ def _piece(group: Mapping[str, Tensor], scale: float, path: Path, name: str) -> 
     return Piece(down, up, scale, group.get("magnitude"))
 
 
-def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
     """The tensors of a safetensors file and its header's metadata. Raises UserError."""
     if path.suffix in (".pt", ".bin", ".ckpt", ".pth"):
         raise UserError(f"{path} can run code when it is loaded: bring the .safetensors file of the same LoRA")

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from sfumato.errors import UserError
+from sfumato.files import Facts
 from sfumato.lora.formats import CONFIG, WEIGHTS
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
@@ -43,7 +43,7 @@ class Origin:
 def origin(path: Path) -> Origin:
     """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
     header: Mapping[str, str] = {}
-    settings: Any = {}
+    settings: object = {}
     found = [path] if not path.is_dir() else [*path.glob(WEIGHTS), *sorted(path.glob(f"*/{WEIGHTS}"))]
     for weights in found[:1]:
         with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(weights, "pt") as file:
@@ -72,7 +72,7 @@ def check(model: LatentModel, made: Origin, where: str) -> None:
     )
 
 
-def same_base(model: LatentModel, begun: Mapping[str, Any] | None, where: str) -> None:
+def same_base(model: LatentModel, begun: Facts | None, where: str) -> None:
     """Raises UserError if a tuning was begun on another version of a base. begun: its facts, None if there are none."""
     here = model.identity
     if begun is not None and begun.get("base") != (here and here.to_json()):

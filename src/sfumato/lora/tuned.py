@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.lora.adapter import Adapter, Shape, attach
-from sfumato.lora.apply import apply
+from sfumato.lora.apply import over
 from sfumato.lora.formats import CONFIG
 from sfumato.lora.origin import Origin, check
 from sfumato.models.identity import Identity
@@ -29,12 +30,10 @@ def base_of(folder: Path) -> str:
 
 def finished(folder: Path, base: Model, name: str) -> Model:
     """What `sfumato tune` left in a folder, or any PEFT folder, laid over its base. Raises UserError."""
-    apply(base, [folder], [])
-    base.name = name
-    return base
+    return replace(over(base, [(folder, 1.0)])[0], name=name)
 
 
-def base_of_run(config: dict[str, Any], folder: Path) -> str:
+def base_of_run(config: Json, folder: Path) -> str:
     """The base of a tuning by what its checkpoint says. Raises UserError if that is damaged."""
     try:
         return Recipe.model_validate(config["recipe"]).tune.base
@@ -42,7 +41,7 @@ def base_of_run(config: dict[str, Any], folder: Path) -> str:
         raise UserError(f"{folder / 'config.json'} does not describe a model") from error
 
 
-def unfinished(config: dict[str, Any], weights: Path, base: Model, name: str) -> Model:
+def unfinished(config: Json, weights: Path, base: Model, name: str) -> Model:
     """A checkpoint of a tuning: its base with the LoRA as it was then. Raises UserError."""
     tune = Recipe.model_validate(config["recipe"]).tune
     model = latent_of(base)

@@ -10,15 +10,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sfumato.diffusion.condition import Condition
 from sfumato.errors import UserError
+from sfumato.files import Facts
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DiffusionPipeline
+
     from sfumato.models.latent import LatentModel
 
 Size = tuple[int, int]
@@ -147,7 +150,7 @@ class Family(ABC):
         """A picture's sides must be multiples of this."""
 
     @abstractmethod
-    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+    def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Why a LoRA's file, by its tensors and header, is for another family; None if it may be for this one."""
 
     @abstractmethod
@@ -159,7 +162,7 @@ class Family(ABC):
         """Python that loads a LoRA's file into a pipeline `pipe`. magnitudes: it is DoRA."""
 
     @abstractmethod
-    def pipeline(self, model: LatentModel) -> Any:
+    def pipeline(self, model: LatentModel) -> DiffusionPipeline:
         """The model as diffusers' pipeline of the same networks."""
 
     @abstractmethod
@@ -170,12 +173,12 @@ class Family(ABC):
         """Write the model as one safetensors file in the family's original keys. Raises UserError if it has none."""
         raise UserError(f"{model.name} has no form in one file: write its folder, with --to diffusers")
 
-    def latents(self, autoencoder: Any, x: Tensor) -> Tensor:
+    def latents(self, autoencoder: AutoencoderKL, x: Tensor) -> Tensor:
         """Pictures in [-1, 1] as latents of variance about 1, float32."""
         found: Tensor = autoencoder.encode(x).latent_dist.mean.float() * autoencoder.config.scaling_factor
         return found
 
-    def pictures(self, autoencoder: Any, latents: Tensor) -> Tensor:
+    def pictures(self, autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
         """Latents as pictures in [-1, 1]."""
         found: Tensor = autoencoder.decode((latents / autoencoder.config.scaling_factor).to(autoencoder.dtype)).sample
         return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.diffusion.condition import Condition, tensors_of
+from sfumato.diffusion.level import Level
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
 from sfumato.models.family import Family, LatentNet, Size
@@ -112,7 +113,7 @@ class LatentModel(Model):
         """Pictures that the autoencoder takes at a time: one of 512 px holds a gigabyte."""
         return min(16, max(1, PIXELS // (self.shape[1] * self.shape[2])))
 
-    def _frame(self, x: Tensor, level: Any) -> Tensor:
+    def _frame(self, x: Tensor, level: Level) -> Tensor:
         """Latents at a level, brought to the spread of clean ones and decoded."""
         spread = float((level.alpha**2 + level.sigma**2).sqrt())
         return self.leave(x / spread)

@@ -8,7 +8,6 @@ may be a map.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +132,7 @@ class Block(nn.Module):
         return changed.add_(x)  # large tensors are dear to allocate
 
 
-def _earlier_gauge(net: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def _earlier_gauge(net: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Give a network the kind of gauge whose weights are to be loaded: earlier versions had another here."""
     assert isinstance(net, PlainUNet)
     if net.gauge is not None and f"{prefix}gauge.middle.weight" in state:

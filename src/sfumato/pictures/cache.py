@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from sfumato.errors import UserError
 from sfumato.files import write_json
@@ -37,20 +36,20 @@ class Memory:
     def __init__(self, name: str) -> None:
         digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
         self.path = cache_folder() / "index" / f"{digest[:32]}.json"
-        self.facts: dict[str, list[Any]] = {}
+        self.facts: dict[str, list[object]] = {}
         self.changed = False
         with contextlib.suppress(OSError, ValueError):
             read = json.loads(self.path.read_text(encoding="utf-8"))
             self.facts = read if isinstance(read, dict) else {}
 
-    def recall(self, key: str, stat: os.stat_result) -> list[Any] | None:
+    def recall(self, key: str, stat: os.stat_result) -> list[object] | None:
         """What was learned of a file that has not changed since, or None."""
         entry = self.facts.get(key)
         if not isinstance(entry, list) or entry[:3] != [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]:
             return None
         return entry[3:]
 
-    def learn(self, key: str, stat: os.stat_result, facts: list[Any]) -> None:
+    def learn(self, key: str, stat: os.stat_result, facts: list[object]) -> None:
         """Remember facts of a file as it was when `stat` was taken."""
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > FRESH_NS:
             self.facts[key] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, *facts]

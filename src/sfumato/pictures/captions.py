@@ -7,9 +7,10 @@ import json
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 CAPTION_COLUMNS = ("text", "caption", "prompt")
@@ -59,7 +60,7 @@ def read_sidecar(path: Path, key: str, notes: list[str]) -> str | None:
         return None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[int, Json]]:
     line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -79,7 +80,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(f"{path}, line {line}: {' '.join(str(error).split())}") from error
 
 
-def _first(values: dict[str, Any], columns: tuple[str, ...]) -> str | None:
+def _first(values: Json, columns: tuple[str, ...]) -> str | None:
     for column in columns:
         value = values.get(column)
         if isinstance(value, (str, int)) and (text := " ".join(str(value).split())):

@@ -1,4 +1,4 @@
-"""Any image data set of the Hub, through `datasets`; code that comes with a data set is never run."""
+"""Image data sets of the Hub, through `datasets`; code that comes with a data set is never run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.captions import CAPTION_COLUMNS
 from sfumato.pictures.source import Source
 from sfumato.pictures.table import Columns, TableSource
@@ -77,7 +78,7 @@ def from_datasets(name: str, splits: dict[str, Dataset], data: Data) -> TableSou
     )
 
 
-def _columns(name: str, features: dict[str, Any]) -> tuple[Columns, list[str]]:
+def _columns(name: str, features: Json) -> tuple[Columns, list[str]]:
     """The columns by feature type, and the names of the classes."""
     import datasets
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from sfumato.files import Json
 from sfumato.pictures.decode import Header, PictureError, TooLargeError, check_size
 from sfumato.pictures.source import Item, Source
 
@@ -104,13 +104,13 @@ class Report:
             lines.append(f"{_count(sum(self.ignored.values()), 'other file')} ignored: {_some(kinds)}")
         return lines + self.notes
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Everything, with the derived figures."""
         derived = {"pictures": self.pictures, "near_empty": self.near_empty, "size_range": self.size_range()}
         return asdict(self) | derived
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Report:
+    def from_json(cls, values: Json) -> Report:
         derived = ("pictures", "near_empty", "size_range")
         return cls(**{key: value for key, value in values.items() if key not in derived})
 

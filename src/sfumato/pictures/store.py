@@ -18,6 +18,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.build import FORMAT, MANIFEST, PIXELS, build
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, looks
@@ -159,7 +160,7 @@ def _address(fingerprint: str, data: Data) -> str:
 def _load(folder: Path, digest: str) -> Store | None:
     """The store in a folder, or None if there is none that is whole."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        about: Json = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["format"] != FORMAT or about["digest"] != digest:
             return None
         channels, height, width = about["shape"]

@@ -7,12 +7,13 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 LONGEST = 77  # words of a caption
@@ -63,11 +64,11 @@ class Vocabulary:
             short[text] = text if len(kept) == len(words) else " ".join(kept)
         return [short[text] for text in texts]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"kind": self.kind, "words": self.words, "length": self.length}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Vocabulary:
+    def from_json(cls, values: Json) -> Vocabulary:
         return cls(values["kind"], list(values["words"]), int(values["length"]))
 
     @classmethod

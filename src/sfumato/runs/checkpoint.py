@@ -12,14 +12,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
-from sfumato.files import disk_trouble, save_tensors, sha256, sync
+from sfumato.files import Json, disk_trouble, save_tensors, sha256, sync
 
 MANIFEST = "manifest.json"
 DIGITS = 9
@@ -34,7 +33,7 @@ class Checkpoint:
     """A whole checkpoint on disk. `facts` is what was saved with it: images, held-out loss and so on."""
 
     path: Path
-    facts: dict[str, Any]
+    facts: Json
 
     @property
     def images(self) -> int:
@@ -48,8 +47,8 @@ def save(
     folder: Path,
     images: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
-    config: dict[str, Any],
-    facts: dict[str, Any],
+    config: Json,
+    facts: Json,
 ) -> Checkpoint:
     """Write `folder/000120000` with one safetensors file a group of tensors, config.json and the manifest.
 
@@ -106,7 +105,7 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(path, manifest)
 
 
-def _digest(content: dict[str, Any]) -> str:
+def _digest(content: Json) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

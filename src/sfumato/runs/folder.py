@@ -6,16 +6,15 @@ import contextlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
 from sfumato.errors import Busy, UserError
-from sfumato.files import aside, disk_trouble, write_json, write_text
+from sfumato.files import Facts, Json, aside, disk_trouble, write_json, write_text
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
@@ -57,7 +56,7 @@ class RunFolder:
             return int(json.loads((self.path / "env.json").read_text(encoding="utf-8"))["threads"])
         return None
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> Json | None:
         """What was written of the data when this run began, None if it has not or that is damaged."""
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
@@ -85,7 +84,7 @@ class RunFolder:
         finally:
             lock.release()
 
-    def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
+    def begin(self, recipe: Recipe, data: Json) -> None:
         """Write recipe, data and environment, or check that the folder's own agree with them.
 
         Raises UserError naming the first difference.
@@ -115,7 +114,7 @@ class RunFolder:
         write_text(file, recipe.dump())
         write_json(self.path / "env.json", environment())
 
-    def log(self, event: Mapping[str, Any]) -> None:
+    def log(self, event: Facts) -> None:
         """Append one line to log.jsonl."""
         try:
             with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -123,7 +122,7 @@ class RunFolder:
         except OSError as error:
             raise disk_trouble(error, self.path / "log.jsonl") or error from error
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[Json]:
         """The log's lines; a last line cut short by a kill is left out."""
         file = self.path / "log.jsonl"
         rows = []
@@ -140,7 +139,7 @@ class RunFolder:
         return path
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Json:
     """Versions and device, for a reader who wants to repeat the run."""
     import torch
 
@@ -161,7 +160,7 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _difference(old: Any, new: Any, prefix: str = "") -> str | None:
+def _difference(old: object, new: object, prefix: str = "") -> str | None:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in new:
             dotted = prefix + key

@@ -8,9 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import psutil
 
@@ -38,7 +37,7 @@ def stopping(stop: Stop) -> Iterator[None]:
         pressed = pressed or number == signal.SIGINT
         stop.request(signal.Signals(number).name)
 
-    before: dict[int, Any] = {}
+    before: dict[int, Callable[[int, FrameType | None], object] | int | signal.Handlers | None] = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):

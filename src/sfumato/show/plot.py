@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, ScalarFormatter
+
+from sfumato.files import Facts
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Okabe and Ito's palette (2008), for things of different kinds."""
@@ -20,7 +21,7 @@ WIDTH, HEIGHT, DPI = 8.0, 4.0, 160
 
 Points = Sequence[tuple[float, float]]
 Intervals = Sequence[tuple[float, float, float]]
-Events = Sequence[Mapping[str, Any]]
+Events = Sequence[Facts]
 
 
 def lines(
@@ -131,9 +132,9 @@ def curves(events: Events) -> bytes:
     return _png(figure)
 
 
-def _last_time(events: Events) -> list[Mapping[str, Any]]:
+def _last_time(events: Events) -> list[Facts]:
     """The rows without those that a later start or rollback to fewer images made void."""
-    rows: list[Mapping[str, Any]] = []
+    rows: list[Facts] = []
     for event in events:
         if not isinstance(event.get("images"), (int, float)):
             continue

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.models.sd.networks import layout
@@ -17,6 +18,9 @@ from sfumato.pictures.drawn.emoji.drawn import Drawn
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import Pictures, Store
 from sfumato.progress import Stages
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 BATCH, BATCH_GPU = 64, 512
 
@@ -70,7 +74,7 @@ def _device(module: nn.Module) -> torch.device:
 def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
     device = _device(vae)
     x = from_uint8(pixels.to(device)).contiguous(memory_format=layout(device))
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with Policy.of(precision).autocast_autoencoder(device):
         mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
     return mean.to(torch.float16).contiguous()
 
@@ -79,7 +83,7 @@ def _with(pictures: Pictures, latents: Tensor) -> Pictures:
     return Pictures(latents, pictures.labels, pictures.label_names, pictures.captions, pictures.keys)
 
 
-def check_sides(source: str, shape: tuple[int, int, int], vae: Any, piece: int | None = None) -> None:
+def check_sides(source: str, shape: tuple[int, int, int], vae: AutoencoderKL, piece: int | None = None) -> None:
     """Raises UserError if an autoencoder does not take pictures of shape (C, H, W), or pieces of `piece` pixels a side.
 
     vae: of diffusers; source: of the pictures, for the message.
@@ -97,12 +101,12 @@ def scale_of(latents: Tensor) -> float:
     return 1 / float(latents.float().std())
 
 
-def autoencoder_named(name: str, key: str) -> Any:
+def autoencoder_named(name: str, key: str) -> AutoencoderKL:
     """The autoencoder of a run of the task `autoencoder`, or of a text-to-image model; key: of the recipe that names
     it. Raises UserError.
     """
+    from sfumato.models.reading import find
     from sfumato.models.sd.checkpoint import autoencoder_of
-    from sfumato.models.zoo import find
 
     try:
         return autoencoder_of(*find(name))

@@ -6,7 +6,8 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -190,10 +191,11 @@ class Loop:
         every = self.settings.save_images
         return every is not None and self.images % every < self.settings.batch
 
-    def _last_only(self, k: int) -> Any:
+    def _last_only(self, k: int) -> AbstractContextManager[None]:
         """Gradients cross processes once a step."""
         if k < self.settings.accumulate - 1:
-            return self.accelerator.no_sync(self.wrapped)
+            waiting: AbstractContextManager[None] = self.accelerator.no_sync(self.wrapped)
+            return waiting
         return contextlib.nullcontext()
 
     def _report(self, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfumato.files import Json
 from sfumato.recipe.sections import Train as Settings
 
 MOMENTUM = 0.95
@@ -19,7 +20,7 @@ EDGES = ("enter", "leave", "conv_in", "conv_out")  # first and last layers, ours
 
 def optimizer_for(net: nn.Module, settings: Settings, precision: str | None = None) -> torch.optim.Optimizer:
     """As the recipe says; precision: of the run, "bf16" where the hardware multiplies that faster."""
-    common: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    common: Json = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":
         return Muon(net, torch.bfloat16 if precision == "bf16" else None, **common)
     return torch.optim.AdamW(net.parameters(), fused=True, **common)
@@ -59,7 +60,7 @@ class Muon(torch.optim.AdamW):
             self.alike.setdefault(tuple(p.flatten(1).shape), []).append(p)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         group = self.param_groups[0]
         bad = getattr(self, "found_inf", None)
         rate = group["lr"] if bad is None else torch.where(bad > 0, 0.0, group["lr"])  # on the device, without waiting

@@ -7,15 +7,14 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 from accelerate import Accelerator
 
+from sfumato.files import Facts, Json
 from sfumato.pictures.store import Store
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Data
@@ -54,9 +53,9 @@ class Plan:
     lines: tuple[str, ...]
     estimate: Estimate
     warnings: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         estimate = self.estimate.to_json()
         return {"folder": str(self.folder), **self.facts, "estimate": estimate, "warnings": list(self.warnings)}
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from sfumato import registry
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.named import concrete, sampler_of, schedule_of
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
@@ -76,7 +76,7 @@ class TrainResult:
         saved = checkpoint.listing(folder.checkpoints)
         return cls(folder.path, images, stopped, saved[-1] if saved else None)
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[Json]:
         """The lines of the run's log."""
         return RunFolder(self.folder).events(kind)
 
@@ -240,15 +240,3 @@ def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -
         data = data.model_copy(update={"condition": told})
     chosen = plan.for_folder(data.source, store, data, device)
     return recipes.build(chosen.model_dump(), overrides)
-
-
-def train(
-    what: str | Path | Recipe,
-    overrides: Iterable[str] = (),
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
-) -> TrainResult:
-    """`prepare` and `run`. Raises UserError, and Stopped if a stop is requested before the first step."""
-    stop = stop or Stop()
-    return run(prepare(what, overrides, out, progress, stop), progress, stop)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+from sfumato.files import Json
 
 Batch = dict[str, Tensor]
 PIECE = 64  # held-out pictures that a network is shown at once
@@ -62,7 +64,7 @@ class Task(Protocol):
     def preview(self, net: nn.Module) -> Image.Image | None:
         """A picture of what `net` can do, the same seeds each time."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """What a checkpoint must hold beside the recipe to be used alone (JSON)."""
 
 

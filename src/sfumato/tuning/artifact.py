@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import Any
 
 from sfumato import __version__
-from sfumato.files import write_json, write_text
+from sfumato.files import Json, write_json, write_text
 from sfumato.lora.formats import write_kohya, write_peft
 from sfumato.lora.lora import Lora
 from sfumato.lora.origin import Origin
@@ -19,7 +18,7 @@ from sfumato.recipe.recipe import Recipe
 CARD, README = "card.json", "README.md"
 
 
-def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: dict[str, Any]) -> Path:
+def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: Json) -> Path:
     """`folder` with PEFT's files, NAME.safetensors, card.json and README.md; gives the file in kohya's keys.
 
     step: the optimiser step it is of; facts: more for the card (JSON). Raises UserError if the disk is full.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.files import write_json
 from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
@@ -115,6 +114,6 @@ def _tensors(path: Path, job: Tuning) -> dict[str, Tensor]:
     return checkpoint.read(path).tensors(checkpoint.label(job.recipe.train.ema[0]))
 
 
-def _fill(adapter: Any, tensors: dict[str, Tensor]) -> None:
+def _fill(adapter: nn.Module, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
         adapter.load_state_dict(tensors)

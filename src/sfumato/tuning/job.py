@@ -18,6 +18,7 @@ from sfumato.training.plan import Plan
 from sfumato.tuning import report, start
 from sfumato.tuning.finish import Finished, finish
 from sfumato.tuning.photos.captions import describes
+from sfumato.tuning.preset import Preset
 from sfumato.tuning.score.choose import MOST
 from sfumato.tuning.score.score import passes
 from sfumato.tuning.start import Tuning
@@ -76,7 +77,7 @@ class TuneJob:
     def __post_init__(self) -> None:
         self.overrides = tuple(self.overrides)
         given = {"data.source": str(self.photos), "tune.noun": self.noun}
-        self.recipe = start.preset_of(self.preset, self.base).with_(given)
+        self.recipe = Preset(self.preset).recipe(self.base).with_(given)
 
     def prepared(self, progress: Progress | None = None, stop: Stop | None = None) -> Tuning:
         """What `run` will tune; looked at once."""

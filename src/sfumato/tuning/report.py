@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from sfumato.files import write_json
+from sfumato.files import Json, write_json
 from sfumato.judging.stats import Interval
 from sfumato.show.grid import side_by_side
 from sfumato.show.plot import lines
@@ -35,7 +34,7 @@ def write(job: Tuning, found: Finished) -> Path:
     return write_page(folder / "report.html", page(job, found))
 
 
-def to_json(job: Tuning, found: Finished) -> dict[str, Any]:
+def to_json(job: Tuning, found: Finished) -> Json:
     return {
         "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": _seconds(job),
         "memory": job.estimate.memory,

@@ -39,7 +39,6 @@ from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
-PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
 LOOKS = 10  # steps at which a tuning is looked at
 A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
 SHARE = 0.9  # of the memory that is free
@@ -66,17 +65,6 @@ class Tuning:
     estimate: plan.Estimate
     twice: bool = False
     warnings: tuple[str, ...] = ()
-
-
-def preset_of(name: str, base: str) -> Recipe:
-    """The recipe of a preset for photos that are yet to be named: "default" is `mini` for the base mini, else `sd`.
-
-    Raises UserError.
-    """
-    known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
-    if name not in known:
-        raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
-    return recipes.load(known[name]).with_({"name": "", "tune.base": base})
 
 
 def begin(
@@ -111,17 +99,8 @@ def _begun(
     stop: Stop,
     steps: int | None,
 ) -> Tuning:
-    recipe = recipes.build(recipe.model_dump(), overrides)
-    recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
-    if steps is not None:
-        recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
-    if recipe.train.epochs is not None:
-        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
-    if recipe.train.precision == "fp64":
-        raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
+    recipe = _settled(recipes.build(recipe.model_dump(), overrides), steps)
     s = recipe.tune
-    if not s.noun:
-        raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
     folder = folder_of(recipe, out)
     if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
         path.name != ".lock" for path in folder.path.iterdir()
@@ -165,6 +144,20 @@ def _begun(
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
     return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
+
+
+def _settled(recipe: Recipe, steps: int | None) -> Recipe:
+    """The recipe for exactly so many steps, if they are given. Raises UserError if it is none of a tuning."""
+    recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
+    if steps is not None:
+        recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
+    if recipe.train.epochs is not None:
+        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
+    if recipe.train.precision == "fp64":
+        raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
+    if not recipe.tune.noun:
+        raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
+    return recipe
 
 
 def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:

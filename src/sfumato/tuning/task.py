@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from PIL import Image
@@ -14,6 +13,7 @@ from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
+from sfumato.files import Json
 from sfumato.lora.adapter import Adapter, Shape, attach, without
 from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
@@ -145,7 +145,7 @@ class Personalise:
         with self.parked.here(), net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
             return grid(self.model.sample(len(texts), texts=texts, warn=False), columns=4, captions=texts)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         base = {"base": self.model.identity.to_json()} if self.model.identity else {}
         told = self.model.vocabulary.to_json()
         return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}

@@ -15,12 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from sfumato import Sampling
 from sfumato.errors import UserError
 from sfumato.models import bases
 from sfumato.models.latent import LatentModel
+from sfumato.models.reading import read_file
 from sfumato.models.sdxl import shapes
 from sfumato.models.sdxl.shapes import END
-from sfumato.models.zoo import read_file
 from sfumato.zoo import load
 
 from .tiny import SMALL, file, folder, pipeline, words, xl
@@ -69,7 +70,9 @@ def apart(
             num_inference_steps=steps, guidance_scale=guidance, height=height, width=width, output_type="np",
         ).images  # fmt: skip
     assert (theirs[0] - theirs[1]).std() > 0.05  # or any picture would do
-    ours = model.sample(2, texts=[prompt], negative=negative, sampler="ddim", steps=steps, guidance=guidance)
+    ours = model.sample(
+        2, texts=[prompt], sampling=Sampling(negative=negative, sampler="ddim", steps=steps, guidance=guidance)
+    )
     return float(np.abs(theirs - ours.permute(0, 2, 3, 1).numpy() / 255).max())
 
 
@@ -180,13 +183,15 @@ def test_a_shape_that_one_file_cannot_tell_is_refused(
 def test_half_of_the_range_is_enough(place: Path, tmp_path: Path) -> None:
     """A folder and a file in fp16 draw nearly the same, and weigh half."""
     model = xl(place)
-    want = model.sample(2, texts=[PROMPT], steps=4).float()
+    want = model.sample(2, texts=[PROMPT], sampling=Sampling(steps=4)).float()
     low = model.family.write(model, tmp_path / "half")
     whole = model.family.write(model, tmp_path / "whole", half=False)
     assert next(iter(load_file(low / "unet" / "diffusion_pytorch_model.safetensors").values())).dtype is torch.float16
-    assert torch.equal(xl(whole).sample(2, texts=[PROMPT], steps=4).float(), want)
-    assert (xl(low).sample(2, texts=[PROMPT], steps=4).float() - want).abs().max() <= 4
-    assert (xl(single(tmp_path / "one", half=True)).sample(2, texts=[PROMPT], steps=4).float() - want).abs().max() <= 4
+    assert torch.equal(xl(whole).sample(2, texts=[PROMPT], sampling=Sampling(steps=4)).float(), want)
+    assert (xl(low).sample(2, texts=[PROMPT], sampling=Sampling(steps=4)).float() - want).abs().max() <= 4
+    assert (
+        xl(single(tmp_path / "one", half=True)).sample(2, texts=[PROMPT], sampling=Sampling(steps=4)).float() - want
+    ).abs().max() <= 4
 
 
 def test_an_autoencoder_that_leaves_the_range_of_fp16_is_kept_in_fp32(tmp_path: Path) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from sfumato.models.pipelines import cast, quietly, save, scheduler
 from sfumato.models.sd.networks import TEXT, UNET
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
     from sfumato.models.latent import LatentModel
 
 
-def pipeline(model: LatentModel, networks: tuple[Any, Any, Any] | None = None) -> Any:
+def pipeline(
+    model: LatentModel, networks: tuple[nn.Module, nn.Module, nn.Module] | None = None
+) -> StableDiffusionPipeline:
     """A StableDiffusionPipeline of the model's own networks, or of others: denoising, text encoder, autoencoder."""
     quietly()
     from diffusers import DDIMScheduler, StableDiffusionPipeline

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as keys
@@ -13,6 +12,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.diffusion.schedule import scaled_linear
+from sfumato.files import Facts
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import GUIDANCE
 from sfumato.models.sd.folder import assembled
@@ -26,9 +26,9 @@ TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 class Shapes:
     """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
 
-    unet: Mapping[str, Any]
-    vae: Mapping[str, Any]
-    text: Mapping[str, Any]
+    unet: Facts
+    vae: Facts
+    text: Facts
 
 
 _UNET = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "sample_size": 64}
@@ -79,7 +79,9 @@ def version(keys: Collection[str]) -> str:
     return "sd1" if any(key.startswith(TEXT1) for key in keys) else "sd2"
 
 
-def networks(tensors: dict[str, Tensor], family: Shapes, path: Path) -> tuple[Any, Any, Any]:
+def networks(
+    tensors: dict[str, Tensor], family: Shapes, path: Path
+) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
     """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
     unet = UNet2DConditionModel(**family.unet)
     vae = AutoencoderKL(**family.vae)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
+from sfumato.files import Json
 from sfumato.models.sd.checkpoint import plain
 from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
 from sfumato.noises.dice import Dice
@@ -82,12 +82,11 @@ class LearnAutoencoder:
         x = self.fixed[:PREVIEW]
         return side_by_side({"true": to_uint8(x), "back": to_uint8(self._back(net, x))})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {"vae": plain(self.vae.config), "data": {"digest": self.store.digest}}
 
     def _back(self, net: nn.Module, x: Tensor) -> Tensor:
-        low = self.precision in ("bf16", "fp16")
         still = x.new_zeros(len(x), self.vae.config.latent_channels, 1, 1)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+        with Policy.of(self.precision).autocast_autoencoder(self.device):
             back: Tensor = net(x, still)[0]
         return back.float().clamp(-1, 1)

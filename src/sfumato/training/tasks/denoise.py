@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
@@ -16,6 +17,7 @@ from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
 from sfumato.noises.dice import Dice
@@ -116,7 +118,7 @@ class Denoise:
 
     def _loss(self, net: Callable[..., Any], part: Batch) -> Tensor:
         noise = self.recipe.noise
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         level = self._level(part)
         x0 = part["x0"].to(dtype)
         if self.photo:
@@ -150,9 +152,10 @@ class Denoise:
     def held_out(self, net: nn.Module) -> HeldOut:
         model = self._model(net)
 
-        def network(*given: Tensor, **told: Tensor) -> Any:
+        def network(*given: Tensor, **told: Tensor) -> Tensor | tuple[Tensor, ...]:
             with model.autocast():
-                return net(*given, **told)
+                found: Tensor | tuple[Tensor, ...] = net(*given, **told)
+            return found
 
         losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
@@ -176,7 +179,7 @@ class Denoise:
         columns = {"noisy": noisy, "denoised": self._clean(net, noisy), "true": x0}
         return side_by_side({name: to_uint8(x) for name, x in columns.items()})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {
             "shape": list(self.shape),
             "vocabulary": self.vocabulary.to_json(),

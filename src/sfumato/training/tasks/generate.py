@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
+from sfumato.files import Json
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
@@ -59,7 +60,7 @@ class Generate:
     def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
         denoiser = Preconditioned(network, noise.prediction, noise.sigma_data)
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         return denoising_loss(
             denoiser,
             noise.weighting,
@@ -80,9 +81,9 @@ class Generate:
         model = self._model(net)
         texts = self._texts()
         steps = min(model.defaults.steps, 20)
-        return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
+        return grid(model.sample(PREVIEW, texts=texts, seed=0, sampling=Sampling(steps=steps)), columns=4)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {
             "shape": list(self.store.shape),
             "vocabulary": self.vocabulary.to_json(),

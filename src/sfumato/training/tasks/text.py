@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from PIL import Image
@@ -15,8 +14,10 @@ from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.family import LatentNet
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd.checkpoint import describe
 from sfumato.models.sd.fresh import fresh
 from sfumato.models.sd.networks import layout
@@ -44,7 +45,7 @@ class LearnText:
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
-        self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
+        self.vae = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         base = model_named(recipe.train.begin)
         if base is not None and not isinstance(base, LatentModel):
             raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")
@@ -95,9 +96,11 @@ class LearnText:
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
         texts = list(self.store.held_out.said or [])[:PREVIEW]
-        return grid(model.sample(len(texts), texts=texts, steps=STEPS, warn=False), columns=4, captions=texts)
+        return grid(
+            model.sample(len(texts), texts=texts, sampling=Sampling(steps=STEPS), warn=False), columns=4, captions=texts
+        )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return describe(self._model(self.net)) | {"data": {"digest": self.store.digest}}
 
     @property

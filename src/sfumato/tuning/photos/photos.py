@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter, laplace, sobel
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
 
 FEWEST, MOST = 5, 100
@@ -55,7 +56,7 @@ class PhotoVerdict:
     light: float = 0.0
     twin: Path | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         crop = [self.crop.left, self.crop.top, self.crop.side] if self.crop else None
         return {
             "file": self.path.name, "use": self.use, "reasons": list(self.reasons), "size": list(self.size),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sfumato.files import Json
 from sfumato.tuning.score.score import Score
 
 SLACK = 0.25  # of the loss's fall, above its minimum, within which a step is worth looking at
@@ -30,7 +30,7 @@ class Choice:
     close: tuple[int, ...]
     scores: tuple[Score, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {
             "step": self.step, "reason": self.reason, "too_close_to_call": list(self.close),
             "scores": [score.to_json() for score in self.scores],

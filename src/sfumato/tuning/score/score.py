@@ -9,14 +9,17 @@ is how surely a picture is recognised as of its own prompt, with the class's wor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sfumato.files import Json
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
 SEEDS, STEPS = 3, 12  # of each prompt; of a picture
@@ -58,7 +61,7 @@ class Score:
     diversity: float
     total: Interval
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         names = ("likeness", "fidelity", "drift", "total")
         return {
             "step": self.step, "copying": self.copying, "diversity": self.diversity,
@@ -106,6 +109,13 @@ class Nearness:
         return torch.nn.functional.normalize(seen - self.centre)
 
 
+class Effort(NamedTuple):
+    """Pictures of each prompt, and steps of the sampler."""
+
+    seeds: int = SEEDS
+    steps: int = STEPS
+
+
 class Judge:
     """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
 
@@ -116,21 +126,21 @@ class Judge:
     def __init__(
         self,
         model: LatentModel,
-        without: Callable[[], Any],
+        without: Callable[[], AbstractContextManager[None]],
         photos: Tensor,
         thing: str,
         noun: str,
         world: str,
-        seeds: int = SEEDS,
-        steps: int = STEPS,
+        effort: Effort = Effort(),
         each_step: Callable[..., None] | None = None,
     ) -> None:
-        self.model, self.without, self.seeds, self.steps, self.each_step = model, without, seeds, steps, each_step
+        self.model, self.without, self.each_step = model, without, each_step
+        self.seeds, self.steps = effort
         self.eyes = Eyes(model, others=world == "photos")
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
-        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(seeds)
+        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(self.seeds)
         with without():
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
             self.known = self.eyes.recognised(self.before, self.plain)
@@ -164,7 +174,9 @@ class Judge:
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
         """Pictures, uint8: one of each prompt, and again with other seeds."""
         n = len(prompts) * self.seeds
-        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps, callback=self.each_step, warn=False)
+        return self.model.sample(
+            n, texts=prompts, seed=1000, sampling=Sampling(steps=self.steps), callback=self.each_step, warn=False
+        )
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self.eyes.features(self.model.enter(pictures))

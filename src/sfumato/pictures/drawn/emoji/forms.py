@@ -8,15 +8,16 @@ from importlib import resources
 from typing import Any
 
 from sfumato import yaml12
+from sfumato.files import Json
 
 
 @functools.cache
-def forms() -> dict[str, Any]:
+def forms() -> Json:
     """phrases.yaml, its weighted forms as tuples in which a form of weight 3 is three times."""
     return _expand(yaml12.read((resources.files(__package__) / "phrases.yaml").read_text(encoding="utf-8")))
 
 
-def _expand(node: dict[str, Any]) -> Any:
+def _expand(node: Json) -> Any:
     if all(isinstance(weight, int) for weight in node.values()):
         return tuple(form for form, weight in node.items() for _ in range(weight))
     return {key: _expand(inner) for key, inner in node.items()}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from typing import Any
 
+from sfumato.files import Json
 from sfumato.pictures.drawn.emoji.forms import forms
 from sfumato.pictures.drawn.emoji.things import taught
 from sfumato.pictures.drawn.emoji.words import called, other_words
@@ -30,7 +30,7 @@ def ordinary() -> frozenset[str]:
     return frozenset().union(*(split(PLACEHOLDER.sub(" ", text)) for text in (ALWAYS, *_leaves(forms()))))
 
 
-def _leaves(node: Any) -> Iterator[str]:
+def _leaves(node: Json | tuple[str, ...]) -> Iterator[str]:
     if isinstance(node, dict):
         for key in sorted(node):
             yield from _leaves(node[key])
