@@ -1,4 +1,4 @@
-"""Which device there is, and the precision in which it is fast."""
+"""The device to use, and the precision in which it is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one error a person can cause, and the one warning about what a person asks for."""
+"""The one error that a person can cause, and the one warning about what a person entered."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""What a long job reports while it runs, and the token that stops it. Light: imports nothing heavy.
+"""Events that a long job reports, and the token that stops it. Imports nothing heavy.
 
 The events of a run are the lines of its log.jsonl, all but `Phase`; `--events` prints every one. `docs/events.md` has
 their keys.

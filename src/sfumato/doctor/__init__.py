@@ -1,4 +1,4 @@
-"""What can run here: device, memory, versions, data, models, extras, and what would have to be downloaded."""
+"""What can run on this machine: device, memory, versions, data, models, extras, and what must be downloaded."""
 
 from __future__ import annotations
 
