@@ -1,1 +1,1 @@
-"""Noise removed from pictures of any size: tiles, noise estimates, saturation correction, posterior samples, photo files."""
+"""Noise removed from pictures of any size: tiles, noise estimates, clipped noise, posterior samples, photo files."""

@@ -54,7 +54,7 @@ def _described(device: dict[str, Any]) -> str:
     if "threads" in device:
         words += f", {device['threads']} threads" + (", AMX" if device["amx"] else "")
     slow = " (no AMX, so bf16 would not be faster)" if device["device"] == "cpu" and not device["amx"] else ""
-    return f"{words}, works in {device['precision']}{slow}"
+    return f"{words}, computes in {device['precision']}{slow}"
 
 
 def memory() -> Found:
@@ -72,7 +72,7 @@ def disk() -> Found:
 
     places = {"here": Path.cwd(), "cache": cache_folder(), "hub_cache": Path(HF_HUB_CACHE)}
     found = {name: {"path": str(path), "free": _free(path)} for name, path in places.items()}
-    words = [f"{_free(Path.cwd()) / GB:.0f} GB free here"]
+    words = [f"{_free(Path.cwd()) / GB:.0f} GB free in this folder"]
     for name, label in (("cache", "the cache"), ("hub_cache", "the Hub's cache")):
         words.append(f"{_free(places[name]) / GB:.0f} GB in {label} {places[name]}")
     return ", ".join(words), found

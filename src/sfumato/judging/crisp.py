@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, JITTER, Scene, asked, asked_jitter
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, JITTER, Scene, judged_jitter, judged_scene
 from sfumato.pictures.pixels import psnr
 
 Through = Callable[[Tensor], Tensor]  # pictures, uint8 (N, 3, S, S), as an autoencoder gives them back
@@ -61,8 +61,8 @@ def _least_error(pictures: Tensor, scenes: Sequence[Scene]) -> Tensor:
 
 def true_drawings(kind: str, n: int, side: int) -> tuple[list[Scene], Tensor]:
     """The first n scenes of a kind and their drawings, moved by their jitter, uint8 (N, 3, S, S)."""
-    scenes = [asked(kind, k) for k in range(n)]
-    drawn = [scene.draw((side, side), asked_jitter(kind, k)) for k, scene in enumerate(scenes)]
+    scenes = [judged_scene(kind, k) for k in range(n)]
+    drawn = [scene.draw((side, side), judged_jitter(kind, k)) for k, scene in enumerate(scenes)]
     return scenes, torch.stack([torch.from_numpy(each.transpose(2, 0, 1).copy()) for each in drawn])
 
 

@@ -13,7 +13,7 @@ from sfumato.judging.crisp import Through, crisp_bound, drawing_psnr, true_drawi
 from sfumato.judging.stats import Interval, wilson
 from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
-from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import KINDS, Scene, judged_scene
 from sfumato.pictures.drawn.emoji.things import font
 from sfumato.progress import Progress, Stop, phases
 
@@ -105,8 +105,8 @@ def judge_emoji(
     font()  # before anything is sampled
     tell = phases(progress, stop)
     kinds, seconds = {}, 0.0
-    for kind in ASKED:
-        scenes = [asked(kind, k) for k in range(n)]
+    for kind in KINDS:
+        scenes = [judged_scene(kind, k) for k in range(n)]
         began = time.perf_counter()
 
         def see(first: int, step: Any, kind: str = kind) -> None:
@@ -119,12 +119,12 @@ def judge_emoji(
     if bounds is None:
         bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
     warnings = model.warnings([scene.caption() for kind in kinds.values() for scene in kind.scenes])
-    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(ASKED)), tuple(warnings))
+    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(KINDS)), tuple(warnings))
 
 
 def crisp_bounds(through: Through, side: int) -> dict[str, float]:
     """For each kind the PSNR to its drawing, in dB, above which a picture is crisp, given an autoencoder."""
-    return {kind: crisp_bound(through, kind, side) for kind in ASKED}
+    return {kind: crisp_bound(through, kind, side) for kind in KINDS}
 
 
 def judged(scenes: list[Scene], samples: Tensor) -> Kind:
@@ -142,7 +142,7 @@ def judged(scenes: list[Scene], samples: Tensor) -> Kind:
 def control(through: Through, side: int, n: int = 300) -> dict[str, Kind]:
     """The measure itself: true drawings sent through an autoencoder, which bounds what any model on it can reach."""
     found = {}
-    for kind in ASKED:
+    for kind in KINDS:
         scenes, true = true_drawings(kind, n, side)
         found[kind] = judged(scenes, through(true))
     return found

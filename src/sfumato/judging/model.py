@@ -105,7 +105,7 @@ def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | Non
     """Labels or captions for n samples, as often as the pictures have them; None if the model is told nothing."""
     if model.vocabulary.kind == "none":
         return None
-    texts = model.vocabulary.heard(pictures.texts(model.vocabulary.kind))
+    texts = model.vocabulary.encodable(pictures.texts(model.vocabulary.kind))
     order = np.random.default_rng(seed).permutation(len(texts))
     return [texts[order[k % len(texts)]] for k in range(n)]
 

@@ -1,4 +1,4 @@
-"""A folder of somebody's pictures: subfolders are labels, sidecars are captions."""
+"""A folder of pictures as a source: subfolders are labels, text files beside pictures are captions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A picture file as the walk met it."""
+    """A picture file of the folder."""
 
     key: str
     path: Path
@@ -42,7 +42,7 @@ class FolderSource:
 
     The first subfolder's name is the label. A caption is the row of a `metadata.csv` or `metadata.jsonl`
     beside or above the picture, or else the text of `NAME.txt` beside it. If all pictures lie in `train` and
-    `test` (or `validation`), these are splits and the labels are one level down. Hidden files are left alone;
+    `test` (or `validation`), these are splits and the labels are one level down. Hidden files are skipped;
     links that lead out of the folder, links to folders and files that are not regular are refused and named.
     """
 
@@ -90,24 +90,24 @@ class FolderSource:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
                 else:
-                    self._meet(path, others)
+                    self._assign(path, others)
 
-    def _meet(self, path: Path, others: Counter[str]) -> None:
-        """Sort one file that is not a folder into pictures, captions, refused and others."""
+    def _assign(self, path: Path, others: Counter[str]) -> None:
+        """Assign a file to pictures, captions, refused or others."""
         key, extension = self._key(path), path.suffix.lower()
-        wanted = extension in EXTENSIONS or extension == ".txt" or path.name.lower() in METADATA
-        if path.is_symlink() and (wanted or path.is_dir()):
+        relevant = extension in EXTENSIONS or extension == ".txt" or path.name.lower() in METADATA
+        if path.is_symlink() and (relevant or path.is_dir()):
             target = Path(os.path.realpath(path))
             if target.is_dir():
                 self.refused[key] = "a link to a folder: copy the folder here"
                 return
             if not target.exists() or target.is_symlink():
-                self.refused[key] = "a link that leads nowhere"
+                self.refused[key] = "a link to nothing"
                 return
             if not target.is_relative_to(self.root):
                 self.refused[key] = "a link that leads out of the folder: copy the file here"
                 return
-        if not wanted:
+        if not relevant:
             others[extension or "(none)"] += 1
             return
         try:
@@ -151,13 +151,13 @@ class FolderSource:
         return None if sidecar is None else read_sidecar(sidecar, found.key, self.notes)
 
     def _read(self, progress: Advance | None) -> dict[str, list[Item]]:
-        """The items, with digest and header from memory where the file is unchanged."""
+        """The items; digest and header come from the cache where a file is unchanged."""
         if self._items is not None:
             return self._items
         memory = Memory(str(self.root))
         known = {found.key: memory.recall(found.key, found.stat) for found in self._found}
         missing = [found for found in self._found if known[found.key] is None]
-        for done, (found, learned) in enumerate(zip(missing, ordered(_study, missing, 8), strict=True), 1):
+        for done, (found, learned) in enumerate(zip(missing, ordered(_inspect, missing, 8), strict=True), 1):
             if isinstance(learned, PictureError):
                 self.refused[found.key] = str(learned)
             else:
@@ -175,7 +175,7 @@ class FolderSource:
 
     def _item(self, found: Found, facts: list) -> Item:
         size, crop = sides(self._data), self._data.crop
-        # twice the pixels the crop will keep, so that a JPEG decoded small loses nothing that shows
+        # a JPEG is decoded at no less than twice the pixels that the crop keeps, so that no detail is lost
         shorter = None if size is None or crop == "pieces" else max(size) * (4 if crop == "tiles" else 2)
         limit = int(self._data.max_megapixels * 1e6)
         return Item(
@@ -188,7 +188,7 @@ class FolderSource:
         )
 
 
-def _study(found: Found) -> list | PictureError:
+def _inspect(found: Found) -> list | PictureError:
     """[digest, height, width, mode], or [digest, reason] for a broken header."""
     try:
         with found.path.open("rb") as file:

@@ -92,8 +92,8 @@ class Generate:
     def _texts(self) -> list[str] | None:
         if self.vocabulary.kind == "class":
             return list(self.vocabulary.words)
-        if self.vocabulary.kind == "words" and (said := self.store.held_out.said):
-            return self.vocabulary.heard(said[:PREVIEW])
+        if self.vocabulary.kind == "words" and (said := self.store.held_out.sentences):
+            return self.vocabulary.encodable(said[:PREVIEW])
         return None
 
     def _model(self, net: nn.Module) -> PixelModel:
@@ -113,4 +113,4 @@ def normal(like: Tensor, generator: torch.Generator) -> Tensor:
 def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:
     """What the model can be told, by the recipe's `data.condition`."""
     labels = list(store.train.label_names)
-    return Vocabulary.build(recipe.data.condition, labels, store.train.said or [])
+    return Vocabulary.build(recipe.data.condition, labels, store.train.sentences or [])

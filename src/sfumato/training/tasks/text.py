@@ -40,7 +40,7 @@ class LearnText:
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
     ) -> None:
-        captions = store.train.said
+        captions = store.train.sentences
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
@@ -94,7 +94,7 @@ class LearnText:
 
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
-        texts = list(self.store.held_out.said or [])[:PREVIEW]
+        texts = list(self.store.held_out.sentences or [])[:PREVIEW]
         return grid(model.sample(len(texts), texts=texts, steps=STEPS, warn=False), columns=4, captions=texts)
 
     def describe(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class LearnText:
         held = self.store.held_out
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
-        cond = self._tokens(list(held.said or [])[:count])
+        cond = self._tokens(list(held.sentences or [])[:count])
         u = midpoints(count)
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 

@@ -24,7 +24,7 @@ def describes(model: LatentModel) -> bool:
 def described(picture: np.ndarray, thing: str) -> str:
     """What a picture of a thing shows, uint8 (3, H, W)."""
     where = background(picture)
-    return Scene((thing,), where, *framing(find(picture))).caption(told=where in BACKGROUNDS)
+    return Scene((thing,), where, *framing(find(picture))).caption(with_background=where in BACKGROUNDS)
 
 
 def framing(box: Box) -> tuple[str, str]:
