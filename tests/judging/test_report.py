@@ -174,7 +174,7 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     made = model_of("words", captions, (3, SIDE, SIDE))
     model = replace(made, recipe=recipe_of(folder, "none"))
     untold = replace(model, vocabulary=replace(made.vocabulary, kind="none"))
-    assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.ASKED)
+    assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.CAPTIONS)
     found = judge(untold, n=6, features=open_features(small_features), steps=1)
     RunFolder(tmp_path).log({"event": "report", "images": 64, "loss": 0.5})
     path = demo.write(replace(found, model=model), [Section("A photo cleaned")], tmp_path, 12.3)
