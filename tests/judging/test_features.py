@@ -148,7 +148,7 @@ def test_inception_is_downloaded_once_checked_and_fed_0_to_255(
 
 
 def test_another_inception_file_is_refused_and_not_kept(cache: Path, published: Path) -> None:
-    with pytest.raises(UserError, match="does not give the published file"):
+    with pytest.raises(UserError, match="is not the published file"):
         open_features("inception")
     assert list(cache.iterdir()) == []
     (cache / published.name).write_bytes(published.read_bytes())

@@ -1,4 +1,4 @@
-"""The exact verdict on a model of the emoji world: does it draw what its prompts say, and how near to the drawing?"""
+"""The verdict on a model of the emoji world: how often it draws what prompts say, and how near to the drawing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = ("things", "background", "size", "place")
 
 @dataclass(frozen=True)
 class Kind:
-    """Scenes of N prompts and those that the samples show, with the shares that are right, by part.
+    """The scenes of N prompts and those read from the samples, with the shares that are right, by part.
 
     samples: uint8 (N, 3, S, S); psnr: of each to the drawing of its prompt, float64 (N,), in dB.
     """
@@ -44,10 +44,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class EmojiVerdict:
-    """Kinds of prompts: "single" scenes as taught, thing x background "held out", "pairs" held out, "many" as taught.
+    """Results by kind of prompts, see `judged_scene`.
 
-    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: what of the prompts
-    the model does not read or does not know, a line each.
+    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: unknown words and
+    cut prompts, one line each.
     """
 
     kinds: dict[str, Kind]
@@ -73,15 +73,17 @@ class EmojiVerdict:
 
     def words(self) -> str:
         def one(name: str, kind: Kind) -> str:
-            thing, paper, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
+            thing, ground, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
             which = {"pairs": "both things", "many": "all things"}.get(name, "thing")
             return (
                 f"{name} ({len(kind.scenes)}): {which} right {thing.value:.0%} "
-                f"({thing.low:.0%} to {thing.high:.0%}), background {paper.value:.0%}, crisp {crisp.value:.0%} "
+                f"({thing.low:.0%} to {thing.high:.0%}), background {ground.value:.0%}, crisp {crisp.value:.0%} "
                 f"({crisp.low:.0%} to {crisp.high:.0%}), {kind.median_psnr:.1f} dB to the drawing"
             )
 
-        return "Of its prompts, drawn and read exactly: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+        return (
+            "Prompts and what was read from the pictures: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+        )
 
 
 def judge_emoji(
@@ -94,9 +96,9 @@ def judge_emoji(
     stop: Stop | None = None,
     **changes: Any,
 ) -> EmojiVerdict:
-    """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
+    """Sample n scenes of each kind and read the pictures. changes: of the `sample` section.
 
-    Raises UserError, also where the font that true drawings need is not installed.
+    Raises UserError, also if the font for the true drawings is not installed.
 
     bounds: the model's `crisp_bounds`, measured if left out.
     """
@@ -128,7 +130,7 @@ def crisp_bounds(through: Through, side: int) -> dict[str, float]:
 
 
 def judged(scenes: list[Scene], samples: Tensor) -> Kind:
-    """Pictures, uint8 (N, 3, S, S), read and compared with what they should show."""
+    """Read pictures, uint8 (N, 3, S, S), and compare them with their prompts' scenes."""
     shown: dict[int, Scene] = {}
     for number in sorted({len(scene.things) for scene in scenes}):
         rows = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
@@ -140,7 +142,7 @@ def judged(scenes: list[Scene], samples: Tensor) -> Kind:
 
 
 def control(through: Through, side: int, n: int = 300) -> dict[str, Kind]:
-    """The measure itself: true drawings sent through an autoencoder, which bounds what any model on it can reach."""
+    """The measure on true drawings, encoded and decoded by an autoencoder: the best that a model with it can reach."""
     found = {}
     for kind in KINDS:
         scenes, true = true_drawings(kind, n, side)

@@ -1,4 +1,4 @@
-"""The verb `judge`: a model's own samples against the pictures it learned from; and `compare`."""
+"""`judge`: a model's samples against its training and held-out pictures; and `compare`."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-BLOCK = 1 << 24  # distances held at a time
+BLOCK = 1 << 24  # distances in memory at a time
 
 
 def nearest(
@@ -19,7 +19,7 @@ def nearest(
     than k candidates.
     """
     if k > len(references) - (skip is not None):
-        raise ValueError(f"{k} neighbours asked of {len(references)} references")
+        raise ValueError(f"{k} neighbours need more than {len(references)} references")
     centre = references.mean(0, dtype=np.float64)  # small norms lose fewer digits
     y = torch.from_numpy(references - centre)
     y_norm = y.square().sum(1)

@@ -1,4 +1,4 @@
-"""LoRA files laid over a base."""
+"""LoRA files added to a base."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sfumato.models.model import Model
 
 
 def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[str]:
-    """Add LoRAs to the weights of a model, each with its weight; one line on each.
+    """Add LoRAs to the weights of a model, each with its strength; returns one line for each.
 
-    scales: one for all, one a LoRA, or none for 1. All are read before anything is changed. Raises UserError, also for
+    scales: one for all, one each, or none for 1. All are read before anything is changed. Raises UserError, also for
     a LoRA that was made for another version of this base.
     """
     base = latent_of(model)
     weights = list(scales) or [1.0]
     weights = weights * len(loras) if len(weights) == 1 else weights
     if len(weights) != len(loras):
-        raise UserError(f"{len(loras)} LoRAs and {len(weights)} weights: give --lora-scale once, or once a LoRA")
+        raise UserError(f"{len(loras)} LoRAs and {len(weights)} values of --lora-scale: give one, or one for each LoRA")
     origins = [origin(Path(path)) for path in loras]
     for path, made in zip(loras, origins, strict=True):
         check(base, made, str(path))

@@ -1,4 +1,4 @@
-"""The task `generate`: a denoiser at every level, which is a diffusion model."""
+"""The task `generate`: a denoiser for all levels, that is a diffusion model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREVIEW = 16
 
 
 class Generate:
-    """Teach D(x, level, cond) the pictures of a store."""
+    """Train D(x, level, cond) on the pictures of a store."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
@@ -103,7 +103,7 @@ class Generate:
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of a picture's shape, drawn where the pictures are from the generator's seed."""
+    """Standard normal noise of a picture's shape, drawn on the picture's device from the generator's seed."""
     if like.device.type == "cpu":
         return torch.randn(like.shape, generator=generator)
     own = torch.Generator(like.device).manual_seed(generator.initial_seed())
@@ -111,6 +111,6 @@ def normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:
-    """What the model can be told, by the recipe's `data.condition`."""
+    """The vocabulary of the model's condition, by `data.condition` of the recipe."""
     labels = list(store.train.label_names)
     return Vocabulary.build(recipe.data.condition, labels, store.train.sentences or [])

@@ -1,4 +1,4 @@
-"""The task `text`: a text-to-image model on the latents of an autoencoder, its text encoder learned with it."""
+"""The task `text`: a text-to-image model on the latents of an autoencoder, trained together with its text encoder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HELD_OUT, PREVIEW, STEPS = 512, 16, 12
 
 
 class LearnText:
-    """Teach D(x, level, cond) the captioned pictures of a store, as latents; cond are the caption's tokens."""
+    """Train D(x, level, cond) on the latents of captioned pictures; cond: the caption's tokens."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
@@ -47,7 +47,9 @@ class LearnText:
         self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         base = model_named(recipe.train.begin)
         if base is not None and not isinstance(base, LatentModel):
-            raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")
+            raise UserError(
+                f"train.begin={recipe.train.begin} is not a text-to-image model: choose one, or leave it out"
+            )
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
