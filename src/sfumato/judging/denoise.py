@@ -109,8 +109,8 @@ def judge_denoised(
 ) -> DenoiseVerdict:
     """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
 
-    Picture k has the noise of seed + k in every model and batch. clip: cut the noisy picture to its range, as a file
-    would; blind: do not tell the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`. Raises
+    Picture k has the noise of seed + k in every model and batch. clip: clip the noisy picture to its range, as a file
+    would; blind: the model estimates the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`. Raises
     UserError.
     """
     if not 0 < sigma <= 1:
@@ -187,7 +187,7 @@ def likeness(x: Tensor, true: Tensor) -> tuple[float, float, float]:
 
 
 def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
-    """What `likeness` said of many pictures, together."""
+    """The results of `likeness` for many pictures, combined."""
     error, uniform, gauss = np.array(rows).T
     psnr = -10 * np.log10(np.maximum(error, 1e-20))
     return Fidelity(

@@ -79,7 +79,7 @@ def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> F
     """Features by name (`mini`, `inception`, `dinov2`, `clip`; or the path of Inception's published file), or of a
     callable: uint8 (n, 3, H, W) -> (n, dim).
 
-    Raises UserError for an unknown name, and one that says which files to bring where if the weights cannot
+    Raises UserError for an unknown name, and one with the files to copy if the weights cannot
     be had.
     """
     if not isinstance(name, str):

@@ -191,6 +191,6 @@ def _words(
     if copies_low > doubt or nearer - 1.5 * (nearer - low) > 0.5:
         return "some", f"There are signs of memorised training pictures: {facts}."
     if compared < 20:
-        few = f"{compared} held-out pictures are too few to say more"
+        few = f"{compared} held-out pictures are too few to be sure"
         return "unknown", f"No more near-copies than by chance, but {few}: {facts}."
     return "none", f"No sign of memorised training pictures: {facts}."

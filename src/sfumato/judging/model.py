@@ -26,7 +26,7 @@ class Judged:
     """A verdict with what it was taken on and what it cost.
 
     similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
-    `clip` features; warnings: what of the captions the model does not read or does not know, a line each.
+    `clip` features; warnings: unknown words and cut captions, one line each.
     """
 
     model: Model
@@ -68,7 +68,7 @@ def judge(
     own = own or judge_of(model)
     if model.task == "denoise":
         raise UserError(
-            f"{model.name} was trained to clean pictures, not to draw them: use `sfumato denoise`, or --task denoise"
+            f"{model.name} was trained to denoise pictures, not to draw them: use `sfumato denoise`, or --task denoise"
         )
     store = open_store(data_of(model, data), phase("pictures", progress, stop))
     if tuple(store.shape) != tuple(model.shape):
@@ -102,7 +102,7 @@ def judge(
 
 
 def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
-    """Labels or captions for n samples, as often as the pictures have them; None if the model is told nothing."""
+    """Labels or captions for n samples, as frequent as in the data; None for an unconditional model."""
     if model.vocabulary.kind == "none":
         return None
     texts = model.vocabulary.encodable(pictures.texts(model.vocabulary.kind))
@@ -126,18 +126,18 @@ def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judge
 
 
 def judge_of(model: Model) -> Judge:
-    """The section that says how a model is judged."""
+    """The section `judge` of a model's recipe, or its defaults."""
     return model.recipe.judge if model.recipe else Judge()
 
 
 def data_of(model: Model, source: str | None = None) -> Data:
     """The pictures that a model is judged on: its own, or those of another source.
 
-    Raises UserError if it does not say what it learned from.
+    Raises UserError if its training pictures are not known.
     """
     own = model.recipe.data if model.recipe else Data(source=model.source)
     if source is not None:
         return own.of(source)
     if not own.source:
-        raise UserError(f"{model.name} does not say what it learned from: name pictures with --data")
+        raise UserError(f"{model.name} has no record of its training pictures: name pictures with --data")
     return own

@@ -14,8 +14,8 @@ def nearest(
     """The k nearest references of each query: Euclidean distances, ascending, and their indices, both (n, k).
 
     queries: (n, d); references: (m, d); skip: for each query the index (n,) of a reference that does not
-    count, as itself. The search runs on norms and products in float64; the distances of what it finds are
-    taken again from differences, so that a copy is at exactly 0. Raises ValueError if there are fewer
+    count, such as itself. The search uses norms and products in float64; the distances of the neighbours are then
+    computed from differences, so that a copy has distance 0 exactly. Raises ValueError if there are fewer
     than k candidates.
     """
     if k > len(references) - (skip is not None):

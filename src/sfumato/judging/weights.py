@@ -65,7 +65,7 @@ def hub_folder(repo: str) -> Path:
     """A folder with the configuration and safetensors weights of a Hub model: from one of the homes, the
     Hub's own cache, or the Hub.
 
-    Raises UserError that says which files to bring where.
+    Raises UserError with the files to copy, and where.
     """
     name = repo.rsplit("/", 1)[-1]
     folder = found(name)
@@ -78,11 +78,11 @@ def hub_folder(repo: str) -> Path:
             folder = folder or Path(snapshot_download(repo, allow_patterns=HUB_FILES, etag_timeout=TIMEOUT))
         except Exception as error:  # the Hub's client raises its own kinds and those of its HTTP library
             raise UserError(
-                f"cannot get {repo} from the Hub ({type(error).__name__}): bring its config.json, "
-                f"preprocessor_config.json and model.safetensors to {homes()[0] / name}, or judge with mini"
+                f"cannot get {repo} from the Hub ({type(error).__name__}): copy its config.json, "
+                f"preprocessor_config.json and model.safetensors to {homes()[0] / name}, or use --features mini"
             ) from error
     if (missing := _missing(folder)) is not None:
-        raise UserError(f"{folder} has no {missing}: bring the files of {repo} there")
+        raise UserError(f"{folder} has no {missing}: copy the files of {repo} there")
     return folder
 
 

@@ -51,9 +51,8 @@ def words(found: Finished) -> str:
     told = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
     kept = "leaves other pictures unchanged" if s.drift.value <= STRAYS else "changes other pictures too"
     proven = ", ".join(name for name in found.proofs if name != "effect")
-    return (
-        f"It {like}, {told} and {kept}. {found.choice.reason[:1].upper()}{found.choice.reason[1:]}. Verified: {proven}."
-    )
+    reason = found.choice.reason[:1].upper() + found.choice.reason[1:]
+    return f"It {like}, {told} and {kept}. {reason}. Verified by {proven}."
 
 
 def advice(job: Tuning, found: Finished) -> str:
