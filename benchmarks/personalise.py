@@ -22,7 +22,7 @@ from common import Cells, Figures, arguments, passed, run, save_grid, set_thread
 from sfumato.lora.adapter import Adapter
 from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import compare, read
-from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, judged_scene
 from sfumato.pictures.drawn.emoji.things import subjects, taught
 from sfumato.runs import checkpoint
 from sfumato.runs.checkpoint import label
@@ -158,7 +158,7 @@ def truth(model: Model, name: str, thing: str, seed: int) -> Figures:
 
 def others(model: Model, args: argparse.Namespace) -> list[int]:
     """For prompts of other things, whether thing and background are right: one number a prompt."""
-    scenes = [asked("single", k) for k in range(args.others)]
+    scenes = [judged_scene("single", k) for k in range(args.others)]
     samples = model.sample(len(scenes), texts=[s.caption() for s in scenes], seed=args.seed)
     return [int(compare(a, b).things) for a, b in zip(scenes, read(samples, 1), strict=True)]
 

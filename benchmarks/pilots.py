@@ -1,11 +1,11 @@
 """Pilots of mini: what each design of pilots.yaml draws after the same seconds of one core.
 
-Every pilot trains from nothing in a process of its own, on the same scenes and captions, whose things are those of the
-first half of the sentences: an hour has enough pictures to learn some hundred, not the whole world. Each is read among
-all things of the world. Drawing and encoding scenes counts, learning the autoencoder does not. The number of its images
-is fixed by its own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
+Every pilot trains from nothing in a process of its own, on the same scenes and captions. These contain only the things
+of the first half of the sentences, some hundred, for which an hour is enough. Pictures are read among all things.
+Drawing and encoding scenes counts into the time, training the autoencoder does not. The number of images is fixed by
+the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
 text_exact.py), and sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
-above `today`, and its sentences at most BEHIND below the template's, each by the median over seeds.
+above `today`, and its sentences at most BEHIND points below the template's, each by the median over seeds.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def control(cells: Cells, args: argparse.Namespace) -> Figures:
 
     def figures() -> Figures:
         pictures = np.stack([shapes.draw("test", k).transpose(2, 0, 1) for k in range(args.n)])
-        return shares([shapes.read(p) for p in pictures], [shapes.what("test", k) for k in range(args.n)])
+        return shares([shapes.read(p) for p in pictures], [shapes.combination_of("test", k) for k in range(args.n)])
 
     return cells.measure("control", {"n": args.n}, figures)["figures"]
 

@@ -1,4 +1,4 @@
-"""Which device there is, and the precision in which it is fast."""
+"""The device to use, and the precision in which it is fast."""
 
 from __future__ import annotations
 
@@ -73,23 +73,23 @@ def best_precision(device: str) -> Precision:
 
 
 def has_amx() -> bool:
-    """Whether this CPU has the matrix tiles (Intel's AMX) that make bf16 fast."""
+    """Whether this CPU has Intel's AMX, which makes bf16 fast."""
     import torch
 
-    asked = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(asked()) if asked is not None else {"amx_tile", "amx_bf16"} <= cpu_flags()
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(supported()) if supported is not None else {"amx_tile", "amx_bf16"} <= cpu_flags()
 
 
 def has_avx512_bf16() -> bool:
     """Whether this CPU multiplies pairs of bf16 (AVX512-BF16)."""
     import torch
 
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(asked()) if asked is not None else "avx512_bf16" in cpu_flags()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported()) if supported is not None else "avx512_bf16" in cpu_flags()
 
 
 def cpu_flags() -> set[str]:
-    """The CPU's features as Linux names them; none elsewhere."""
+    """The CPU's features by their names in Linux; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Files that matter: written aside, synced, checked, renamed."""
+"""Safe writing of files: under a temporary name, synced, checked, then renamed."""
 
 from __future__ import annotations
 

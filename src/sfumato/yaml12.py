@@ -1,4 +1,4 @@
-"""YAML with the plain values of version 1.2: `no` is a word, `1e6` a number. PyYAML alone speaks 1.1."""
+"""YAML with the plain values of version 1.2: `no` is a word, `1e6` a number. PyYAML alone reads 1.1."""
 
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ class TestTrain:
         assert plan["images"] == 0
         assert plan["estimate"].keys() == {"seconds", "images_per_second", "bytes"}
         assert "60 pictures" in planned.err
-        assert "57 pictures to learn from, 3 held out, 16 x 16 x 3" in planned.err
+        assert "57 pictures for training, 3 held out, 16 x 16 x 3" in planned.err
 
         first = sfumato(*words, "train.images=64", "--json")
         assert first.status == 0, first.err
@@ -454,7 +454,7 @@ class TestJudge:
         assert json.loads((tmp_path / "j" / "report.json").read_text()) == {
             k: v for k, v in value.items() if k != "report"
         }
-        assert "real held-out pictures score" in answer.err
+        assert "real held-out pictures have" in answer.err
 
     def test_the_page_of_a_run_lies_in_the_run(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
         answer = sfumato("judge", run, "-n", 4)

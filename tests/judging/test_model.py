@@ -106,7 +106,7 @@ def test_conditions_come_as_often_as_in_the_data(folder: Path) -> None:
         *(first := told(model(folder, "words"), train, 48, 0) or []),
         *first[:12],
     ]
-    assert set(first) == set(model(folder, "words").vocabulary.heard(train.captions or []))
+    assert set(first) == set(model(folder, "words").vocabulary.encodable(train.captions or []))
 
 
 def test_pictures_without_a_label_are_drawn_untold(folder: Path) -> None:

@@ -70,7 +70,7 @@ def test_page_and_json_lie_together(found: Judged, tmp_path: Path) -> None:
     assert f"{found.verdict.fd.low:.4g} to {found.verdict.fd.high:.4g}" in seen
     assert "sfumato judge ants -n 12 --features small_features --seed 5" in seen
     assert "12 pictures drawn with dpm++2m in 2 evaluations each" in seen
-    assert "48 pictures the model learned from and 12 it never saw" in seen
+    assert "48 training pictures and 12 held-out ones" in seen
 
 
 def test_a_run_shows_how_it_learned(found: Judged, run: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_run_shows_how_it_learned(found: Judged, run: Path, tmp_path: Path) ->
     assert "loss over images seen" not in pictures_of(report.page(found, tmp_path))
     page = report.page(found, run)
     assert "loss over images seen" in pictures_of(page)
-    section = next(section for section in page.sections if section.heading == "How it learned")
+    section = next(section for section in page.sections if section.heading == "Training curves")
     assert section.prose == ["96 images seen."]
 
 
@@ -176,10 +176,10 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     made = model_of("words", captions, (3, SIDE, SIDE))
     model = replace(made, recipe=recipe_of(folder, "none"))
     untold = replace(model, vocabulary=replace(made.vocabulary, kind="none"))
-    assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.ASKED)
+    assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.CAPTIONS)
     found = judge(untold, n=6, features=open_features(small_features), sampling=Sampling(steps=1))
     RunFolder(tmp_path).log({"event": "report", "images": 64, "loss": 0.5})
-    path = demo.write(replace(found, model=model), [Section("A photo cleaned")], tmp_path, 12.3)
+    path = demo.write(replace(found, model=model), [Section("Denoise a photo")], tmp_path, 12.3)
     text = path.read_text(encoding="utf-8")
     no_strangers(text)
     assert "data:image/gif;base64," in text

@@ -15,7 +15,7 @@ from sfumato.judging.emoji import judged
 from sfumato.models.latent import LatentModel
 from sfumato.models.names import PRETRAINED
 from sfumato.models.sampling import Sampling
-from sfumato.pictures.drawn.emoji.scene import asked
+from sfumato.pictures.drawn.emoji.scene import judged_scene
 from sfumato.pictures.drawn.emoji.things import subjects
 from sfumato.pictures.split import RESERVED
 from sfumato.zoo import load
@@ -57,7 +57,7 @@ def test_diffusers_alone_draws_the_same_latents() -> None:
 @pytest.mark.parametrize(("kind", "things", "papers"), [("single", 0.5, 0.9), ("pairs", 0.1, 0.9)])
 def test_it_draws_what_it_is_told(kind: str, things: float, papers: float) -> None:
     """Far below what the benchmark finds, far above chance, which is one in six hundred and one in ten."""
-    scenes = [asked(kind, k) for k in range(24)]
+    scenes = [judged_scene(kind, k) for k in range(24)]
     samples = mini().sample(len(scenes), texts=[scene.caption() for scene in scenes], sampling=Sampling(steps=12))
     found = judged(scenes, samples).shares
     assert found["things"].value >= things

@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_in_the_same_list(run: Path, sfumato: Sfumato) -> N
     (line,) = answer.json()["warnings"]
     assert "left out of" in line
     empty = sfumato("sample", run, "--prompt", "", "-n", 1, "--steps", 1, "--out", "s", "--json")
-    assert "asks for nothing" in empty.json()["warnings"][0]
+    assert "an empty prompt" in empty.json()["warnings"][0]
 
 
 def test_a_source_may_list_its_words_itself(

@@ -49,7 +49,7 @@ def phase(what: str) -> Callable[[Event], bool]:
 
 MOMENTS: dict[str, Callable[[Event], bool]] = {
     "loading": phase("loading"),
-    "prior": phase("questions of the base answered"),
+    "prior": phase("outputs of the base for the prior"),
     "steps": lambda event: isinstance(event, Save) and event.images >= 8,
     "choosing": phase("choosing the step"),
     "proving": phase("proving"),
@@ -108,7 +108,7 @@ def test_a_plan_and_the_phases(root: Path, tmp_path: Path) -> None:
     job.run(events.append)
     phases = dict.fromkeys(event.what for event in events if isinstance(event, Phase))
     assert list(phases) == [
-        *("loading", "photos", "questions of the base answered", "choosing the step", "proving"),
+        *("loading", "photos", "outputs of the base for the prior", "choosing the step", "proving"),
     ]
     for what in phases:
         last = [event for event in events if isinstance(event, Phase) and event.what == what][-1]

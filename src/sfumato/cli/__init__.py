@@ -23,7 +23,7 @@ USAGE = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     name="sfumato",
-    help="Teach a diffusion model your pictures, on the machine you have, and know how good the result is.",
+    help="Train diffusion models on your pictures, remove noise from photos, teach a text-to-image model one thing.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""What all commands share: lines on stderr; on stdout one JSON object, or events as JSON lines."""
+"""Output of all commands: lines on stderr; on stdout one JSON object, or events as JSON lines."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EVENTS = typer.Option(
     False,
     "--events",
     callback=_choose,
-    help="Print what happens as JSON lines on stdout; the last one holds what --json prints.",
+    help="Print progress as JSON lines on stdout; the last line contains what --json prints.",
 )
 
 
@@ -97,7 +97,7 @@ def answer(value: Json, json: bool = True) -> None:
 
 
 def emit(event: Event) -> bool:
-    """A JSON line on stdout; whether somebody still reads it."""
+    """Print an event as a JSON line on stdout; False if stdout is closed."""
     try:
         sys.stdout.write(_line({"time": round(time.time(), 3), **event.to_json()}))
         sys.stdout.flush()
@@ -109,7 +109,7 @@ def emit(event: Event) -> bool:
 
 @contextlib.contextmanager
 def on_stderr() -> Iterator[None]:
-    """While the block writes to a terminal that may be closed: it is silent from then on."""
+    """Within the block a closed stderr is not an error: output is discarded from then on."""
     try:
         yield
     except OSError:
@@ -117,7 +117,7 @@ def on_stderr() -> Iterator[None]:
 
 
 def _silence(stream: TextIO) -> None:
-    """Lead a stream that fails nowhere, or the interpreter fails when it flushes it at its end."""
+    """Redirect a failing stream to the null device, since the interpreter flushes it at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -127,7 +127,7 @@ def _line(value: Facts) -> str:
 
 
 def _finite(value: object) -> object:
-    """JSON has no NaN: null in its place."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -20,22 +20,32 @@ if TYPE_CHECKING:
 
 
 def denoise(
-    files: list[Path] = typer.Argument(..., help="Photos, folders of them, or patterns as 'holiday/*.jpg'."),
-    out: Path = typer.Option(..., "--out", "-o", help="A file for one photo, a folder for several."),
-    model: str = typer.Option("photo", "--model", "-m", help="A shipped model's name, a run folder or a checkpoint."),
+    files: list[Path] = typer.Argument(..., help="Photos, folders of photos, or patterns such as 'holiday/*.jpg'."),
+    out: Path = typer.Option(..., "--out", "-o", help="The cleaned file, or a folder for several photos."),
+    model: str = typer.Option("photo", "--model", "-m", help="photo, cifar10-denoise, a run folder or a checkpoint."),
     sigma: str = typer.Option(
-        "auto", "--sigma", help="The noise where white is 1: auto, a number as 0.1, or a grey picture as a map."
+        "auto",
+        "--sigma",
+        help="Standard deviation of the noise, white being 1: auto, a number, or a grey picture as a map.",
     ),
-    strength: float = typer.Option(1.0, "--strength", min=0, max=1, help="Clean as if there were this part of it."),
-    mirror: bool = typer.Option(False, "--mirror", help="Average with the mirrored photo's answer: twice the time."),
-    samples: int = typer.Option(0, "--samples", min=0, help="Also draw K pictures that the photo may have been."),
-    seed: int = typer.Option(0, "--seed", min=0, help="Of the samples."),
-    show: bool = typer.Option(False, "--show", help="Also write before | after | removed noise x 4."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there."),
+    strength: float = typer.Option(
+        1.0, "--strength", min=0, max=1, help="Below 1 leaves some noise: treat the noise as this share of it."
+    ),
+    mirror: bool = typer.Option(
+        False, "--mirror", help="Average with the result of the mirrored photo: slightly better, twice the time."
+    ),
+    samples: int = typer.Option(
+        0, "--samples", min=0, help="Also draw K sharp pictures that the clean photo may have been."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of --samples."),
+    show: bool = typer.Option(
+        False, "--show", help="Also write a picture of before, after and the removed noise (x 4)."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files."),
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Take the noise out of photos of any size; everything else in the file stays as it was.
+    """Remove noise from photos of any size. Size, bit depth, EXIF and colour profile are kept.
 
     sfumato denoise photo.jpg -o clean.jpg
 
@@ -77,7 +87,7 @@ def denoise(
             found = f"  {cleaned.found}" if cleaned.found else ""
             say(f"{source} ({cleaned.words}){found} -> {', '.join(map(str, cleaned.written))}")
     if kept:
-        say(f"{len(kept)} of {len(pairs)} photos left as they are")
+        say(f"{len(kept)} of {len(pairs)} existing files were not replaced")
     rows = [
         {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
         for c in done
@@ -88,7 +98,7 @@ def denoise(
 
 
 def _replace(target: Path, order: Order) -> bool:
-    """Whether what is in the way of a photo's files may go, asked if anything is."""
+    """Whether existing files may be replaced; asks the user if there are any."""
     from sfumato.denoising.files import outputs
 
     there = [place for place in outputs(target, order).all if place.exists()]
@@ -96,7 +106,7 @@ def _replace(target: Path, order: Order) -> bool:
 
 
 def _known(error: BaseException, source: Path) -> UserError | None:
-    """What can go wrong with one photo and not with the next, in a line; None for anything else."""
+    """An error that concerns one photo only, as one line; None for other errors."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError) or "memory" in str(error).lower():

@@ -18,7 +18,7 @@ def export(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
     json: bool = JSON,
 ) -> None:
-    """Write a model in the format of another program.
+    """Write a text-to-image model in the format of another program.
 
     sfumato export runs/mini --to diffusers --out mini
 

@@ -19,23 +19,26 @@ if TYPE_CHECKING:
     from sfumato.judging.model import Order
     from sfumato.models.model import Model
 
-N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
-DATA = typer.Option(None, "--data", help="Judge against another source than the model's own.")
+N = typer.Option(None, "-n", min=4, help="Number of pictures; more gives narrower intervals [default: the recipe's].")
+DATA = typer.Option(
+    None, "--data", help="Compare with these pictures, a folder or data set [default: those of the training]."
+)
 FEATURES = typer.Option(
     None,
     "--features",
-    help="mini (offline), inception (the only FID) or its file, dinov2, clip, or your own as package.module:Name.",
+    help="Features for the distances: mini (offline), dinov2, clip, inception (for FID), or its file, or your own as "
+    "package.module:Name.",
 )
-METRIC = typer.Option(None, "--metric", help="A further figure: coverage, or your own as package.module:Name.")
-STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler.")
-SAMPLER = typer.Option(None, "--sampler", help=SAMPLERS)
-GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none.")
-SEED = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k.")
+METRIC = typer.Option(None, "--metric", help="One more figure: coverage, or your own as package.module:Name.")
+STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler [default: the model's].")
+SAMPLER = typer.Option(None, "--sampler", help=f"{SAMPLERS} [default: the model's]")
+GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1: none [default: the model's].")
+SEED = typer.Option(0, "--seed", min=0, help="Seed of the first picture; picture k has SEED + k.")
 
 
 def judge(
-    model: str = typer.Argument(..., help="A run folder, a checkpoint of it, or the name of a shipped model."),
-    task: str = typer.Option(None, "--task", help="generate, denoise or text [default: what it was trained for]."),
+    model: str = typer.Argument(..., help="A run folder, a checkpoint, or a shipped model."),
+    task: str = typer.Option(None, "--task", help="generate, denoise or text [default: the model's own task]."),
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
@@ -43,12 +46,14 @@ def judge(
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
-    sigma: float = typer.Option(0.2, "--sigma", help="denoise: the noise added, on pictures in [0, 1]."),
-    clip: bool = typer.Option(True, "--clip/--no-clip", help="denoise: cut noisy pictures to their range, as files."),
-    blind: bool = typer.Option(False, "--blind", help="denoise: do not tell the model the noise level."),
-    mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the mirrored picture's answer."),
+    sigma: float = typer.Option(0.2, "--sigma", help="denoise: standard deviation of the added noise, white being 1."),
+    clip: bool = typer.Option(
+        True, "--clip/--no-clip", help="denoise: clip noisy pictures to black and white, as files are."
+    ),
+    blind: bool = typer.Option(False, "--blind", help="denoise: let the model estimate the noise level."),
+    mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the result of the mirrored picture."),
     correct: bool = typer.Option(
-        True, "--correct/--no-correct", help="denoise: let a model that knows pure noise alone make up for clipping."
+        True, "--correct/--no-correct", help="denoise: correct for clipping, if the model was trained without it."
     ),
     seed: int = SEED,
     out: Path = typer.Option(
@@ -59,9 +64,12 @@ def judge(
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Say how good a model is: of pictures it draws, of noisy pictures it cleans, or of prompts that can be checked.
+    """Measure how good a model is, and write report.html.
 
-    Every figure comes with an interval, and with the floor that real pictures set.
+    generate: how close its pictures are to real ones, how varied, and whether any is copied. denoise: PSNR and SSIM on
+    held-out pictures. text: whether it draws what prompts say (models trained on emoji).
+
+    Figures have 95 % intervals; distances also have a floor, the value that real pictures reach.
     """
     from sfumato.models.names import check
 
@@ -120,20 +128,22 @@ def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling:
     from sfumato.judging.report import write_emoji
 
     if model.source != "emoji":
-        raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
+        raise UserError(
+            f"{model.name} was not trained on emoji, whose prompts alone can be checked: use --task generate"
+        )
     found = judge_emoji(model, n=n, seed=seed, sampling=sampling, progress=screen, stop=screen.stop)
     lines = [*found.warnings, found.words()]
     return lines, write_emoji(model, found, home), {"model": model.name, **found.to_json()}
 
 
 def _home(name: str, model: Model) -> Path:
-    """Where a report lies if nothing else is said: in the run folder, or one of its own."""
+    """The default folder of a report: the run folder, or judge-MODEL."""
     return Path(name) if (Path(name) / "recipe.yaml").is_file() else Path(f"judge-{model.name}")
 
 
 def compare(
-    a: str = typer.Argument(..., help="A model."),
-    b: str = typer.Argument(..., help="Another."),
+    a: str = typer.Argument(..., help="A model, as for judge."),
+    b: str = typer.Argument(..., help="Another model."),
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
@@ -145,7 +155,7 @@ def compare(
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Two models side by side: the same seeds, their curves, their distances with intervals, and what each costs."""
+    """Compare two models with the same seeds: pictures, curves, distances with intervals, seconds per picture."""
     with Screen(json, events) as screen:
         first, second = api.compare(
             a, b, n=n, data=data, features=features, seed=seed, sampling=Sampling(steps, sampler, guidance),

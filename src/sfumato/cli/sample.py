@@ -20,39 +20,60 @@ if TYPE_CHECKING:
 
 
 def sample(
-    model: str = typer.Argument(..., help="A run folder, a checkpoint of it, a shipped model or a diffusers folder."),
-    n: int = typer.Option(None, "-n", min=1, help="How many pictures [default: 16, or 4 by prompt, or one a prompt]."),
-    label: list[str] = typer.Option(None, "--label", help="A label to draw; may be given again."),
-    prompt: list[str] = typer.Option(None, "--prompt", help="A caption to draw; may be given again."),
-    prompts: Path = typer.Option(None, "--prompts", help="A text file with a prompt a line."),
-    negative: str = typer.Option(None, "--negative", help="What guidance leads away from."),
-    steps: int = typer.Option(None, "--steps", min=1, help="Steps of the sampler [default: the recipe's]."),
-    sampler: str = typer.Option(None, "--sampler", help=SAMPLERS),
-    guidance: float = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none."),
-    rescale: float = typer.Option(None, "--rescale", help="Brings back contrast that guidance inflates: 0 to 1."),
-    interval: tuple[float, float] = typer.Option(None, "--interval", help="Sigmas between which guidance acts."),
-    eta: float = typer.Option(None, "--eta", help="Of ddim: fresh noise a step, from 0 (none) to 1 (as ddpm)."),
-    churn: float = typer.Option(None, "--churn", help="Of heun: noise added anew on the way (S_churn)."),
-    lora: list[Path] = typer.Option(None, "--lora", help="A LoRA to lay over the model; may be given again."),
-    scale: list[float] = typer.Option(None, "--lora-scale", help="Its weight; once, or once a LoRA [default: 1]."),
-    init: Path = typer.Option(None, "--init", help="A picture to start from in place of noise."),
-    strength: float = typer.Option(0.7, "--strength", help="How much of --init is drawn anew, above 0 to 1."),
-    size: str = typer.Option(None, "--size", help="Of text-to-image: a side, or HEIGHTxWIDTH [default: the model's]."),
-    seed: int = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k."),
+    model: str = typer.Argument(
+        ...,
+        help="A shipped model (cifar10, mini), a run folder or checkpoint, sd15, sd2, sdxl, a folder, a file, a Hub id.",
+    ),
+    n: int = typer.Option(
+        None, "-n", min=1, help="Number of pictures [default: 16; with --prompt 4; with --prompts one for each]."
+    ),
+    label: list[str] = typer.Option(
+        None, "--label", help="Label of the pictures, for a model with labels; can be repeated."
+    ),
+    prompt: list[str] = typer.Option(
+        None, "--prompt", help="Text of the pictures, for a model with captions; can be repeated."
+    ),
+    prompts: Path = typer.Option(None, "--prompts", help="A text file with one prompt per line."),
+    negative: str = typer.Option(None, "--negative", help="Negative prompt: what the pictures should not show."),
+    steps: int = typer.Option(
+        None, "--steps", min=1, help="Steps of the sampler; more is slower and finer [default: the model's]."
+    ),
+    sampler: str = typer.Option(None, "--sampler", help=f"{SAMPLERS} [default: the model's]"),
+    guidance: float = typer.Option(
+        None, "--guidance", help="How closely to follow the prompt; 1: no guidance [default: the model's]."
+    ),
+    rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance inflates, 0 (off) to 1."),
+    interval: tuple[float, float] = typer.Option(
+        None, "--interval", help="Apply guidance only between these two sigmas."
+    ),
+    eta: float = typer.Option(None, "--eta", help="ddim: fresh noise in each step, from 0 (none) to 1 (as ddpm)."),
+    churn: float = typer.Option(None, "--churn", help="heun: amount of fresh noise in each step (S_churn)."),
+    lora: list[Path] = typer.Option(
+        None, "--lora", help="A LoRA to add to the model, a file or a folder; can be repeated."
+    ),
+    scale: list[float] = typer.Option(
+        None, "--lora-scale", help="Strength of the LoRA; one for all, or one for each [default: 1]."
+    ),
+    init: Path = typer.Option(None, "--init", help="Image to image: the picture to start from."),
+    strength: float = typer.Option(0.7, "--strength", help="How much of --init is replaced, above 0 to 1."),
+    size: str = typer.Option(
+        None, "--size", help="Text to image: a side in pixels, or HEIGHTxWIDTH [default: the model's]."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first picture; picture k has SEED + k."),
     film: Path = typer.Option(
-        None, "--film", help="Write the reverse and the forward process: a GIF, and a PNG strip beside it."
+        None, "--film", help="A GIF of the way from noise to pictures (beside it a PNG strip, and the way to noise)."
     ),
     out: Path = typer.Option(None, "--out", help="Folder for the pictures [default: samples-MODEL]."),
-    each: bool = typer.Option(False, "--each", help="Also write every picture as a PNG of its own."),
+    each: bool = typer.Option(False, "--each", help="Also write every picture into its own PNG file."),
     metadata: bool = typer.Option(True, help="Write prompt, seed, sampler and model into the PNGs."),
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Draw pictures from a model and write them as one grid.
+    """Draw pictures with a model and write them as a grid, grid.png.
 
     sfumato sample cifar10 -n 64 --film film.gif
 
-    sfumato sample runs/words --prompt "a red circle on a white background" --guidance 2 -n 8
+    sfumato sample mini --prompt "a tomato on a black background" -n 8
     """
     import time
 

@@ -1,9 +1,9 @@
 """Samplers: from noise to pictures by repeated denoising.
 
 Each is a function `f(denoise, x, levels, cond, ...) -> x` over a path of levels from `Schedule.path`. `x` starts as
-`sigma[0] * n` for pure noise. `noise()` gives fresh standard normal noise of x's shape, for those that add some;
-`callback(Step)` is told every step. All work on any path: variance-preserving, EDM, flow, with `alpha = 0` at the start
-and `sigma = 0` at the end.
+`sigma[0] * n` for pure noise. `noise()` returns standard normal noise of x's shape, for those that add some;
+`callback(Step)` is called in every step. All work on any path: variance-preserving, EDM, flow, with `alpha = 0` at the
+start and `sigma = 0` at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sfumato.diffusion.level import Level
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees: x (N, C, H, W) at `level`, and x0, what the denoiser saw in it."""
+    """A sampler's state for a callback: x (N, C, H, W) at `level`, and x0, the denoiser's output for it."""
 
     index: int
     steps: int
@@ -161,7 +161,7 @@ def dpm_solver_2m(
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2), or with `stochastic` its SDE form (section 5 there).
 
-    One call a step, second order by the previous step's answer. The first step and a step to no noise are first order.
+    One call a step, second order by the previous step's output. The first step and a step to no noise are first order.
     """
     steps = len(levels) - 1
     before: Tensor | None = None

@@ -1,4 +1,4 @@
-"""The verdict on a denoiser: PSNR and SSIM on held-out pictures, in every convention that papers mix."""
+"""The verdict on a denoiser: PSNR and SSIM on held-out pictures, in the different conventions of papers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN = 16
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near pictures in [0, 1] are to the true ones.
+    """PSNR and SSIM of pictures in [0, 1] to the true ones.
 
     per_image: mean over pictures of each one's PSNR; of_mean: PSNR of the mean squared error over all of them, always
     lower; uniform7: SSIM with a uniform 7 x 7 window, scikit-image's default; gauss11: with a Gaussian of 1.5 pixels on
@@ -59,9 +59,9 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class DenoiseVerdict:
-    """What a denoiser made of n pictures with noise `sigma` (in [0, 1] scale), beside the noisy ones.
+    """The results on n pictures with noise `sigma` (in [0, 1] scale), beside those of the noisy pictures.
 
-    sigma_read: mean and standard deviation of what a blind model read; mirror: see `denoise.mirrored`.
+    sigma_read: mean and standard deviation of the levels that a blind model read; mirror: see `denoise.mirrored`.
     """
 
     denoised: Fidelity
@@ -86,13 +86,13 @@ class DenoiseVerdict:
     def words(self) -> str:
         p, s = self.denoised.per_image, self.denoised.uniform7
         kind = "clipped to the pictures' range" if self.clip else "not clipped"
-        told = "read from each picture" if self.blind else "told"
-        told += ", with the mirrored picture's answer" if self.mirror else ""
+        told = "estimated from each picture" if self.blind else "given"
+        told += ", averaged with the mirrored picture" if self.mirror else ""
         return (
             f"{p.value:.2f} dB (95% interval {p.low:.2f} to {p.high:.2f}) and SSIM {s.value:.3f} on {self.n:,} "
-            f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {told}; noisy they have "
-            f"{self.noisy.per_image.value:.2f} dB and {self.noisy.uniform7.value:.3f}. By the mean error it is "
-            f"{self.denoised.of_mean:.2f} dB, by a Gaussian window SSIM {self.denoised.gauss11.value:.3f}."
+            f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {told}; the noisy ones have "
+            f"{self.noisy.per_image.value:.2f} dB and {self.noisy.uniform7.value:.3f}. The PSNR of the mean error is "
+            f"{self.denoised.of_mean:.2f} dB, SSIM with a Gaussian window {self.denoised.gauss11.value:.3f}."
         )
 
 
@@ -137,7 +137,7 @@ def judge_denoised(
     model = opened(name, progress, stop)
     cleaner = model.cleaner()
     if noisy.blind and cleaner.part is None:
-        raise UserError(f"{model.name} does not read the noise level from a picture: leave --blind out")
+        raise UserError(f"{model.name} cannot estimate the noise level: leave --blind out")
     store = open_store(data_of(model, data), phase("pictures", progress, stop))
     read: list[float] = []
 
@@ -205,7 +205,7 @@ def likeness(x: Tensor, true: Tensor) -> tuple[float, float, float]:
 
 
 def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
-    """What `likeness` said of many pictures, together."""
+    """The results of `likeness` for many pictures, combined."""
     error, uniform, gauss = np.array(rows).T
     each = psnr(torch.from_numpy(error).clamp_min(EXACT), 1).numpy()
     return Fidelity(

@@ -1,4 +1,4 @@
-"""The exact verdict on a model of the emoji world: does it draw what its prompts say, and how near to the drawing?"""
+"""The verdict on a model of the emoji world: how often it draws what prompts say, and how near to the drawing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfumato.judging.stats import Interval, wilson
 from sfumato.models.model import Model, steps_told
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
-from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import KINDS, Scene, judged_scene
 from sfumato.pictures.drawn.emoji.things import font
 from sfumato.progress import Progress, Stop, phases
 
@@ -23,7 +23,7 @@ PARTS = ("things", "background", "size", "place")
 
 @dataclass(frozen=True)
 class Kind:
-    """Scenes of N prompts and those that the samples show, with the shares that are right, by part.
+    """The scenes of N prompts and those read from the samples, with the shares that are right, by part.
 
     samples: uint8 (N, 3, S, S); psnr: of each to the drawing of its prompt, float64 (N,), in dB.
     """
@@ -45,10 +45,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class EmojiVerdict:
-    """Kinds of prompts: "single" scenes as taught, thing x background "held out", "pairs" held out, "many" as taught.
+    """Results by kind of prompts, see `judged_scene`.
 
-    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: what of the prompts
-    the model does not read or does not know, a line each.
+    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: unknown words and
+    cut prompts, one line each.
     """
 
     kinds: dict[str, Kind]
@@ -74,15 +74,17 @@ class EmojiVerdict:
 
     def words(self) -> str:
         def one(name: str, kind: Kind) -> str:
-            thing, paper, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
+            thing, ground, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
             which = {"pairs": "both things", "many": "all things"}.get(name, "thing")
             return (
                 f"{name} ({len(kind.scenes)}): {which} right {thing.value:.0%} "
-                f"({thing.low:.0%} to {thing.high:.0%}), background {paper.value:.0%}, crisp {crisp.value:.0%} "
+                f"({thing.low:.0%} to {thing.high:.0%}), background {ground.value:.0%}, crisp {crisp.value:.0%} "
                 f"({crisp.low:.0%} to {crisp.high:.0%}), {kind.median_psnr:.1f} dB to the drawing"
             )
 
-        return "Of its prompts, drawn and read exactly: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+        return (
+            "Prompts and what was read from the pictures: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+        )
 
 
 def judge_emoji(
@@ -95,18 +97,18 @@ def judge_emoji(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> EmojiVerdict:
-    """Sample n scenes of each kind and read what is drawn.
+    """Sample n scenes of each kind and read the pictures.
 
-    bounds: the model's `crisp_bounds`, measured if left out. Raises UserError, also where the font that true drawings
-    need is not installed.
+    bounds: the model's `crisp_bounds`, measured if left out. Raises UserError, also if the font for the true drawings
+    is not installed.
     """
     if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
         raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
     font()  # before anything is sampled
     tell = phases(progress, stop)
     kinds, seconds = {}, 0.0
-    for kind in ASKED:
-        scenes = [asked(kind, k) for k in range(n)]
+    for kind in KINDS:
+        scenes = [judged_scene(kind, k) for k in range(n)]
         began = time.perf_counter()
         samples = model.sample(
             n, texts=[s.caption() for s in scenes], seed=seed, sampling=sampling, warn=False,
@@ -117,16 +119,16 @@ def judge_emoji(
     if bounds is None:
         bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
     warnings = model.warnings([scene.caption() for kind in kinds.values() for scene in kind.scenes])
-    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(ASKED)), tuple(warnings))
+    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(KINDS)), tuple(warnings))
 
 
 def crisp_bounds(through: Through, side: int) -> dict[str, float]:
     """For each kind the PSNR to its drawing, in dB, above which a picture is crisp, given an autoencoder."""
-    return {kind: crisp_bound(through, kind, side) for kind in ASKED}
+    return {kind: crisp_bound(through, kind, side) for kind in KINDS}
 
 
 def judged(scenes: list[Scene], samples: Tensor) -> Kind:
-    """Pictures, uint8 (N, 3, S, S), read and compared with what they should show."""
+    """Read pictures, uint8 (N, 3, S, S), and compare them with their prompts' scenes."""
     shown: dict[int, Scene] = {}
     for number in sorted({len(scene.things) for scene in scenes}):
         rows = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
@@ -138,9 +140,9 @@ def judged(scenes: list[Scene], samples: Tensor) -> Kind:
 
 
 def control(through: Through, side: int, n: int = 300) -> dict[str, Kind]:
-    """The measure itself: true drawings sent through an autoencoder, which bounds what any model on it can reach."""
+    """The measure on true drawings, encoded and decoded by an autoencoder: the best that a model with it can reach."""
     found = {}
-    for kind in ASKED:
+    for kind in KINDS:
         scenes, true = true_drawings(kind, n, side)
         found[kind] = judged(scenes, through(true))
     return found

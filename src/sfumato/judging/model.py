@@ -1,4 +1,4 @@
-"""The verb `judge`: a model's own samples against the pictures it learned from; and `compare`."""
+"""`judge`: a model's samples against its training and held-out pictures; and `compare`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Judged:
     """A verdict with what it was taken on and what it cost.
 
     similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
-    `clip` features; warnings: what of the captions the model does not read or does not know, a line each.
+    `clip` features; warnings: unknown words and cut captions, one line each.
     """
 
     model: Model
@@ -70,7 +70,7 @@ def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, s
     """own: the section that has what the order leaves open."""
     if model.task == "denoise":
         raise UserError(
-            f"{model.name} was trained to clean pictures, not to draw them: use `sfumato denoise`, or --task denoise"
+            f"{model.name} was trained to denoise pictures, not to draw them: use `sfumato denoise`, or --task denoise"
         )
     seed = order.seed
     store = open_store(data_of(model, order.data), phase("pictures", progress, stop))
@@ -103,10 +103,10 @@ def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, s
 
 
 def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
-    """Labels or captions for n samples, as often as the pictures have them; None if the model is told nothing."""
+    """Labels or captions for n samples, as frequent as in the data; None for an unconditional model."""
     if model.vocabulary.kind == "none":
         return None
-    texts = model.vocabulary.heard(pictures.texts(model.vocabulary.kind))
+    texts = model.vocabulary.encodable(pictures.texts(model.vocabulary.kind))
     order = np.random.default_rng(seed).permutation(len(texts))
     return [texts[order[k % len(texts)]] for k in range(n)]
 
@@ -126,14 +126,14 @@ def compare(a: str | Path, b: str | Path, order: Order, progress: Progress | Non
 
 
 def judge_of(model: Model) -> Judge:
-    """The section that says how a model is judged."""
+    """The section `judge` of a model's recipe, or its defaults."""
     return model.recipe.judge if model.recipe else Judge()
 
 
 def data_of(model: Model, source: str | None = None) -> Data:
     """The pictures that a model is judged on: its own, or those of another source; at its size if it has no recipe.
 
-    Raises UserError if it does not say what it learned from.
+    Raises UserError if its training pictures are not known.
     """
     height, width = model.shape[1:]
     fits = min(height, width) >= 8 and max(height, width) <= 1024
@@ -142,5 +142,5 @@ def data_of(model: Model, source: str | None = None) -> Data:
     if source is not None:
         return own.of(source)
     if not own.source:
-        raise UserError(f"{model.name} does not say what it learned from: name pictures with --data")
+        raise UserError(f"{model.name} has no record of its training pictures: name pictures with --data")
     return own

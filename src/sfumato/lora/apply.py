@@ -1,4 +1,4 @@
-"""LoRA files laid over a base."""
+"""LoRA files added to a base."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ ENDINGS = {
 def read(path: Path, model: LatentModel) -> Lora:
     """A LoRA for a model, from a folder of PEFT's or a safetensors file in kohya's or diffusers' keys.
 
-    Raises UserError: not there, no safetensors, a hostile header, another family, not finite.
+    Raises UserError: missing, not safetensors, a malformed header, another family, not finite.
     """
     if path.is_dir():
         return _read_folder(path, model)
@@ -86,7 +86,7 @@ def _read_folder(path: Path, model: LatentModel) -> Lora:
 
 
 def _peft_scale(settings: Facts, name: str) -> float:
-    """alpha / rank of a module, which patterns may give values of its own (a name's ending, as PEFT matches it)."""
+    """alpha / rank of a module, by PEFT's patterns for name endings if there are any."""
 
     def own(key: str, usual: Any) -> Any:
         patterns = settings.get(key) or {}
@@ -97,7 +97,7 @@ def _peft_scale(settings: Facts, name: str) -> float:
 
 
 def _scale(alpha: float, rank: int, rank_stabilised: bool) -> float:
-    """What a LoRA's product is multiplied by (Hu et al. 2021, section 4.1; Kalajdzievski 2023, eq. 3)."""
+    """The factor of a LoRA's product (Hu et al. 2021, section 4.1; Kalajdzievski 2023, eq. 3)."""
     return alpha / (math.sqrt(rank) if rank_stabilised else rank)
 
 
@@ -157,7 +157,7 @@ def _piece(group: Mapping[str, Tensor], scale: float, path: Path, name: str) -> 
 def _tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
     """The tensors of a safetensors file and its header's metadata. Raises UserError."""
     if path.suffix in (".pt", ".bin", ".ckpt", ".pth"):
-        raise UserError(f"{path} can run code when it is loaded: bring the .safetensors file of the same LoRA")
+        raise UserError(f"{path} can run code when it is loaded: use the .safetensors file of the same LoRA")
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than any LoRA ({path.stat().st_size / 2**30:.1f} GB)")

@@ -1,4 +1,4 @@
-"""LoRAs as such: pieces for the weights of a model, whatever file they came from, and what becomes of the weights."""
+"""LoRAs independent of their file format: changes of single weights, and how they are merged into a model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Piece:
     """The change of one weight W (out, in, ...): scale * up @ down.
 
     down: (rank, in, ...); up: (out, rank) or (out, rank, 1, 1); scale: alpha / rank, or alpha / sqrt(rank) if
-    rank-stabilised (Kalajdzievski 2023); magnitude: (out,) of DoRA (Liu et al. 2024, eq. 5), to which the rows of the
-    changed weight are brought, or None.
+    rank-stabilised (Kalajdzievski 2023); magnitude: (out,) of DoRA (Liu et al. 2024, eq. 5), the norms that the rows of
+    the changed weight get, or None.
     """
 
     down: Tensor
@@ -33,7 +33,7 @@ class Piece:
         return len(self.down)
 
     def delta(self, weight: Tensor) -> Tensor:
-        """What is added to the weight, in its shape, float32."""
+        """The change of the weight, in its shape, float32."""
         down, up = (each.to(weight.device).float().flatten(1) for each in (self.down, self.up))
         change = (self.scale * (up @ down)).reshape(weight.shape)
         if self.magnitude is None:
@@ -46,7 +46,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Lora:
-    """Pieces by part of the network and plain name of the module they change; facts: what its file says."""
+    """Pieces by part of the network and module name; facts: metadata of the file."""
 
     parts: Mapping[Part, dict[str, Piece]] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Lora:
     def verify(self, where: str) -> None:
         """Raises UserError if it is empty, or a number in it is not finite."""
         if not any(self.parts.values()):
-            raise UserError(f"{where} holds no LoRA for a U-Net or a text encoder")
+            raise UserError(f"{where} has no LoRA for a U-Net or a text encoder")
         for path, piece in self.pieces():
             tensors = [piece.down, piece.up, *([] if piece.magnitude is None else [piece.magnitude])]
             if not math.isfinite(piece.scale) or not all(bool(t.isfinite().all()) for t in tensors):
@@ -77,7 +77,7 @@ def modules(net: LatentNet, part: Part) -> dict[str, nn.Linear | nn.Conv2d]:
 
 @torch.no_grad()
 def merge(net: LatentNet, lora: Lora, weight: float, where: str) -> int:
-    """Add a LoRA to the weights of a network, which get new tensors; gives how many it changed.
+    """Add a LoRA to the weights of a network; returns the number of changed weights.
 
     Raises UserError, before anything is changed, if the LoRA belongs to another base.
     """
@@ -86,7 +86,7 @@ def merge(net: LatentNet, lora: Lora, weight: float, where: str) -> int:
         known, part = modules(net, each), each.name
         for path, piece in lora.part(part).items():
             if path not in known:
-                raise UserError(f"{where} changes {part}.{path}, which this base has not: it is for another base")
+                raise UserError(f"{where} changes {part}.{path}, which this base lacks: it is for another base")
             shape = tuple(known[path].weight.shape)
             wanted = (piece.up.shape[0], piece.down.shape[1], *piece.down.shape[2:])
             if piece.down.ndim == 2:

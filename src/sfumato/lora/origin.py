@@ -1,4 +1,4 @@
-"""For which base a LoRA was made, by what its file says: on another version of that base it is refused."""
+"""The base and version for which a LoRA was made, by its file; on another version of that base it is refused."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 
 BASE, DIGEST, TRIGGER = "sfumato.base", "sfumato.base_digest", "modelspec.trigger_phrase"
-NAMED = "ss_sd_model_name"  # where kohya's files name their base
+NAMED = "ss_sd_model_name"  # the key of the base's name in kohya's files
 
 
 @dataclass(frozen=True)
 class Origin:
-    """base: the name of the base that a LoRA was made for; digest: its version; trigger: what it taught; "" for what is
-    not known."""
+    """base: the name of the base that a LoRA was made for; digest: the base's version; trigger: the name of the learned
+    thing; "" if unknown."""
 
     base: str = ""
     digest: str = ""
@@ -31,7 +31,7 @@ class Origin:
 
     @classmethod
     def of(cls, identity: Identity | None, base: str, trigger: str) -> Origin:
-        """Of a LoRA for a base with an identity, else by the name that the base was loaded by."""
+        """From a base's identity, else from the name by which the base was loaded."""
         return cls(identity.name, identity.digest, trigger) if identity else cls(base, "", trigger)
 
     def header(self) -> dict[str, str]:
@@ -41,7 +41,7 @@ class Origin:
 
 
 def origin(path: Path) -> Origin:
-    """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
+    """The origin by a LoRA's file or PEFT folder; empty if it cannot be read, which `formats.read` reports."""
     header: Mapping[str, str] = {}
     settings: object = {}
     found = [path] if not path.is_dir() else [*path.glob(WEIGHTS), *sorted(path.glob(f"*/{WEIGHTS}"))]
@@ -58,8 +58,8 @@ def origin(path: Path) -> Origin:
 def check(model: LatentModel, made: Origin, where: str) -> None:
     """Raises UserError if a LoRA was made for another version of a base, or for another base that has a version.
 
-    A base without an identity takes any LoRA whose shapes fit; so does every base a LoRA that neither says a version
-    nor names this base, as other programs' do.
+    A base without an identity accepts any LoRA whose shapes fit. So does every base for LoRAs that neither have a
+    version nor name this base, such as those of other programs.
     """
     here = model.identity
     if here is None or made.digest == here.digest or not (made.digest or made.base == here.name):

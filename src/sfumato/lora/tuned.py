@@ -29,12 +29,12 @@ def base_of(folder: Path) -> str:
 
 
 def finished(folder: Path, base: Model, name: str) -> Model:
-    """What `sfumato tune` left in a folder, or any PEFT folder, laid over its base. Raises UserError."""
+    """The result of `sfumato tune`, or any PEFT folder, added to its base. Raises UserError."""
     return replace(over(base, [(folder, 1.0)])[0], name=name)
 
 
 def base_of_run(config: Json, folder: Path) -> str:
-    """The base of a tuning by what its checkpoint says. Raises UserError if that is damaged."""
+    """The base of a tuning by its checkpoint's configuration. Raises UserError if that is damaged."""
     try:
         return Recipe.model_validate(config["recipe"]).tune.base
     except (ValueError, KeyError) as error:
@@ -42,7 +42,7 @@ def base_of_run(config: Json, folder: Path) -> str:
 
 
 def unfinished(config: Json, weights: Path, base: Model, name: str) -> Model:
-    """A checkpoint of a tuning: its base with the LoRA as it was then. Raises UserError."""
+    """A checkpoint of a tuning: its base with the LoRA of that step. Raises UserError."""
     tune = Recipe.model_validate(config["recipe"]).tune
     model = latent_of(base)
     thing = str(config.get("thing", ""))

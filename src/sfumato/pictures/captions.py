@@ -1,4 +1,4 @@
-"""Captions that lie beside pictures: `NAME.txt`, and the Hub's `metadata.csv` and `metadata.jsonl`."""
+"""Captions from files beside pictures: `NAME.txt`, and the Hub's `metadata.csv` and `metadata.jsonl`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str]) -> dict[str, Row]:
     """Rows of metadata files by picture key; `file_name` is relative to its metadata file.
 
-    Rows of pictures that are not there are counted in `notes`. Raises UserError naming file and line.
+    Rows of missing pictures are counted in `notes`. Raises UserError naming file and line.
     """
     rows: dict[str, Row] = {}
     for path in sorted(files):
@@ -42,7 +42,7 @@ def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str
             else:
                 absent.append(name)
         if absent:
-            notes.append(f"{path.name} names {len(absent)} pictures that are not there, such as {absent[0]!r}")
+            notes.append(f"{path.name} names {len(absent)} missing pictures, such as {absent[0]!r}")
     return rows
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-ANSWER = 10.0  # seconds in which the Hub says something
+TIMEOUT = 10.0  # seconds to wait for the Hub
 TESTS = ("test", "validation", "valid", "val")
 
 
@@ -33,22 +33,22 @@ def open_hub(name: str, data: Data) -> Source:
             loaded = datasets.load_dataset(path, configuration or None)
     except Exception as error:  # the network, the Hub, the cache and the disk each have their own errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"the Hub's {path} cannot be had ({reason[:160].rstrip('. ')})") from error
+        raise UserError(f"cannot load {path} from the Hub ({reason[:160].rstrip('. ')})") from error
     return from_datasets(name, loaded, data)
 
 
 @contextlib.contextmanager
 def _offline_without_network(path: str) -> Iterator[None]:
-    """Ask the Hub once; if there is no network, look in the cache alone, in place of minutes of retries."""
+    """Try the Hub once; without a network use the cache alone, and spare minutes of retries."""
     import datasets
     import huggingface_hub
 
     before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
     try:
-        huggingface_hub.HfApi().dataset_info(path, timeout=ANSWER)
-    except huggingface_hub.errors.HfHubHTTPError:  # it answers, and what it says comes again, in better words
+        huggingface_hub.HfApi().dataset_info(path, timeout=TIMEOUT)
+    except huggingface_hub.errors.HfHubHTTPError:  # it answers: load_dataset will report the error in clearer words
         pass
-    except Exception:  # no name, no route, no answer: each HTTP library has its own kinds
+    except Exception:  # no DNS, no route, no answer: each HTTP library has its own exceptions
         datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
         yield

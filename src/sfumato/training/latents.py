@@ -1,4 +1,4 @@
-"""The pictures of a store as latents, encoded once and kept."""
+"""The pictures of a store as latents, encoded once and cached."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BATCH, BATCH_GPU = 64, 512
 
 
 def encoded(store: Store, vae: nn.Module, precision: str, tell: Stages | None = None) -> Store:
-    """The same store with latents, float16 (N, C, h, w), in place of pixels; found again by pictures and weights.
+    """The same store with latents, float16 (N, C, h, w), in place of pixels; cached by a hash of pictures and weights.
 
-    On a GPU, which makes them faster than a disk reads them, they are made anew and kept there.
+    On a GPU, which is faster than reading from a disk, they are computed each time and kept in its memory.
 
-    A latent is the mean of what the autoencoder says, as it says it; `scale_of` gives what to multiply it with.
+    A latent is the mean of the autoencoder's distribution, not scaled; `scale_of` gives the factor.
     tell("encoding", done, total) is called after each batch.
     """
     if _device(vae).type == "cuda":
@@ -90,14 +90,14 @@ def check_sides(source: str, shape: tuple[int, int, int], vae: AutoencoderKL, pi
     """
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     if shape[0] != vae.config.in_channels:
-        raise UserError(f"{source} has grey pictures, and autoencoders are for colour: set data.grey=false")
+        raise UserError(f"{source} has grey pictures, but autoencoders need RGB: set data.grey=false")
     for key, side in (("data.image_size", shape[1]), ("data.image_size", shape[2]), ("net.piece", piece or factor)):
         if side % factor:
-            raise UserError(f"{key}: this autoencoder takes sides that are multiples of {factor}, not {side}")
+            raise UserError(f"{key}: sides must be multiples of {factor} for this autoencoder, not {side}")
 
 
 def scale_of(latents: Tensor) -> float:
-    """What makes latents of variance 1: the inverse of their standard deviation, all channels together."""
+    """The factor that gives latents the variance 1: the inverse of their standard deviation over all channels."""
     return 1 / float(latents.float().std())
 
 
@@ -111,4 +111,4 @@ def autoencoder_named(name: str, key: str) -> AutoencoderKL:
     try:
         return autoencoder_of(*find(name))
     except UserError as error:
-        raise UserError(f"{key}: {error}; `sfumato train mini-autoencoder` makes one") from error
+        raise UserError(f"{key}: {error}; `sfumato train mini-autoencoder` trains one") from error

@@ -1,4 +1,4 @@
-"""The task `features`: a small classifier whose pooled activations the judge measures with."""
+"""The task `features`: a small classifier whose pooled activations are the features `mini` of judging."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMOOTHING = 0.1
 
 
 class LearnFeatures:
-    """Learn the labels of a store, from pictures mirrored and shifted by up to 2 pixels."""
+    """Train on the labels of a store, with pictures mirrored and shifted by up to 2 pixels."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None

@@ -1,4 +1,4 @@
-"""The task `generate`: a denoiser at every level, which is a diffusion model."""
+"""The task `generate`: a denoiser for all levels, that is a diffusion model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PREVIEW = 16
 
 
 class Generate:
-    """Teach D(x, level, cond) the pictures of a store."""
+    """Train D(x, level, cond) on the pictures of a store."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
@@ -93,8 +93,8 @@ class Generate:
     def _texts(self) -> list[str] | None:
         if self.vocabulary.kind == "class":
             return list(self.vocabulary.words)
-        if self.vocabulary.kind == "words" and (said := self.store.held_out.said):
-            return self.vocabulary.heard(said[:PREVIEW])
+        if self.vocabulary.kind == "words" and (said := self.store.held_out.sentences):
+            return self.vocabulary.encodable(said[:PREVIEW])
         return None
 
     def _model(self, net: nn.Module) -> PixelModel:
@@ -104,7 +104,7 @@ class Generate:
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of a picture's shape, drawn where the pictures are from the generator's seed."""
+    """Standard normal noise of a picture's shape, drawn on the picture's device from the generator's seed."""
     if like.device.type == "cpu":
         return torch.randn(like.shape, generator=generator)
     own = torch.Generator(like.device).manual_seed(generator.initial_seed())
@@ -112,6 +112,6 @@ def normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:
-    """What the model can be told, by the recipe's `data.condition`."""
+    """The vocabulary of the model's condition, by `data.condition` of the recipe."""
     labels = list(store.train.label_names)
-    return Vocabulary.build(recipe.data.condition, labels, store.train.said or [])
+    return Vocabulary.build(recipe.data.condition, labels, store.train.sentences or [])

@@ -1,4 +1,4 @@
-"""The words that captions hold: what a base that learns from `phrases.sentence` knows."""
+"""The vocabulary of the captions of `phrases.sentence`, and so of a base that was trained on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALWAYS = "a an the one a single some there is are please on next to background t
 
 @functools.cache
 def known() -> frozenset[str]:
-    """Every word that a caption of taught things can hold, but for misspellings, in lower case."""
+    """Every word that a training caption can contain, in lower case, without misspellings."""
     names = [text for name in taught() for text in (name, *other_words(name))]
     plurals = [word.plural for name in taught() for word in called(name).counted]
     return ordinary().union(*map(split, (*names, *plurals)))
@@ -26,7 +26,7 @@ def known() -> frozenset[str]:
 
 @functools.cache
 def ordinary() -> frozenset[str]:
-    """The words of captions that are not of things: openings, colours, places, numbers."""
+    """The words of captions that do not name things: openings, colours, places, numbers."""
     return frozenset().union(*(split(PLACEHOLDER.sub(" ", text)) for text in (ALWAYS, *_leaves(forms()))))
 
 
