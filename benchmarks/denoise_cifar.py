@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,20 +16,20 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from denoise_peers import FFDNet
 from sfumato.errors import UserError
-from sfumato.judging.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
+from sfumato.judging.denoise import DenoiseVerdict, Noisy, fidelity, judge_denoised, likeness, measure_cleaner
 from sfumato.models.model import Model
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store
 from sfumato.recipe.recipe import load
 
 WAYS = {
-    "pure": {"clip": False},
-    "clipped": {"clip": True},
-    "clipped, naive": {"clip": True, "correct": False},
-    "pure, blind": {"clip": False, "blind": True},
-    "clipped, blind": {"clip": True, "blind": True},
-    "pure, mirrored": {"clip": False, "mirror": True},
-    "clipped, mirrored": {"clip": True, "mirror": True},
+    "pure": Noisy(clip=False),
+    "clipped": Noisy(),
+    "clipped, naive": Noisy(correct=False),
+    "pure, blind": Noisy(clip=False, blind=True),
+    "clipped, blind": Noisy(blind=True),
+    "pure, mirrored": Noisy(clip=False, mirror=True),
+    "clipped, mirrored": Noisy(mirror=True),
 }
 RANDOM = "random levels"
 BARS = {
@@ -96,7 +97,7 @@ def verdict(path: str, way: str, args: argparse.Namespace) -> DenoiseVerdict:
         return measure_cleaner(held, clean, args.sigma, WAYS[way]["clip"], args.n, args.seed)
     if way == RANDOM:
         return at_random(sfumato.load(path), args)
-    return judge_denoised(path, n=args.n, sigma=args.sigma, seed=args.seed, data="cifar10", **WAYS[way])
+    return judge_denoised(path, replace(WAYS[way], sigma=args.sigma), n=args.n, seed=args.seed, data="cifar10")
 
 
 def at_random(model: Model, args: argparse.Namespace) -> DenoiseVerdict:

@@ -31,6 +31,7 @@ from sfumato.denoising.tiles import Tiled
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.models.model import Model
+from sfumato.pictures import pixels
 
 TILES = (512, 1024, 1536)  # of FFDNet
 MARGIN, SPEED, MEMORY = 0.35, 0.6, 2000
@@ -108,7 +109,7 @@ def psnr(clean: Cleaner, paths: list[Path], sigma: int, seed: int) -> float:
             true = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
         noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(seed + k))
         done = (clean(true + sigma / 255 * noise, sigma / 255).clamp(0, 1) * 255).round() / 255
-        values.append(float(-10 * (done - true).square().mean().log10()))
+        values.append(float(pixels.psnr((done - true).square().mean(), 1)))
     return float(np.mean(values))
 
 

@@ -16,6 +16,7 @@ from sfumato.errors import UserError
 from sfumato.judging.features import Features
 from sfumato.judging.model import data_of, told
 from sfumato.models.model import Model
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import Store, open_store
 
 ALL = ("ddpm-250", "dpm++2m-5", "dpm++2m-10", "dpm++2m-15", "dpm++2m-20", "dpm++2m-50", "heun-5", "heun-10", "heun-18")
@@ -67,7 +68,7 @@ def main() -> None:
 
 def model_images(name: str) -> int | None:
     """Images a model has seen, None where that is not known."""
-    from sfumato.models.zoo import find
+    from sfumato.models.reading import find
 
     folder, _ = find(name)
     return int(folder.name) if folder.name.isdigit() else None
@@ -78,11 +79,11 @@ def measure(
 ) -> Figures:
     texts = told(model, store.train, args.n, args.seed)
     began = time.perf_counter()
-    samples = model.sample(args.n, texts=texts, seed=args.seed, sampler=sampler, steps=steps)
+    samples = model.sample(args.n, texts=texts, seed=args.seed, sampling=Sampling(sampler=sampler, steps=steps))
     seconds = time.perf_counter() - began
     save_grid(samples[:64], grid, columns=8)
     return {
-        "evaluations": model.evaluations(model.settings(sampler=sampler, steps=steps)),
+        "evaluations": model.evaluations(model.settings(Sampling(sampler=sampler, steps=steps))),
         "ms_per_picture": 1000 * seconds / args.n,
         "judged": {each.name: judged(samples, store, each, 0) for each in features},
     }

@@ -42,6 +42,7 @@ from sfumato.diffusion.loss import denoising_loss
 from sfumato.files import write_json
 from sfumato.judging.model import told
 from sfumato.models.named import net_of, schedule_of
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import open_store
 from sfumato.progress import Event, Report, Stop
 from sfumato.recipe import recipe as recipes
@@ -186,7 +187,9 @@ def curve(recipe: Recipe, cells: Cells, shared: Figures, args: argparse.Namespac
             texts = told(model, store.train, args.n, args.seed)
             wait()
             began = time.perf_counter()
-            samples = model.sample(args.n, texts=texts, seed=args.seed, sampler=args.sampler, steps=args.sampler_steps)
+            samples = model.sample(
+                args.n, texts=texts, seed=args.seed, sampling=Sampling(sampler=args.sampler, steps=args.sampler_steps)
+            )
             seconds = time.perf_counter() - began
             save_grid(samples[:64], cells.work / f"{name}.png", columns=8)
             extractors = [features_named(each, model.device) for each in args.features]

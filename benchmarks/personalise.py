@@ -22,12 +22,12 @@ from common import Cells, Figures, arguments, passed, run, save_grid, set_thread
 from sfumato.lora.adapter import Adapter
 from sfumato.models.model import Model
 from sfumato.pictures.drawn.emoji.read import compare, read
-from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene, judged_scene
 from sfumato.pictures.drawn.emoji.things import subjects, taught
 from sfumato.runs import checkpoint
 from sfumato.runs.checkpoint import label
 from sfumato.runs.folder import RunFolder
-from sfumato.tuning.start import preset_of
+from sfumato.tuning.preset import Preset
 
 CLAIMS = {"subject": 0.85, "background": 0.90}
 DRIFT, SECONDS, RANKS = 0.03, 90.0, 0.7
@@ -78,7 +78,7 @@ def main() -> None:
 
 def numbers(preset: str, args: argparse.Namespace) -> Figures:
     """What a preset says today: cells of another recipe are not mixed with these."""
-    recipe = preset_of(preset, args.base)
+    recipe = Preset(preset).recipe(args.base)
     return {"tune": recipe.tune.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")}
 
 
@@ -119,7 +119,7 @@ def tuned(name: str, preset: str, seed: int, args: argparse.Namespace, cells: Ce
     out = cells.fresh("runs", f"{preset}-{name.replace(' ', '-')}-{seed}")
     began = time.perf_counter()
     given = [f"train.seed={seed}", *(args.set if preset == "default" else [])]
-    done = sfumato.tune(folder, subjects()[name], args.base, preset=preset, overrides=given, out=out)
+    done = sfumato.tune(folder, subjects()[name], args.base, preset=Preset(preset, given), out=out)
     seconds = time.perf_counter() - began
     model = sfumato.load(out)
     found = truth(model, name, thing_of(out), args.seed)
@@ -158,7 +158,7 @@ def truth(model: Model, name: str, thing: str, seed: int) -> Figures:
 
 def others(model: Model, args: argparse.Namespace) -> list[int]:
     """For prompts of other things, whether thing and background are right: one number a prompt."""
-    scenes = [asked("single", k) for k in range(args.others)]
+    scenes = [judged_scene("single", k) for k in range(args.others)]
     samples = model.sample(len(scenes), texts=[s.caption() for s in scenes], seed=args.seed)
     return [int(compare(a, b).things) for a, b in zip(scenes, read(samples, 1), strict=True)]
 
@@ -206,7 +206,7 @@ def chosen(name: str, looks: dict[int, Path], out: Path, args: argparse.Namespac
     """
     given = ["train.seed=0", *args.set]
     photos_of = cells.work / "photos" / name.replace(" ", "-")
-    done = sfumato.tune(photos_of, subjects()[name], args.base, overrides=given, out=out)
+    done = sfumato.tune(photos_of, subjects()[name], args.base, preset=Preset(overrides=given), out=out)
     own = {str(score.step): score.total.value for score in done.end.choice.scores}
     adapter, width = Adapter(done.end.judge.model.net), RunFolder(out).recipe().train.ema[0]
     every = dict(own)

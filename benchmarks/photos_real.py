@@ -22,6 +22,7 @@ from denoise_peers import FFDNet
 from photo_cases import Case, psnr, to_8_bit
 from photo_sets import SETS
 from sfumato.denoising.arrays import take
+from sfumato.denoising.denoise import Cleaning
 from sfumato.denoising.levels import estimated
 from sfumato.models.model import Model
 
@@ -73,8 +74,8 @@ def ours(model: Model) -> Method:
     """The public call as a person makes it; floats are noise that was not cut off."""
 
     def clean(case: Case) -> tuple[dict[str, np.ndarray], float | None]:
-        options = {} if case.noisy.dtype == np.uint8 else {"clipped": False}
-        done = model.denoise(case.noisy, case.sigma, **options)
+        how = Cleaning(clipped=None if case.noisy.dtype == np.uint8 else False)
+        done = model.denoise(case.noisy, case.sigma, how)
         return {"": done if done.dtype == np.uint8 else to_8_bit(done)}, None if case.sigma else reading(model, case)
 
     return clean

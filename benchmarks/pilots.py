@@ -1,11 +1,11 @@
 """Pilots of mini: what each design of pilots.yaml draws after the same seconds of one core.
 
-Every pilot trains from nothing in a process of its own, on the same scenes and captions, whose things are those of the
-first half of the sentences: an hour has enough pictures to learn some hundred, not the whole world. Each is read among
-all things of the world. Drawing and encoding scenes counts, learning the autoencoder does not. The number of its images is fixed by its own speed at the start. The table
-has the crisp share and the median PSNR to the drawing (see text_exact.py), and sentences as people write them, first
-half (see text_free.py). Claims: `new` is at least AHEAD dB above `today`, and its sentences at most BEHIND below the
-template's, each by the median over seeds.
+Every pilot trains from nothing in a process of its own, on the same scenes and captions. These contain only the things
+of the first half of the sentences, some hundred, for which an hour is enough. Pictures are read among all things.
+Drawing and encoding scenes counts into the time, training the autoencoder does not. The number of images is fixed by
+the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
+text_exact.py), and sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
+above `today`, and its sentences at most BEHIND points below the template's, each by the median over seeds.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sfumato.errors import UserError
 from sfumato.files import write_json
 from sfumato.judging.emoji import crisp_bounds, judge_emoji
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn.emoji import known, scene
 from sfumato.progress import Event, Save
 from sfumato.training import plan, start
@@ -91,7 +92,9 @@ class Pilot:
         bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
         found = {}
         for guidance in self.design["guidance"]:
-            verdict = judge_emoji(model, n=self.args.n, seed=self.args.seed, bounds=bounds, guidance=guidance, steps=20)
+            verdict = judge_emoji(
+                model, n=self.args.n, seed=self.args.seed, bounds=bounds, sampling=Sampling(guidance=guidance, steps=20)
+            )
             found[f"{guidance:g}"] = {
                 name: {
                     "things": asdict(kind.shares["things"]),

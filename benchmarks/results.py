@@ -15,7 +15,8 @@ from common import Cells, Figures, arguments, run, set_threads, span, table
 from sfumato.errors import UserError
 from sfumato.judging.model import judge, told
 from sfumato.judging.report import copies_section
-from sfumato.models.zoo import find
+from sfumato.models.reading import find
+from sfumato.models.sampling import Sampling
 from sfumato.recipe.recipe import load
 from sfumato.runs.folder import RunFolder
 from sfumato.show import film as films
@@ -71,7 +72,7 @@ def main() -> None:
 
 def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figures:
     """Judge a run and leave its pictures."""
-    found = judge(path, n=args.n, seed=args.seed, features="mini", **way)
+    found = judge(path, n=args.n, seed=args.seed, features="mini", sampling=Sampling(**way))
     folder: Path = args.pages
     folder.mkdir(parents=True, exist_ok=True)
     grid(found.samples[:SHOWN], columns=12).save(folder / f"{path.name}.png", optimize=True)
@@ -80,7 +81,7 @@ def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figure
     pairs.save(folder / f"{path.name}-pairs.png", optimize=True)
     (folder / f"{path.name}-curves.png").write_bytes(curves(RunFolder(path).events()))
     texts = told(found.model, found.store.train, FILMED, args.seed)
-    _, film = found.model.film(FILMED, seed=args.seed, texts=texts, **way)
+    _, film = found.model.film(FILMED, seed=args.seed, texts=texts, sampling=Sampling(**way))
     films.strip(film.frames, folder / f"{path.name}-film.png", captions=film.captions)
     for name in ("", "-pairs", "-film"):
         light(folder / f"{path.name}{name}.png")

@@ -75,10 +75,13 @@ def once(who: str, folder: Path, args: argparse.Namespace) -> Figures:
     prompt, negative = "a car on a road", "blurry"
     if who == "sfumato":
         from sfumato import load
+        from sfumato.models.sampling import Sampling
 
         model = load(folder, device="cpu", precision=args.precision).sized(args.side, args.side)  # type: ignore[attr-defined]
-        model.sample(1, texts=[prompt], negative=negative, sampler="ddim", steps=args.steps + 1, guidance=7.5,
-                     callback=lambda first, step: moments.append(time.perf_counter()))  # fmt: skip
+        sampling = Sampling(negative=negative, sampler="ddim", steps=args.steps + 1, guidance=7.5)
+        model.sample(
+            1, texts=[prompt], sampling=sampling, callback=lambda first, step: moments.append(time.perf_counter())
+        )
     else:
         from diffusers import DDIMScheduler, StableDiffusionPipeline
 

@@ -20,7 +20,8 @@ from common import Cells, Figures, arguments, passed, run, save_grid, set_thread
 from sfumato.errors import UserError
 from sfumato.judging import stats
 from sfumato.models.model import Model
-from sfumato.models.zoo import find
+from sfumato.models.reading import find
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn import shapes
 from sfumato.pictures.drawn.shapes import Combination
 from sfumato.runs.folder import RunFolder
@@ -55,7 +56,7 @@ def main() -> None:
                 "training": training(folder),
                 "precision": model.precision,
                 "split": split,
-                **model.settings(guidance=guidance).model_dump(mode="json"),
+                **model.settings(sampling=Sampling(guidance=guidance)).model_dump(mode="json"),
                 "n": args.n,
                 "seed": args.seed,
             }
@@ -80,7 +81,7 @@ def control(cells: Cells, args: argparse.Namespace) -> Figures:
 
     def figures() -> Figures:
         pictures = np.stack([shapes.draw("test", k).transpose(2, 0, 1) for k in range(args.n)])
-        return shares([shapes.read(p) for p in pictures], [shapes.what("test", k) for k in range(args.n)])
+        return shares([shapes.read(p) for p in pictures], [shapes.combination_of("test", k) for k in range(args.n)])
 
     return cells.measure("control", {"n": args.n}, figures)["figures"]
 
@@ -88,7 +89,9 @@ def control(cells: Cells, args: argparse.Namespace) -> Figures:
 def measure(model: Model, split: str, guidance: float, args: argparse.Namespace, grid: Path) -> Figures:
     wanted = prompts(split, args.n, args.seed)
     began = time.perf_counter()
-    samples = model.sample(args.n, texts=[shapes.caption(*w) for w in wanted], seed=args.seed, guidance=guidance)
+    samples = model.sample(
+        args.n, texts=[shapes.caption(*w) for w in wanted], seed=args.seed, sampling=Sampling(guidance=guidance)
+    )
     seconds = time.perf_counter() - began
     seen = [shapes.read(picture) for picture in samples]
     show(samples, seen, wanted, grid)

@@ -19,8 +19,8 @@ import torch
 
 from sfumato.files import aside, save_tensors, write_json
 from sfumato.models.latent import LatentModel
+from sfumato.models.names import PRETRAINED
 from sfumato.models.sd.pipeline import write
-from sfumato.models.zoo import PRETRAINED
 from sfumato.nets.classifier import ClassifierConfig
 from sfumato.recipe import recipe as recipes
 from sfumato.runs import checkpoint

@@ -18,7 +18,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -30,8 +29,10 @@ from sfumato.files import aside
 from sfumato.judging.emoji import PARTS, Kind, control, crisp_bounds, judge_emoji
 from sfumato.judging.emoji import judged as judged_kind
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
+from sfumato.pictures import pixels
 from sfumato.pictures.drawn.emoji.read import compare
-from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, Scene, judged_scene
 from sfumato.pictures.drawn.emoji.source import VERSION
 from sfumato.pictures.drawn.emoji.things import subjects
 from sfumato.show.film import strip
@@ -113,7 +114,7 @@ def fidelity(model: LatentModel, n: int) -> Figures:
     """PSNR of the autoencoder, mean over pictures: compositions held out of training, and the things kept out of it."""
     names = list(subjects())
     sets = {
-        "held-out compositions": [asked("held out" if k % 2 else "pairs", k) for k in range(n)],
+        "held-out compositions": [judged_scene("held out" if k % 2 else "pairs", k) for k in range(n)],
         "held-out things": [
             Scene((names[k % len(names)],), list(BACKGROUNDS)[k // len(names) % len(BACKGROUNDS)], size)
             for k in range(n) for size in [("", "small", "large")[k % 3]]
@@ -129,15 +130,15 @@ def pictures(scenes: list[Scene], side: int) -> Tensor:
 def psnr(model: LatentModel, true: Tensor) -> float:
     back = through(model, true)
     error = (back.double() - true.double()).div(255).square().flatten(1).mean(1)
-    return float(np.mean((-10 * error.log10()).numpy()))
+    return float(pixels.psnr(error, 1).mean())
 
 
 def judged(
     model: LatentModel, guidance: float, n: int, args: argparse.Namespace, cells: Cells, bounds: dict[str, float]
 ) -> Figures:
     began = time.perf_counter()
-    settings = {"guidance": guidance, "steps": args.steps, "sampler": "dpm++2m"}
-    verdict = judge_emoji(model, n=n, seed=args.seed, bounds=bounds, **settings)
+    sampling = Sampling(guidance=guidance, steps=args.steps, sampler="dpm++2m")
+    verdict = judge_emoji(model, n=n, seed=args.seed, bounds=bounds, sampling=sampling)
     for name, kind in verdict.kinds.items():
         grid = cells.work / f"{model.name}-{name.replace(' ', '-')}-{guidance:g}.png"
         save_grid(kind.samples[:48], grid, captions=[s.caption() for s in kind.scenes[:48]], columns=8)
@@ -150,7 +151,7 @@ def judged(
 
 def pages(model: LatentModel) -> None:
     """The pictures of docs/text-to-image.md."""
-    scenes = [asked("single", k) for k in range(24)]
+    scenes = [judged_scene("single", k) for k in range(24)]
     texts = [scene.caption() for scene in scenes]
     drawn, film = model.film(len(texts), texts=texts, seed=0)
     save_grid(drawn, PAGES / f"{model.name}-grid.png", texts, columns=6)
@@ -160,7 +161,7 @@ def pages(model: LatentModel) -> None:
     path.unlink()  # of noise, a PNG is large
     blends = model.sample(len(BLENDS), texts=BLENDS, seed=0)
     save_grid(blends, PAGES / f"{model.name}-blends.png", list(BLENDS), columns=6)
-    scenes = [asked(kind, k) for kind in ("pairs", "many") for k in range(120)]
+    scenes = [judged_scene(kind, k) for kind in ("pairs", "many") for k in range(120)]
     kind = judged_kind(scenes, model.sample(len(scenes), texts=[s.caption() for s in scenes], seed=0))
     wrong = [k for k, (a, b) in enumerate(zip(scenes, kind.shown, strict=True)) if not compare(a, b).things][:12]
     print(f"wrong: {[(scenes[k].caption(), kind.shown[k].caption()) for k in wrong]}", flush=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, shelf, table
+from sfumato.denoising.denoise import Cleaning
 
 BAR = 1 / 255
 SIZES = [
@@ -48,8 +49,8 @@ def compared(args: argparse.Namespace) -> Figures:
     for height, width in SIZES:
         x = noisy(height, width, args)
         tile = rng.randrange(16, max(32, max(height, width)))
-        whole = model.denoise(x, sigma=args.sigma, tile=1 << 20)
-        parts = model.denoise(x, sigma=args.sigma, tile=tile)
+        whole = model.denoise(x, sigma=args.sigma, cleaning=Cleaning(tile=1 << 20))
+        parts = model.denoise(x, sigma=args.sigma, cleaning=Cleaning(tile=tile))
         rows.append({"height": height, "width": width, "tile": tile, "most": float((whole - parts).abs().max())})
         print(rows[-1], flush=True)
     return {"rows": rows, "precision": model.precision}

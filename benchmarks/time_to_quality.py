@@ -39,6 +39,7 @@ from common import (
 from peers import RESNET20, PeerTraining, resnet20_features, unet2d, ways
 from sfumato.errors import UserError
 from sfumato.files import write_json
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store, open_store
 from sfumato.pictures.vocabulary import Vocabulary
@@ -218,7 +219,9 @@ class Cell:
     def draw_ours(self, store: Store) -> Figures:
         model = sfumato.load(self.work / "run")
         began = time.perf_counter()
-        samples = model.sample(self.args.n, seed=self.args.seed, sampler="dpm++2m", steps=self.args.steps)
+        samples = model.sample(
+            self.args.n, seed=self.args.seed, sampling=Sampling(sampler="dpm++2m", steps=self.args.steps)
+        )
         seconds = time.perf_counter() - began
         drawn = {"ema_width": self.settings["ema"][0], "sampler": "ours"}
         return self.judged(samples, store, seconds) | drawn

@@ -113,12 +113,13 @@ def ours(folder: Path, twice: bool, args: argparse.Namespace) -> list[float]:
     """`sfumato tune` up to its last step, with one piece of what is held out, for its memory alone."""
     from common import note_steps
     from sfumato.tuning import start
+    from sfumato.tuning.preset import Preset
 
     work = folder.parent / f"photos-{args.side}"
     work.mkdir(exist_ok=True)
     for k, image in enumerate(pictures(args)):
         image.save(work / f"{k}.png")
-    recipe = start.preset_of("seed", str(folder)).with_({"data.source": str(work), "tune.noun": "car"})
+    recipe = Preset("seed").recipe(str(folder)).with_({"data.source": str(work), "tune.noun": "car"})
     given: dict[str, Any] = {
         "tune.dropout": 0, "tune.prior": 0, "tune.checkpointing": str(twice).lower(), "tune.variants": 1,
         "train.precision": "fp32", "data.image_size": args.side, "train.save_seconds": 1e6, "train.save_images": 10**6,

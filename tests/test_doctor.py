@@ -72,7 +72,7 @@ def test_a_broken_part_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> N
     value = found.to_json()
     assert value["memory"] == value["devices"] == {"error": "OSError: no such thing"}
     assert "error" in value["train"]
-    assert dict(found.rows())["memory"] == "could not be looked at (OSError: no such thing)"
+    assert dict(found.rows())["memory"] == "check failed (OSError: no such thing)"
     assert "error" not in value["packages"]
 
 

@@ -90,9 +90,11 @@ def test_the_page_trains_samples_judges_and_goes_on(
     monkeypatch.setattr(registry, "_trusted", set())
     model = face.load("runs/mine")
     assert type(model.net).__module__ == "mine.nets"
-    pictures = model.sample(4, texts=["across", "along"], steps=12)
+    pictures = model.sample(4, texts=["across", "along"], sampling=face.Sampling(steps=12))
     assert pictures[0].float().std() > 5
-    assert not torch.equal(model.sample(1, texts=["along"], steps=12), pictures[:1])  # the label counts
+    assert not torch.equal(
+        model.sample(1, texts=["along"], sampling=face.Sampling(steps=12)), pictures[:1]
+    )  # the label counts
 
 
 def test_a_run_goes_on_bit_by_bit(sfumato: Sfumato, mine: Path) -> None:
@@ -119,7 +121,7 @@ def test_a_short_name(mine: Path) -> None:
 
 def test_denoisers_that_others_trained(mine: Path) -> None:
     space = runpy.run_path(str(mine / "others.py"))
-    drawn = space["model"].sample(64, sampler="heun", steps=60, clip=False).double() / 127.5 - 1
+    drawn = space["model"].sample(64, sampling=face.Sampling(sampler="heun", steps=60, clip=False)).double() / 127.5 - 1
     assert abs(float(drawn.mean())) < 0.01
     cut = torch.linspace(-4, 4, 8001, dtype=torch.float64)  # Gaussian of 0.5, cut at black and white
     weight = (-cut.square() / 2).exp()

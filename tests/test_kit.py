@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from sfumato.errors import UserError
+from sfumato.models.sampling import Sampling
 from sfumato.runs.checkpoint import listing
 from sfumato.runs.folder import RunFolder
 from sfumato.zoo import load
@@ -125,7 +126,9 @@ def test_all_of_a_training_within_minutes_where_packages_are_lacking(root: Path,
     assert said["mini"]["figures"]["held_out"]["loss"] > 0
     shipped = run(root, "ship", out)
     assert shipped.returncode == 0, shipped.stderr
-    pictures = load(out / "models" / "mini").sample(2, texts=["a red square on a blue background"], steps=2)
+    pictures = load(out / "models" / "mini").sample(
+        2, texts=["a red square on a blue background"], sampling=Sampling(steps=2)
+    )
     assert pictures.shape == (2, 3, 16, 16)
     again = run(root, "run", "--minutes", 0.5, "--within", "--only", "mini", "--out", out, bare=True)
     assert "finished before" in again.stdout

@@ -92,6 +92,6 @@ def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
 
 
 def test_old_logs_still_read(tmp_path: Path) -> None:
-    old = {"time": 1.5, "event": "prior", "images": 0, "what": "questions of the base answered", "done": 8, "of": 8}
+    old = {"time": 1.5, "event": "prior", "images": 0, "what": "outputs of the base for the prior", "done": 8, "of": 8}
     (tmp_path / "log.jsonl").write_text(json.dumps(old) + "\n" + '{"event": "end", "images": 16}\n{"event": "sa')
     assert [row["event"] for row in RunFolder(tmp_path).events()] == ["prior", "end"]

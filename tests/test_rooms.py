@@ -172,7 +172,7 @@ def test_nothing_outside_of_models_names_the_parts_of_a_family() -> None:
 
 def rooms_table() -> str:
     """The table of ARCHITECTURE.md: each room, what its own first line says, and what it may import."""
-    rows = ["| room | what is in it | knows |", "|---|---|---|"]
+    rows = ["| room | what is in it | may import |", "|---|---|---|"]
     for room, below in KNOWS.items():
         folder = (HOUSE / room).is_dir()
         file = HOUSE / room / "__init__.py" if folder else HOUSE / f"{room}.py"
@@ -180,7 +180,7 @@ def rooms_table() -> str:
         shown = [other for other in KNOWS if other in below - set(BASIC)]
         basic = "the five basic modules" if below & set(BASIC) and room not in BASIC else ""
         knows = ", ".join([*([basic] if basic else []), *(f"`{other}`" for other in shown)])
-        rows.append(f"| `{room}{'/' if folder else '.py'}` | {about} | {knows or 'nobody'} |")
+        rows.append(f"| `{room}{'/' if folder else '.py'}` | {about} | {knows or 'nothing'} |")
     return "\n".join(rows) + "\n"
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import sfumato
 from sfumato.models.named import net_of
 from sfumato.models.pixel import PixelModel
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
-from sfumato.training import start
 
 COLOURS = {"red": (210, 30, 40), "blue": (40, 70, 210), "green": (40, 160, 60), "white": (240, 240, 240)}
 LABELS = ("ant", "bee", "cat")
@@ -57,7 +57,7 @@ def recipe_of(folder: Path, condition: str = "class", **sections: dict[str, Any]
 def train_run(folder: Path, recipe: Recipe, images: tuple[int, ...] = (160,)) -> Path:
     """A run with a checkpoint at each of `images`."""
     for seen in images:
-        start.train(recipe, [f"train.images={seen}"], folder)
+        sfumato.train(recipe, [f"train.images={seen}"], folder)
     return folder
 
 

@@ -2,27 +2,56 @@
 
 import sfumato
 run = sfumato.train("shapes")
-pictures = sfumato.load(run.path).sample(16, texts=["a red circle on a grey background"])
+drawn = sfumato.sample(run.folder, 16, texts="a red circle on a grey background")
+drawn.grid().save("circles.png")
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sfumato.api import compare, judge, load, train, tune
+from sfumato.api import compare, denoise, export, judge, load, merge, sample, train, tune
+from sfumato.errors import UserError
+from sfumato.models.sampling import Sampling
+from sfumato.progress import Event, Progress, Stop
 from sfumato.registry import register
+from sfumato.tuning.preset import Preset
 
 if TYPE_CHECKING:
     from sfumato.models.model import Model
+    from sfumato.recipe.recipe import Recipe
 
 __version__ = "0.1.0"
-__all__ = ["Model", "compare", "judge", "load", "register", "train", "tune"]
+__all__ = [
+    "Event",
+    "Model",
+    "Preset",
+    "Progress",
+    "Recipe",
+    "Sampling",
+    "Stop",
+    "UserError",
+    "compare",
+    "denoise",
+    "export",
+    "judge",
+    "load",
+    "merge",
+    "register",
+    "sample",
+    "train",
+    "tune",
+]
 
 
-def __getattr__(name: str) -> Any:
-    """The types, which bring in torch."""
+def __getattr__(name: str) -> type:
+    """The two types that bring in heavy libraries."""
     if name == "Model":
         from sfumato.models.model import Model
 
         return Model
+    if name == "Recipe":
+        from sfumato.recipe.recipe import Recipe
+
+        return Recipe
     raise AttributeError(f"module 'sfumato' has no attribute {name!r}")

@@ -1,11 +1,54 @@
-"""Which device there is, and the precision in which it is fast."""
+"""The device to use, and the precision in which it is fast."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
 
 Precision = Literal["bf16", "fp16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who computes in what, by the name of a precision: the one place where dtypes are decided.
+
+    weights: of a network that is not trained; compute: of its arithmetic; autoencoder: of an autoencoder's weights and
+    arithmetic, fp32 in place of fp16, whose range it leaves; state: of noise, levels and what a sampler carries from
+    step to step.
+    """
+
+    weights: torch.dtype
+    compute: torch.dtype
+    autoencoder: torch.dtype
+    state: torch.dtype
+
+    @classmethod
+    def of(cls, precision: str) -> Policy:
+        """precision: "fp32", "bf16", "fp16" or "fp64"; KeyError for others."""
+        import torch
+
+        low = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}[precision]
+        safe = torch.float32 if low is torch.float16 else low
+        return cls(low, low, safe, torch.float64 if low is torch.float64 else torch.float32)
+
+    def autocast(self, device: str | torch.device) -> torch.autocast:
+        """`compute` for what runs inside; nothing is cast for fp32 and fp64."""
+        return _autocast(self.compute, device)
+
+    def autocast_autoencoder(self, device: str | torch.device) -> torch.autocast:
+        """The same for an autoencoder."""
+        return _autocast(self.autoencoder, device)
+
+
+def _autocast(dtype: torch.dtype, device: str | torch.device) -> torch.autocast:
+    import torch
+
+    low = dtype in (torch.bfloat16, torch.float16)
+    return torch.autocast(torch.device(device).type, dtype if low else torch.bfloat16, enabled=low)
 
 
 def best_device() -> str:
@@ -30,23 +73,23 @@ def best_precision(device: str) -> Precision:
 
 
 def has_amx() -> bool:
-    """Whether this CPU has the matrix tiles (Intel's AMX) that make bf16 fast."""
+    """Whether this CPU has Intel's AMX, which makes bf16 fast."""
     import torch
 
-    asked = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(asked()) if asked is not None else {"amx_tile", "amx_bf16"} <= cpu_flags()
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(supported()) if supported is not None else {"amx_tile", "amx_bf16"} <= cpu_flags()
 
 
 def has_avx512_bf16() -> bool:
     """Whether this CPU multiplies pairs of bf16 (AVX512-BF16)."""
     import torch
 
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(asked()) if asked is not None else "avx512_bf16" in cpu_flags()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported()) if supported is not None else "avx512_bf16" in cpu_flags()
 
 
 def cpu_flags() -> set[str]:
-    """The CPU's features as Linux names them; none elsewhere."""
+    """The CPU's features by their names in Linux; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

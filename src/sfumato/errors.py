@@ -1,16 +1,16 @@
-"""The one error a person can cause, and the one warning about what a person asks for."""
+"""The one error that a person can cause, and the one warning about what a person entered."""
 
 
 class UserError(Exception):
-    """Something a person can mend. Its message is one line: what is wrong, where, and how to mend it.
+    """An error that a person can correct. Its message is one line: what is wrong, where, and how to correct it.
 
-    The command line prints it as it is and exits with status 2.
+    The command line prints the message and exits with status 2.
     """
 
 
 class PromptWarning(UserWarning):
-    """Something in a prompt that the model does not draw. `Model.warnings` gives the same lines as a list."""
+    """A part of a prompt that the model cannot draw. `Model.warnings` returns the same lines as a list."""
 
 
 class Busy(UserError):  # noqa: N818 - read as a sentence: raise Busy
-    """Another process is at work there: the same again later may go. The command line exits with status 75."""
+    """Another process uses the folder: try again later. The command line exits with status 75."""

@@ -1,4 +1,4 @@
-"""Files that matter: written aside, synced, checked, renamed."""
+"""Safe writing of files: under a temporary name, synced, checked, then renamed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Json: TypeAlias = dict[str, Any]
+"""An object of JSON: what a file or a report holds, by its keys."""
+Facts: TypeAlias = Mapping[str, Any]
+"""The same, to be read alone."""
 
 UNWRITABLE = (
     *(errno.EROFS, errno.EACCES, errno.EPERM),
@@ -98,7 +103,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 

@@ -1,4 +1,4 @@
-"""What a long job reports while it runs, and the token that stops it. Light: imports nothing heavy.
+"""Events that a long job reports, and the token that stops it. Imports nothing heavy.
 
 The events of a run are the lines of its log.jsonl, all but `Phase`; `--events` prints every one. `docs/events.md` has
 their keys.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
+
+from sfumato.files import Facts, Json
 
 Advance = Callable[[int, int], None]
-"""Called with (done, total) by what works through many items."""
+"""A function of (done, total), called by loops over many items."""
 Stages = Callable[[str, int, int], None]
 """The same for several stages: (what, done, total)."""
 
@@ -20,14 +22,14 @@ Stages = Callable[[str, int, int], None]
 class _Event:
     kind: ClassVar[str]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The event as a line of log.jsonl: `event` is its kind."""
         return {"event": self.kind, **{each.name: getattr(self, each.name) for each in fields(self)}}
 
 
 @dataclass(frozen=True)
 class Phase(_Event):
-    """Something long that is no training step: `done` of `total` items."""
+    """Progress of work other than training steps: `done` of `total` items."""
 
     kind: ClassVar[str] = "phase"
     what: str
@@ -37,7 +39,7 @@ class Phase(_Event):
 
 @dataclass(frozen=True)
 class Start(_Event):
-    """Training begins, or goes on from `images`; damaged: what was wrong with each newer checkpoint."""
+    """Training starts, or resumes at `images`; damaged: a line for each newer checkpoint that is damaged."""
 
     kind: ClassVar[str] = "start"
     images: int
@@ -74,15 +76,15 @@ class HeldOut(_Event):
     bands: tuple[Mapping[str, float], ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Figures stand beside the other keys."""
+    def to_json(self) -> Json:
+        """Figures are keys beside the others."""
         values = super().to_json()
         return values | values.pop("figures")
 
 
 @dataclass(frozen=True)
 class Save(_Event):
-    """A whole checkpoint, by the name of its folder."""
+    """A checkpoint was written; path: the name of its folder."""
 
     kind: ClassVar[str] = "save"
     images: int
@@ -92,7 +94,7 @@ class Save(_Event):
 
 @dataclass(frozen=True)
 class Preview(_Event):
-    """A picture in samples/, by its file name."""
+    """A preview was written; path: its name in samples/."""
 
     kind: ClassVar[str] = "preview"
     images: int
@@ -101,7 +103,7 @@ class Preview(_Event):
 
 @dataclass(frozen=True)
 class Note(_Event):
-    """A line for people."""
+    """A remark for the user."""
 
     kind: ClassVar[str] = "note"
     text: str
@@ -119,7 +121,7 @@ class Rollback(_Event):
 
 @dataclass(frozen=True)
 class End(_Event):
-    """Training has ended and is saved. stopped: by what, None at the end of `train.images`."""
+    """Training has ended and is saved. stopped: the signal or reason, None at the end of `train.images`."""
 
     kind: ClassVar[str] = "end"
     images: int
@@ -129,15 +131,15 @@ class End(_Event):
 
 @dataclass(frozen=True)
 class Result(_Event):
-    """The last line of `--events`: the object that `--json` gives."""
+    """The last line of `--events`: the object that `--json` prints."""
 
     kind: ClassVar[str] = "result"
-    value: Mapping[str, Any]
+    value: Facts
 
 
 @dataclass(frozen=True)
 class Failure(_Event):
-    """The last line of `--events` where a command fails: what `error:` says on stderr, and the exit status."""
+    """The last line of `--events` of a command that fails: the error message, and the exit status."""
 
     kind: ClassVar[str] = "error"
     text: str
@@ -148,23 +150,23 @@ Event = Phase | Start | Report | HeldOut | Save | Preview | Note | Rollback | En
 
 
 class Progress(Protocol):
-    """Receives the events of a job. If it raises, the job saves what it has, and the exception goes on up."""
+    """Receives the events of a job. If it raises, the job saves, and then raises the exception."""
 
     def __call__(self, event: Event, /) -> None: ...
 
 
-class Stopped(Exception):  # noqa: N818 - no error: somebody wished it
-    """Raised in a phase that reads a requested stop; the message is the reason."""
+class Stopped(Exception):  # noqa: N818 - not an error, but a request
+    """Raised in a phase when a stop was requested; the message is the reason."""
 
 
 class Stop:
-    """A wish to stop, read once a training step and once an item of a phase. May be set from any thread."""
+    """A request to stop, checked once a training step and once an item of a phase. May be set from any thread."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
 
     def request(self, reason: str) -> None:
-        """Stop as soon as what is done can be saved. The first reason stays."""
+        """Stop as soon as possible, after saving. The first reason is kept."""
         if self.reason is None:
             self.reason = reason
 
@@ -175,10 +177,7 @@ class Stop:
 
 
 def phases(progress: Progress | None = None, stop: Stop | None = None) -> Stages:
-    """A function `(what, done, total)` that reports a Phase and reads the stop, for what works through items.
-
-    What it gives raises Stopped once a stop is requested.
-    """
+    """A function `(what, done, total)` that reports a Phase and raises Stopped if a stop was requested."""
 
     def tell(what: str, done: int, total: int) -> None:
         if progress is not None:

@@ -1,4 +1,4 @@
-"""YAML with the plain values of version 1.2: `no` is a word, `1e6` a number. PyYAML alone speaks 1.1."""
+"""YAML with the plain values of version 1.2: `no` is a word, `1e6` a number. PyYAML alone reads 1.1."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def read(text: str) -> Any:
         raise yaml.YAMLError("a value does not fit its type") from error
 
 
-def write(value: Any) -> str:
+def write(value: object) -> str:
     """Plain values as a document that `read` gives back."""
     return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True)
 
 
-def line(value: Any) -> str:
+def line(value: object) -> str:
     """A plain value on one line, as it stands after `key: `: lists in brackets, mappings in braces."""
     text: str = yaml.dump(
         value, Dumper=_Writer, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30

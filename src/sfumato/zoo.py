@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sfumato.device import best_device, best_precision
-from sfumato.models import zoo
+from sfumato.models import names, reading
 from sfumato.models.model import Model
+from sfumato.progress import Progress, Stop, phase
 
 
 def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
@@ -14,21 +15,32 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
 
     Raises UserError if there is none, or what is there is not whole.
     """
-    path, called = Path(name), zoo.called_as(name)
+    path, called = Path(name), names.called_as(name)
     device = device or best_device()
     precision = precision or best_precision(device)
-    if zoo.is_single(path):
-        return zoo.read_file(path, called, device, precision)
-    if zoo.is_tuned(path):
+    if names.is_single(path):
+        return reading.read_file(path, called, device, precision)
+    if names.is_tuned(path):
         from sfumato.lora import tuned  # needs PEFT, which is slow to import
 
         base = load(tuned.base_of(path), device, precision)
         return tuned.finished(path, base, called)
-    folder, weights = zoo.find(name)
-    if zoo.task_of(folder) == "tune":
+    folder, weights = reading.find(name)
+    if reading.task_of(folder) == "tune":
         from sfumato.lora import tuned
 
-        config = zoo.config_of(folder)
+        config = reading.config_of(folder)
         base = load(tuned.base_of_run(config, folder), device, precision)
         return tuned.unfinished(config, folder / weights, base, called)
-    return zoo.read(folder, weights, called, device, precision)
+    return reading.read(folder, weights, called, device, precision)
+
+
+def opened(name: str | Path | Model, progress: Progress | None = None, stop: Stop | None = None) -> Model:
+    """The same as a phase, "loading"; a model as it is. Raises UserError, Stopped."""
+    if isinstance(name, Model):
+        return name
+    loading = phase("loading", progress, stop)
+    loading(0, 1)
+    model = load(name)
+    loading(1, 1)
+    return model

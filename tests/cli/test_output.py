@@ -47,12 +47,12 @@ def test_events_of_a_training_and_its_result(sfumato: Sfumato, pictures: Path, t
 def test_events_of_a_mistake(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
     for words in (("train", "shaeps"), ("sample", "nowhere"), ("judge", "nowhere"), ("sample", run, "--label", "x")):
         answer = sfumato(*words, "--events")
-        (row,) = lines(answer)
+        *_, row = lines(answer)
         assert (answer.status, row["event"], row["status"]) == (2, "error", 2)
         assert row["text"] in " ".join(answer.err.split()).removeprefix("error: ")
     assert sfumato("sample", "nowhere").out == "", "nothing is left of it"
     both = sfumato("sample", run, "--events", "--json")
-    assert (both.status, both.out, both.err.count("\n")) == (2, "", 1)
+    assert (both.status, list(both.json()), both.err.count("\n")) == (2, ["error"], 1)
 
 
 @pytest.mark.usefixtures("offline")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sfumato.denoising.arrays import take
-from sfumato.denoising.denoise import best, cut_off, denoise, mirrored
+from sfumato.denoising.denoise import Cleaning, best, cut_off, denoise, mirrored, posterior_samples
 from sfumato.denoising.levels import level_of_photo, level_of_pictures, parts
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.level import Level
@@ -51,7 +51,7 @@ def test_the_same_kind_of_thing_comes_out(picture: Any) -> None:
     assert type(done) is type(picture)
     assert (done.shape, done.dtype) == (picture.shape, picture.dtype)
     assert not (np.asarray(done) == np.asarray(picture)).all()
-    three = denoise(MODEL, picture, 0.1, samples=2, steps=2)
+    three = posterior_samples(MODEL, picture, 2, 0.1, steps=2)
     assert [type(each) for each in three] == [type(picture)] * 2
 
 
@@ -97,14 +97,17 @@ def test_levels_a_picture_and_by_map() -> None:
 
 
 def test_strength_is_a_smaller_level_not_a_blend() -> None:
-    assert torch.equal(denoise(MODEL, FLOATS, 0.4, strength=0.5), denoise(MODEL, FLOATS, 0.2))
-    assert torch.equal(denoise(MODEL, FLOATS, 0.4, strength=0), FLOATS)
+    assert torch.equal(denoise(MODEL, FLOATS, 0.4, cleaning=Cleaning(strength=0.5)), denoise(MODEL, FLOATS, 0.2))
+    assert torch.equal(denoise(MODEL, FLOATS, 0.4, cleaning=Cleaning(strength=0)), FLOATS)
     assert torch.equal(denoise(MODEL, FLOATS, 0.0), FLOATS)
 
 
 def test_who_is_told_of_clipping_and_who_makes_up_for_it() -> None:
     assert MODEL.clipping == "told"
-    assert not torch.equal(denoise(MODEL, FLOATS, 0.2, clipped=True), denoise(MODEL, FLOATS, 0.2, clipped=False))
+    assert not torch.equal(
+        denoise(MODEL, FLOATS, 0.2, cleaning=Cleaning(clipped=True)),
+        denoise(MODEL, FLOATS, 0.2, cleaning=Cleaning(clipped=False)),
+    )
     generative, level = model_of().cleaner(), Level.of(0.4)
     y = (torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 1.5).clamp(-1, 1)
     with torch.inference_mode():
@@ -114,9 +117,9 @@ def test_who_is_told_of_clipping_and_who_makes_up_for_it() -> None:
 
 
 def test_samples_follow_their_seed() -> None:
-    a, b = denoise(MODEL, FLOATS[0], 0.2, samples=2, steps=3, seed=5)
+    a, b = posterior_samples(MODEL, FLOATS[0], 2, 0.2, steps=3, seed=5)
     assert not torch.equal(a, b)
-    assert torch.equal(b, denoise(MODEL, FLOATS[0], 0.2, samples=1, steps=3, seed=6)[0])
+    assert torch.equal(b, posterior_samples(MODEL, FLOATS[0], 1, 0.2, steps=3, seed=6)[0])
 
 
 @pytest.mark.parametrize(
@@ -134,15 +137,16 @@ def test_samples_follow_their_seed() -> None:
         (FLOATS, {"sigma": 1.1}, "between 0 and 1"),
         (FLOATS, {"sigma": float("nan")}, "between 0 and 1"),
         (FLOATS, {"sigma": np.zeros((5, 5))}, "a map of the picture's size"),
-        (FLOATS, {"strength": 2.0}, "strength between 0 and 1"),
-        (FLOATS, {"samples": -1}, "samples is 0 or more"),
+        (FLOATS, {"strength": 2.0}, "a strength between 0 and 1"),
+        (FLOATS, {"samples": -1}, "draw one or more"),
         (Image.new("CMYK", (8, 8)), {}, "mode CMYK"),
     ],
     ids=range(15),
 )
 def test_what_is_refused(picture: Any, options: dict[str, Any], reason: str) -> None:
+    how = Cleaning(strength=options.get("strength", 1.0))
     with pytest.raises(UserError, match=reason) as caught:
-        denoise(MODEL, picture, **{"sigma": 0.1, **options})
+        posterior_samples(MODEL, picture, options.get("samples", 1), options.get("sigma", 0.1), how)
     assert "\n" not in str(caught.value)
 
 
@@ -168,7 +172,7 @@ def test_what_comes_out_is_an_ordinary_tensor_of_its_own() -> None:
     same = denoise(MODEL, FLOATS, 0.0)
     assert torch.equal(same, FLOATS)
     assert same.data_ptr() != FLOATS.data_ptr()
-    one, two = denoise(MODEL, BYTES[0], 0.1, strength=0.0, samples=2)
+    one, two = posterior_samples(MODEL, BYTES[0], 2, 0.1, Cleaning(strength=0.0))
     assert np.array_equal(one, BYTES[0])
     assert one is not two
 
@@ -182,8 +186,8 @@ def test_the_other_byte_order(kind: str) -> None:
 
 
 def test_samples_of_pictures_with_levels_of_their_own() -> None:
-    drawn = denoise(MODEL, FLOATS, torch.tensor([0.05, 0.1, 0.2]), samples=2, steps=2, seed=3)
-    alone = denoise(MODEL, FLOATS[1:2], 0.1, samples=2, steps=2, seed=4)
+    drawn = posterior_samples(MODEL, FLOATS, 2, torch.tensor([0.05, 0.1, 0.2]), steps=2, seed=3)
+    alone = posterior_samples(MODEL, FLOATS[1:2], 2, 0.1, steps=2, seed=4)
     assert torch.allclose(drawn[1][1:2], alone[1], atol=1e-5)
 
 
@@ -206,7 +210,7 @@ def test_a_mirrored_picture_gets_the_mirrored_answer(kind: str) -> None:
 
 
 def test_mirroring_is_asked_for() -> None:
-    assert (denoise(MODEL, BYTES[0], 0.1, mirror=True) != denoise(MODEL, BYTES[0], 0.1)).any()
+    assert (denoise(MODEL, BYTES[0], 0.1, cleaning=Cleaning(mirror=True)) != denoise(MODEL, BYTES[0], 0.1)).any()
 
 
 def gauging() -> PixelModel:

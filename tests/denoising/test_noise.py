@@ -74,4 +74,4 @@ def test_a_drawing_has_no_noise() -> None:
     picture[100:104, 20:200] = 0.1
     found = estimate(picture)
     assert found.sigma == 0
-    assert found.words() == "no noise found"
+    assert found.words() == "no noise detected"

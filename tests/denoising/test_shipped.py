@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import sfumato
+from sfumato.denoising.denoise import Cleaning
 from sfumato.models.model import Model
 
 SIDES = {"photo": (97, 131), "cifar10-denoise": (32, 32)}
@@ -63,8 +64,8 @@ def test_clipped_noise_is_cleaned_about_as_well(name: str) -> None:
     truth = drawn(*SIDES[name])
     pure = truth + 0.2 * noise(truth)
     model = shipped(name)
-    clipped = psnr(model.denoise(pure.clamp(0, 1), sigma=0.2, clipped=True), truth)
-    assert clipped > psnr(model.denoise(pure, sigma=0.2, clipped=False), truth) - 1
+    clipped = psnr(model.denoise(pure.clamp(0, 1), sigma=0.2, cleaning=Cleaning(clipped=True)), truth)
+    assert clipped > psnr(model.denoise(pure, sigma=0.2, cleaning=Cleaning(clipped=False)), truth) - 1
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 0.2])

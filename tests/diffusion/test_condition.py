@@ -31,7 +31,7 @@ def test_tensors_of_unequal_rows_or_of_other_names_are_refused() -> None:
         Condition.of(states=torch.zeros(2, 3), pooled=torch.zeros(3, 1))
     with pytest.raises(ValueError, match="none"):
         Condition({})
-    with pytest.raises(ValueError, match="not of one kind"):
+    with pytest.raises(ValueError, match="have different tensors"):
         Condition.cat([both(1), Condition.of(tokens=torch.zeros(1, 4))])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from sfumato.errors import UserError
-from sfumato.judging.denoise import fidelity, judge_denoised, likeness
+from sfumato.judging.denoise import Noisy, fidelity, judge_denoised, likeness
 from sfumato.models.pixel import PixelModel
 from sfumato.pictures.store import open_store
 
@@ -61,7 +61,7 @@ def test_ssim_is_the_fields() -> None:
 
 
 def test_a_model_that_changes_nothing_scores_as_the_noisy_pictures(model: PixelModel) -> None:
-    found = judge_denoised(known(model, lambda x: x), n=8, clip=True, correct=False)
+    found = judge_denoised(known(model, lambda x: x), Noisy(correct=False), n=8)
     assert found.denoised == found.noisy
     assert found.n == 8
     assert -20 * np.log10(0.2) < found.noisy.per_image.value < 17  # clipping takes some of the noise away
@@ -74,16 +74,16 @@ def test_a_model_that_knows_the_pictures_is_perfect(model: PixelModel) -> None:
     def says(x: Tensor) -> Tensor:
         return true
 
-    found = judge_denoised(known(model, says), n=6, clip=False)
+    found = judge_denoised(known(model, says), Noisy(clip=False), n=6)
     assert found.denoised.per_image.value > 120
     assert found.denoised.uniform7.value == pytest.approx(1)
     assert found.noisy.per_image.value == pytest.approx(-20 * np.log10(0.2), abs=0.2)
 
 
 def test_noise_depends_on_the_picture_and_the_seed_alone(model: PixelModel) -> None:
-    three, eight = (judge_denoised(model, n=n, clip=False, seed=5) for n in (3, 8))
+    three, eight = (judge_denoised(model, Noisy(clip=False), n=n, seed=5) for n in (3, 8))
     assert torch.equal(three.pictures["noisy"], eight.pictures["noisy"][:3])
-    other = judge_denoised(model, n=3, clip=False, seed=6)
+    other = judge_denoised(model, Noisy(clip=False), n=3, seed=6)
     assert torch.equal(other.pictures["noisy"][0] - other.pictures["true"][0],
                        other.pictures["noisy"][0] - three.pictures["true"][0])  # fmt: skip
     assert not torch.equal(other.pictures["noisy"], three.pictures["noisy"])
@@ -100,13 +100,13 @@ def test_json_keys_are_stable(model: PixelModel) -> None:
 @pytest.mark.parametrize("sigma", [0.0, -0.1, 1.5, float("nan")])
 def test_a_level_out_of_range(model: PixelModel, sigma: float) -> None:
     with pytest.raises(UserError, match="above 0 and at most 1"):
-        judge_denoised(model, sigma=sigma)
+        judge_denoised(model, Noisy(sigma))
 
 
 def test_the_verdict_says_that_it_is_of_two_answers(model: PixelModel) -> None:
     """Of a model that shifts pictures to one side, the mirrored answer shifts to the other."""
     plain, both = (
-        judge_denoised(known(model, lambda x: x.roll(1, 3)), n=6, clip=False, mirror=m) for m in (False, True)
+        judge_denoised(known(model, lambda x: x.roll(1, 3)), Noisy(clip=False, mirror=m), n=6) for m in (False, True)
     )
     assert both.denoised.per_image.value > plain.denoised.per_image.value
     assert (plain.to_json()["mirror"], both.to_json()["mirror"]) == (False, True)

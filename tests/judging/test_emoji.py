@@ -15,7 +15,7 @@ from sfumato.judging import emoji
 from sfumato.judging.crisp import crisp_bound, drawing_psnr, true_drawings
 from sfumato.judging.emoji import EmojiVerdict, control, judge_emoji, judged
 from sfumato.judging.stats import wilson
-from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import KINDS, Scene, judged_scene
 
 from ..pictures.test_emoji import needs_font
 from ..tiny import model_of
@@ -33,14 +33,14 @@ def soft(pictures: torch.Tensor, share: float = 0.3, width: int = 3) -> torch.Te
 
 @needs_font
 def test_true_drawings_are_all_right_and_others_are_not() -> None:
-    scenes = [asked("single", k) for k in range(12)]
+    scenes = [judged_scene("single", k) for k in range(12)]
     assert judged(scenes, drawn(scenes)).shares["things"].value == 1
     assert judged(scenes, drawn(scenes[::-1])).shares["things"].value < 0.3
 
 
 @needs_font
 def test_scenes_of_two_and_three_things_are_judged_together() -> None:
-    scenes = [asked("many", k) for k in range(9)]
+    scenes = [judged_scene("many", k) for k in range(9)]
     assert {len(scene.things) for scene in scenes} == {2, 3}
     kind = judged(scenes, drawn(scenes))
     assert kind.shares["things"].value == 1
@@ -52,7 +52,7 @@ def test_scenes_of_two_and_three_things_are_judged_together() -> None:
 @needs_font
 @pytest.mark.parametrize("side", [64, 128])
 def test_a_drawing_is_itself_wherever_jitter_moves_it(side: int) -> None:
-    scenes = [asked(kind, k) for kind in ASKED for k in range(3)]
+    scenes = [judged_scene(kind, k) for kind in KINDS for k in range(3)]
     for jitter in ((0.0, 0.0), (1.0, -1.0), (-0.6, 0.3)):
         assert drawing_psnr(drawn(scenes, side, jitter), scenes).tolist() == pytest.approx([100.0] * len(scenes))
 
@@ -73,7 +73,7 @@ def test_psnr_to_the_drawing_is_that_of_its_definition() -> None:
 
 @needs_font
 def test_another_thing_is_far_from_the_drawing() -> None:
-    scenes = [asked("single", k) for k in range(12)]
+    scenes = [judged_scene("single", k) for k in range(12)]
     assert drawing_psnr(drawn(scenes[::-1]), scenes).median() < 20
 
 
@@ -93,15 +93,17 @@ def test_crisp_begins_three_db_below_what_an_autoencoder_keeps(side: int) -> Non
 @needs_font
 def test_the_measure_itself_is_measured_through_an_autoencoder() -> None:
     found = control(lambda x: x, 64, 6)
-    assert set(found) == set(ASKED)
+    assert set(found) == set(KINDS)
     assert {kind.shares["things"].value for kind in found.values()} == {1.0}
     assert {kind.median_psnr for kind in found.values()} == {100.0}
 
 
 @needs_font
 def test_a_verdict_says_what_is_right_and_what_is_crisp() -> None:
-    kinds = {name: judged(scenes, drawn(scenes)) for name in ASKED for scenes in [[asked(name, k) for k in range(3)]]}
-    verdict = EmojiVerdict(kinds, dict.fromkeys(ASKED, 25.0), 1.0)
+    kinds = {
+        name: judged(scenes, drawn(scenes)) for name in KINDS for scenes in [[judged_scene(name, k) for k in range(3)]]
+    }
+    verdict = EmojiVerdict(kinds, dict.fromkeys(KINDS, 25.0), 1.0)
     assert "many (3): all things right 100% (44% to 100%), background 100%, crisp 100%" in verdict.words()
     assert "100.0 dB to the drawing" in verdict.words()
     row = verdict.to_json()["held_out"]

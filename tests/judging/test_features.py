@@ -148,7 +148,7 @@ def test_inception_is_downloaded_once_checked_and_fed_0_to_255(
 
 
 def test_another_inception_file_is_refused_and_not_kept(cache: Path, published: Path) -> None:
-    with pytest.raises(UserError, match="does not give the published file"):
+    with pytest.raises(UserError, match="is not the published file"):
         open_features("inception")
     assert list(cache.iterdir()) == []
     (cache / published.name).write_bytes(published.read_bytes())
@@ -159,7 +159,7 @@ def test_another_inception_file_is_refused_and_not_kept(cache: Path, published: 
 def test_without_network_one_line_says_what_to_bring(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "INCEPTION_URL", "http://127.0.0.1:9/inception-2015-12-05.pt")
     for name, wanted in (
-        ("inception", f"bring it to {cache / 'inception-2015-12-05.pt'}"),
+        ("inception", f"copy it to {cache / 'inception-2015-12-05.pt'}"),
         ("dinov2", f"model.safetensors to {cache / 'dinov2-base'}"),
         ("clip", f"model.safetensors to {cache / 'clip-vit-large-patch14'}"),
     ):

@@ -59,7 +59,7 @@ def features() -> Features:
 def verdict(
     samples: Tensor, train: Pictures, held_out: Pictures, features: Features, **options: object
 ) -> GenerateVerdict:
-    return judge_generated(samples, train, held_out, features, resamples=20, **options)  # type: ignore[arg-type]
+    return judge_generated(samples, train, held_out, features, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_json_keys_and_words(sets: tuple[Pictures, Pictures], features: Features
     words = found.words()
     assert words.startswith("FD (small features) ")
     assert "on 50 samples" in words
-    assert "The floor stands on 20 held-out pictures" in words
+    assert "The floor is from all 20 held-out pictures" in words
     assert "50 pictures are few for 27 features" in words
     assert "\n" not in words
 

@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfumato import compare, judge
 from sfumato.errors import UserError
 from sfumato.judging.features import Features, open_features
-from sfumato.judging.model import compare, judge, told
+from sfumato.judging.model import told
 from sfumato.models.pixel import PixelModel
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import Pictures, open_store
 from sfumato.progress import Event, Phase
 
@@ -47,7 +49,7 @@ class Sampled(PixelModel):
 
 
 def test_a_model_is_judged_on_its_own_data(folder: Path, features: Features) -> None:
-    found = judge(model(folder), n=10, features=features, seed=3, steps=2)
+    found = judge(model(folder), n=10, features=features, seed=3, sampling=Sampling(steps=2))
     assert found.samples.shape == (10, 3, SIDE, SIDE)
     store = open_store(recipe_of(folder).data)
     assert found.store.digest == store.digest
@@ -67,21 +69,26 @@ def test_a_model_is_judged_on_its_own_data(folder: Path, features: Features) -> 
 
 def test_the_samples_are_those_the_model_draws(folder: Path, features: Features) -> None:
     ours = model(folder)
-    found = judge(ours, n=7, features=features, seed=5, sampler="ddim", steps=3)
+    found = judge(ours, n=7, features=features, seed=5, sampling=Sampling(sampler="ddim", steps=3))
     texts = told(ours, found.store.train, 7, 5)
-    assert torch.equal(found.samples, ours.sample(7, texts=texts, seed=5, sampler="ddim", steps=3))
-    again = judge(ours, n=7, features=features, seed=5, sampler="ddim", steps=3)
+    assert torch.equal(found.samples, ours.sample(7, texts=texts, seed=5, sampling=Sampling(sampler="ddim", steps=3)))
+    again = judge(ours, n=7, features=features, seed=5, sampling=Sampling(sampler="ddim", steps=3))
     assert again.verdict == found.verdict
-    assert judge(ours, n=7, features=features, seed=6, sampler="ddim", steps=3).verdict != found.verdict
+    assert (
+        judge(ours, n=7, features=features, seed=6, sampling=Sampling(sampler="ddim", steps=3)).verdict != found.verdict
+    )
 
 
 def test_heun_costs_twice(folder: Path, features: Features) -> None:
-    assert judge(model(folder), n=4, features=features, sampler="heun", steps=4).settings["evaluations"] == 7
+    assert (
+        judge(model(folder), n=4, features=features, sampling=Sampling(sampler="heun", steps=4)).settings["evaluations"]
+        == 7
+    )
 
 
 @pytest.mark.parametrize(("asked", "n"), [(9, 9), (1000, 48)])
 def test_how_many_if_nobody_says(folder: Path, features: Features, asked: int, n: int) -> None:
-    found = judge(model(folder, judge={"n": asked}), features=features, steps=1)
+    found = judge(model(folder, judge={"n": asked}), features=features, sampling=Sampling(steps=1))
     assert found.verdict.n == len(found.samples) == n
 
 
@@ -99,7 +106,7 @@ def test_conditions_come_as_often_as_in_the_data(folder: Path) -> None:
         *(first := told(model(folder, "words"), train, 48, 0) or []),
         *first[:12],
     ]
-    assert set(first) == set(model(folder, "words").vocabulary.heard(train.captions or []))
+    assert set(first) == set(model(folder, "words").vocabulary.encodable(train.captions or []))
 
 
 def test_pictures_without_a_label_are_drawn_untold(folder: Path) -> None:
@@ -129,7 +136,7 @@ def test_copies_and_noise_are_told_apart(folder: Path, features: Features) -> No
 
 def test_progress_ends_where_it_should(folder: Path, features: Features) -> None:
     events: list[Event] = []
-    judge(model(folder), n=10, features=features, steps=3, progress=events.append)
+    judge(model(folder), n=10, features=features, sampling=Sampling(steps=3), progress=events.append)
     seen = [(event.what, event.done, event.total) for event in events if isinstance(event, Phase)]
     sampling = [(done, total) for what, done, total in seen if what == "sampling"]
     assert sampling == [(10, 30), (20, 30), (30, 30)]
@@ -140,15 +147,16 @@ def test_progress_ends_where_it_should(folder: Path, features: Features) -> None
 
 def test_a_callable_or_its_features(folder: Path, features: Features) -> None:
     for given in (features, small_features):
-        assert judge(model(folder), n=4, features=given, steps=1).verdict.features == "small_features"  # type: ignore[arg-type]
+        drawn = judge(model(folder), n=4, features=given, sampling=Sampling(steps=1))  # type: ignore[arg-type]
+        assert drawn.verdict.features == "small_features"
     with pytest.raises(UserError, match="no features named 'maxi'; choose one of mini, inception"):
-        judge(model(folder), n=4, features="maxi", steps=1)
+        judge(model(folder), n=4, features="maxi", sampling=Sampling(steps=1))
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_too_few(folder: Path, features: Features, n: int) -> None:
     with pytest.raises(UserError, match=f"{n} samples are too few"):
-        judge(model(folder), n=n, features=features, steps=1)
+        judge(model(folder), n=n, features=features, sampling=Sampling(steps=1))
 
 
 def test_data_of_another_kind(folder: Path, features: Features, tmp_path: Path) -> None:
@@ -158,7 +166,10 @@ def test_data_of_another_kind(folder: Path, features: Features, tmp_path: Path) 
     with pytest.raises(UserError, match="no folder nowhere"):
         judge(model(folder), n=4, features=features, data="nowhere")
     other = write_pictures(tmp_path / "other", count=30)
-    assert judge(model(folder), n=4, features=features, data=str(other), steps=1).verdict.reference_n == 24
+    assert (
+        judge(model(folder), n=4, features=features, data=str(other), sampling=Sampling(steps=1)).verdict.reference_n
+        == 24
+    )
 
 
 def test_bad_settings_are_found_before_anything_is_drawn(folder: Path) -> None:
@@ -168,20 +179,22 @@ def test_bad_settings_are_found_before_anything_is_drawn(folder: Path) -> None:
 
     for change in ({"steps": 0}, {"sampler": "x"}, {"guidance": float("nan")}, {"interval": (1.0,)}):
         with pytest.raises(UserError, match=f"sample.{next(iter(change))}"):
-            judge(model(folder), n=4, features=open_features(never), **change)
+            judge(model(folder), n=4, features=open_features(never), sampling=Sampling(**change))
 
 
 def test_two_models_meet_on_the_first_ones_data(tmp_path: Path, features: Features) -> None:
     first, second = (write_pictures(tmp_path / name, count) for name, count in (("one", 30), ("two", 40)))
     a = train_run(tmp_path / "a", recipe_of(first, train={"images": 32}), (32,))
     b = train_run(tmp_path / "b", recipe_of(second, train={"images": 32, "seed": 1}), (32,))
-    left, right = compare(a, b, n=8, features=features, steps=2, seed=9)
+    left, right = compare(a, b, n=8, features=features, sampling=Sampling(steps=2), seed=9)
     assert left.store.digest == right.store.digest
     assert left.settings == right.settings
     assert not torch.equal(left.samples, right.samples)
-    assert compare(a, b, n=8, features=features, steps=2, data=str(second))[0].verdict.reference_n == 32
+    assert (
+        compare(a, b, n=8, features=features, sampling=Sampling(steps=2), data=str(second))[0].verdict.reference_n == 32
+    )
     small = train_run(tmp_path / "c", recipe_of(second, train={"images": 32}, judge={"n": 6}), (32,))
-    assert [each.verdict.n for each in compare(a, small, features=features, steps=2)] == [6, 6]
-    same = compare(a, a, n=8, features=features, steps=2, seed=9)
+    assert [each.verdict.n for each in compare(a, small, features=features, sampling=Sampling(steps=2))] == [6, 6]
+    same = compare(a, a, n=8, features=features, sampling=Sampling(steps=2), seed=9)
     assert torch.equal(same[0].samples, same[1].samples)
     assert same[0].verdict == same[1].verdict == left.verdict

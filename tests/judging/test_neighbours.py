@@ -37,7 +37,7 @@ def test_a_copy_is_at_exactly_zero_and_a_row_is_not_its_own_neighbour() -> None:
 
 def test_too_many_neighbours_are_refused() -> None:
     x = np.ones((3, 2))
-    with pytest.raises(ValueError, match="3 neighbours asked of 3"):
+    with pytest.raises(ValueError, match="3 neighbours need more than 3"):
         nearest(x, x, 3, skip=np.arange(3))
 
 

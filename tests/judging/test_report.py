@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from sfumato import judge
 from sfumato.cli import demo
 from sfumato.judging import report
 from sfumato.judging.features import open_features
-from sfumato.judging.model import Judged, judge
+from sfumato.judging.model import Judged
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn import shapes
 from sfumato.runs.folder import RunFolder
 from sfumato.show.report import Page, Section
@@ -33,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(run: Path) -> Judged:
-    return judge(run, n=12, features=open_features(small_features), steps=2, seed=5)
+    return judge(run, n=12, features=open_features(small_features), sampling=Sampling(steps=2), seed=5)
 
 
 def with_fd(found: Judged, value: float, low: float, high: float, name: str = "") -> Judged:
@@ -68,7 +70,7 @@ def test_page_and_json_lie_together(found: Judged, tmp_path: Path) -> None:
     assert f"{found.verdict.fd.low:.4g} to {found.verdict.fd.high:.4g}" in seen
     assert "sfumato judge ants -n 12 --features small_features --seed 5" in seen
     assert "12 pictures drawn with dpm++2m in 2 evaluations each" in seen
-    assert "48 pictures the model learned from and 12 it never saw" in seen
+    assert "48 training pictures and 12 held-out ones" in seen
 
 
 def test_a_run_shows_how_it_learned(found: Judged, run: Path, tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_a_run_shows_how_it_learned(found: Judged, run: Path, tmp_path: Path) ->
     assert "loss over images seen" not in pictures_of(report.page(found, tmp_path))
     page = report.page(found, run)
     assert "loss over images seen" in pictures_of(page)
-    section = next(section for section in page.sections if section.heading == "How it learned")
+    section = next(section for section in page.sections if section.heading == "Training curves")
     assert section.prose == ["96 images seen."]
 
 
@@ -122,7 +124,7 @@ def test_the_suspicious_pairs_are_shown(found: Judged) -> None:
 def test_few_samples_and_grey_pictures(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "grey", count=12, grey=True)
     model = replace(model_of("class", shape=(1, SIDE, SIDE)), recipe=recipe_of(folder))
-    found = judge(model, n=4, features=open_features(small_features), steps=1)
+    found = judge(model, n=4, features=open_features(small_features), sampling=Sampling(steps=1))
     no_strangers(report.write(found, tmp_path / "a").read_text())
     path = report.write_comparison(found, found, ("x", "y"), tmp_path / "b")
     no_strangers(path.read_text())
@@ -174,14 +176,14 @@ def test_the_page_of_the_demo(tmp_path: Path) -> None:
     made = model_of("words", captions, (3, SIDE, SIDE))
     model = replace(made, recipe=recipe_of(folder, "none"))
     untold = replace(model, vocabulary=replace(made.vocabulary, kind="none"))
-    assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.ASKED)
-    found = judge(untold, n=6, features=open_features(small_features), steps=1)
+    assert all(made.vocabulary.encode([shapes.caption(*asked)]).all() for asked in demo.CAPTIONS)
+    found = judge(untold, n=6, features=open_features(small_features), sampling=Sampling(steps=1))
     RunFolder(tmp_path).log({"event": "report", "images": 64, "loss": 0.5})
-    path = demo.write(replace(found, model=model), [Section("A photo cleaned")], tmp_path, 12.3)
+    path = demo.write(replace(found, model=model), [Section("Denoise a photo")], tmp_path, 12.3)
     text = path.read_text(encoding="utf-8")
     no_strangers(text)
     assert "data:image/gif;base64," in text
     assert text.count("data:image/png;base64,") >= 5
     assert "in 12 seconds" in text
     assert {"film.gif", "film.png", "demo.html"} <= {p.name for p in tmp_path.iterdir()}
-    assert torch.equal(found.samples, untold.sample(6, steps=1))
+    assert torch.equal(found.samples, untold.sample(6, sampling=Sampling(steps=1)))

@@ -63,7 +63,8 @@ class TwoNet(LatentNet):
 
 class TwoFamily(StableDiffusion):
     def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
-        return None if any(key.startswith("lora_te2_") for key in tensors) else "for one text encoder"
+        mine = any(key.startswith(("lora_te2_", "text_encoder_2.")) for key in tensors)
+        return None if mine else "for one text encoder"
 
 
 def two() -> LatentModel:

@@ -91,10 +91,10 @@ def test_refused_by_name_although_the_shapes_differ_too(tmp_path: Path) -> None:
     tensors = {key.replace("lora_unet_", "lora_unet_old_"): value for key, value in load_file(file).items()}
     with safe_open(file, "pt") as opened:
         save_file(tensors, tmp_path / "a.safetensors", opened.metadata())
-    from sfumato.lora.apply import apply
+    from sfumato.lora.apply import over
 
     with pytest.raises(UserError, match="an earlier mini"):
-        apply(version(NEW), [tmp_path / "a.safetensors"], [])
+        over(version(NEW), [(tmp_path / "a.safetensors", 1.0)])
 
 
 def test_the_same_base_takes_it_in_any_precision_merged_or_exported(

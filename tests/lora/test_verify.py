@@ -53,7 +53,7 @@ def test_a_wrong_alpha_is_found(tmp_path: Path) -> None:
     want, file = written(tmp_path, Shape(rank=4, alpha=8))
     tensors = load_file(file)
     save_file({k: t / 2 if k.endswith(".alpha") else t for k, t in tensors.items()}, file)
-    with pytest.raises(UserError, match="does not prove itself: read by kohya"):
+    with pytest.raises(UserError, match="files are not right: read by kohya"):
         verify(want, base(), tmp_path, file, "a zarnu car")
 
 
@@ -69,7 +69,7 @@ def test_a_weak_lora_is_proven_by_what_it_changes(tmp_path: Path) -> None:
     assert verify(want, base(), tmp_path, file, "a zarnu car")["effect"] < 1e-3
     tensors = load_file(file)
     save_file({k: t / 2 if k.endswith(".alpha") else t for k, t in tensors.items()}, file)
-    with pytest.raises(UserError, match="does not prove itself"):
+    with pytest.raises(UserError, match="files are not right"):
         verify(want, base(), tmp_path, file, "a zarnu car")
 
 

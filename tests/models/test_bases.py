@@ -56,8 +56,8 @@ def test_a_path_is_not_taken_for_a_name_of_the_hub(tmp_path: Path, monkeypatch: 
 
 def test_what_is_no_pipeline_of_the_family_is_named(tmp_path: Path) -> None:
     of_folder(pipeline(tmp_path / "whole"))
-    with pytest.raises(UserError, match="StableDiffusionXLPipeline"):
-        of_folder(pipeline(tmp_path / "xl", "StableDiffusionXLPipeline"))
+    with pytest.raises(UserError, match=r"is a FluxPipeline: sfumato works with .*StableDiffusionXLPipeline"):
+        of_folder(pipeline(tmp_path / "flux", "FluxPipeline"))
     with pytest.raises(UserError, match=r"only weights\.bin, which can run code"):
         of_folder(pipeline(tmp_path / "old", suffix=".bin"))
     (pipeline(tmp_path / "part") / "vae" / "weights.safetensors").unlink()

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import sfumato
+from sfumato import Sampling
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.models.model import Model, picture_generators
@@ -59,7 +60,7 @@ def pipeline(folder: Path, kind: str = "ddim", **scheduler: Any) -> Any:
 
 def ours(model: Model, sampler: str, steps: int, n: int = N) -> Tensor:
     """As `Model.sample`, before pictures are rounded to bytes: (n, C, H, W) in [0, 1]."""
-    s = model.settings(sampler=sampler, steps=steps)
+    s = model.settings(Sampling(sampler=sampler, steps=steps))
     levels = model.schedule.path(steps)
     generators = picture_generators(0, n)
 
@@ -101,7 +102,7 @@ def test_sample_is_that_in_bytes(tmp_path: Path) -> None:
     model = load(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = model.sample(N, sampler="ddim", steps=STEPS)
+        drawn = model.sample(N, sampling=Sampling(sampler="ddim", steps=STEPS))
     want = theirs(
         N,
         generator=picture_generators(0, N),
@@ -138,9 +139,9 @@ def test_a_network_alone_is_a_model_too(tmp_path: Path, caplog: pytest.LogCaptur
     DDPMScheduler(prediction_type="sample").save_pretrained(tmp_path / "alone")
     assert load(tmp_path / "alone").prediction == "x0"
     whole = load(tmp_path / "whole")
-    assert torch.equal(alone.sample(2, steps=2), whole.sample(2, steps=2))
+    assert torch.equal(alone.sample(2, sampling=Sampling(steps=2)), whole.sample(2, sampling=Sampling(steps=2)))
     inner = load(tmp_path / "whole" / "unet")  # the scheduler lies beside it
-    assert torch.equal(inner.sample(2, steps=2), whole.sample(2, steps=2))
+    assert torch.equal(inner.sample(2, sampling=Sampling(steps=2)), whole.sample(2, sampling=Sampling(steps=2)))
 
 
 def test_all_parts_in_one_folder(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_all_parts_in_one_folder(tmp_path: Path) -> None:
 
 def test_learned_variances_are_left_out(tmp_path: Path) -> None:
     unet(out_channels=6).save_pretrained(tmp_path)
-    assert load(tmp_path).sample(1, steps=2).shape == (1, 3, SIDE, SIDE)
+    assert load(tmp_path).sample(1, sampling=Sampling(steps=2)).shape == (1, 3, SIDE, SIDE)
 
 
 def test_labels(tmp_path: Path) -> None:
@@ -167,18 +168,23 @@ def test_labels(tmp_path: Path) -> None:
         epsilon = net(x, 999, class_labels=torch.tensor([3, 0])).sample
     want = (x - level.sigma.float() * epsilon) / level.alpha.float()
     assert torch.allclose(model.denoiser(x, level, model.condition(["3", "0"], 2)), want, atol=1e-3, rtol=1e-4)
-    drawn = model.sample(2, texts=["1", "2"], steps=2)
-    assert not torch.equal(drawn[0], model.sample(1, texts=["2"], steps=2)[0])
-    for broken, reason in (
-        ({}, "by label alone, 0 to 3: give one with --label"),
-        ({"texts": ["5"]}, "unknown label '5'"),
-        ({"texts": ["1"], "guidance": 2.0}, "leave guidance out"),
+    drawn = model.sample(2, texts=["1", "2"], sampling=Sampling(steps=2))
+    assert not torch.equal(drawn[0], model.sample(1, texts=["2"], sampling=Sampling(steps=2))[0])
+    for broken, guidance, reason in (
+        ({}, 1.0, "by label alone, 0 to 3: give one with --label"),
+        ({"texts": ["5"]}, 1.0, "unknown label '5'"),
+        ({"texts": ["1"]}, 2.0, "leave guidance out"),
     ):
         with pytest.raises(UserError, match=reason):
-            model.sample(1, steps=2, **broken)  # type: ignore[arg-type]
+            model.sample(1, **broken, sampling=Sampling(steps=2, guidance=guidance))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="needs a label"):
         model.cleaner()
-    assert model.sample(1, texts=["1"], negative="2", guidance=2.0, steps=2).shape == (1, 3, SIDE, SIDE)
+    assert model.sample(1, texts=["1"], sampling=Sampling(negative="2", guidance=2.0, steps=2)).shape == (
+        1,
+        3,
+        SIDE,
+        SIDE,
+    )
 
 
 def test_it_cleans_white_noise_through_its_level(tmp_path: Path) -> None:
@@ -198,13 +204,19 @@ def test_it_cleans_white_noise_through_its_level(tmp_path: Path) -> None:
 def test_it_is_judged_and_named_by_its_data(tmp_path: Path) -> None:
     pipeline(tmp_path / "model")
     with pytest.raises(UserError, match="name pictures with --data"):
-        sfumato.judge(tmp_path / "model", n=4, steps=1)
-    found = sfumato.judge(tmp_path / "model", n=4, steps=1, data=str(write_pictures(tmp_path / "pictures")))
+        sfumato.judge(tmp_path / "model", n=4, sampling=Sampling(steps=1))
+    found = sfumato.judge(
+        tmp_path / "model", n=4, data=str(write_pictures(tmp_path / "pictures")), sampling=Sampling(steps=1)
+    )
     assert found.verdict.n == 4
     larger = write_pictures(tmp_path / "larger")
     for path in larger.rglob("*.png"):
         Image.open(path).resize((24, 40)).save(path)
-    assert sfumato.judge(tmp_path / "model", n=4, steps=1, data=str(larger)).store.shape == (3, SIDE, SIDE)
+    assert sfumato.judge(tmp_path / "model", n=4, data=str(larger), sampling=Sampling(steps=1)).store.shape == (
+        3,
+        SIDE,
+        SIDE,
+    )
 
 
 @pytest.mark.parametrize(

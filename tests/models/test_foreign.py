@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sfumato import registry
+from sfumato import Sampling, judge, registry
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.level import Level
 from sfumato.judging.denoise import judge_denoised
-from sfumato.judging.model import judge
 from sfumato.models.foreign import from_edm, from_k_diffusion
 from sfumato.models.pixel import PixelModel
 
@@ -87,7 +86,7 @@ def test_nothing_is_no_label(mixture: Mixture) -> None:
 def test_samples_have_the_moments_of_the_data(mixture: Mixture, sampler: str) -> None:
     model = from_edm(EDM(mixture), SHAPE)
     steps = 120 if sampler in ("ddpm", "ddim", "euler") else 40
-    drawn = model.sample(400, sampler=sampler, steps=steps, clip=False).double() / 127.5 - 1
+    drawn = model.sample(400, sampling=Sampling(sampler=sampler, steps=steps, clip=False)).double() / 127.5 - 1
     near = (drawn[:, None] - mixture.means).square().flatten(2).mean(2)
     share = float((near[:, 0] < near[:, 1]).double().mean())
     assert share == pytest.approx(0.75, abs=0.07)
@@ -98,7 +97,7 @@ def test_samples_have_the_moments_of_the_data(mixture: Mixture, sampler: str) ->
 
 def test_labels_and_guidance(mixture: Mixture) -> None:
     model = k_style(mixture)
-    drawn = model.sample(6, texts=["rare"], steps=10, guidance=1.5).double() / 127.5 - 1
+    drawn = model.sample(6, texts=["rare"], sampling=Sampling(steps=10, guidance=1.5)).double() / 127.5 - 1
     near = (drawn[:, None] - mixture.means).square().flatten(2).mean(2)
     assert (near.argmin(1) == 1).all()
 
@@ -118,7 +117,7 @@ def test_it_is_judged(tmp_path: Path) -> None:
     grey = from_edm(
         lambda x, sigma, labels: x / (1 + sigma.square().view(-1, 1, 1, 1)), (3, SIDE, SIDE), sigma_data=1.0
     )
-    found = judge(grey, n=8, data=str(folder), features=small_features, steps=3)  # type: ignore[arg-type]
+    found = judge(grey, n=8, data=str(folder), features=small_features, sampling=Sampling(steps=3))  # type: ignore[arg-type]
     assert found.verdict.n == 8
     verdict = judge_denoised(grey, n=2, data=str(folder), clip=False)
     assert verdict.denoised.of_mean > verdict.noisy.of_mean

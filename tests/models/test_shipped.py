@@ -13,8 +13,9 @@ from diffusers import StableDiffusionPipeline
 
 from sfumato.judging.emoji import judged
 from sfumato.models.latent import LatentModel
-from sfumato.models.zoo import PRETRAINED
-from sfumato.pictures.drawn.emoji.scene import asked
+from sfumato.models.names import PRETRAINED
+from sfumato.models.sampling import Sampling
+from sfumato.pictures.drawn.emoji.scene import judged_scene
 from sfumato.pictures.drawn.emoji.things import subjects
 from sfumato.pictures.split import RESERVED
 from sfumato.zoo import load
@@ -48,7 +49,7 @@ def test_diffusers_alone_draws_the_same_latents() -> None:
             PROMPT, latents=noise, num_images_per_prompt=2, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
             output_type="np",
         ).images  # fmt: skip
-    ours = mini().sample(2, texts=[PROMPT], sampler="ddim", steps=STEPS, guidance=GUIDANCE)
+    ours = mini().sample(2, texts=[PROMPT], sampling=Sampling(sampler="ddim", steps=STEPS, guidance=GUIDANCE))
     assert np.abs(theirs - ours.permute(0, 2, 3, 1).numpy() / 255).max() < 0.5 / 255 + 1e-4
 
 
@@ -56,8 +57,8 @@ def test_diffusers_alone_draws_the_same_latents() -> None:
 @pytest.mark.parametrize(("kind", "things", "papers"), [("single", 0.5, 0.9), ("pairs", 0.1, 0.9)])
 def test_it_draws_what_it_is_told(kind: str, things: float, papers: float) -> None:
     """Far below what the benchmark finds, far above chance, which is one in six hundred and one in ten."""
-    scenes = [asked(kind, k) for k in range(24)]
-    samples = mini().sample(len(scenes), texts=[scene.caption() for scene in scenes], steps=12)
+    scenes = [judged_scene(kind, k) for k in range(24)]
+    samples = mini().sample(len(scenes), texts=[scene.caption() for scene in scenes], sampling=Sampling(steps=12))
     found = judged(scenes, samples).shares
     assert found["things"].value >= things
     assert found["background"].value >= papers

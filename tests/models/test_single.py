@@ -15,7 +15,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato import load
 from sfumato.errors import UserError
+from sfumato.models import singles
 from sfumato.models.registry import UNET
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd import single
 from sfumato.pictures.tokenizer import learn_tokenizer
 
@@ -102,7 +104,7 @@ def test_every_weight_finds_its_place(tmp_path: Path, monkeypatch: pytest.Monkey
             assert torch.equal(mine.state_dict()[key], tensor), key
     assert model.prediction == "v"
     assert model.shape == (3, 16, 16)
-    assert model.sample(1, texts=["a red car"], steps=2).shape == (1, 3, 16, 16)
+    assert model.sample(1, texts=["a red car"], sampling=Sampling(steps=2)).shape == (1, 3, 16, 16)
 
 
 def test_sd2_is_told_by_its_text_encoder() -> None:
@@ -113,7 +115,7 @@ def test_sd2_is_told_by_its_text_encoder() -> None:
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("conditioner.embedders.1.model.ln_final.bias", "is Stable Diffusion XL"),
+        ("conditioner.embedders.0.model.ln_final.bias", "is the refiner of Stable Diffusion XL"),
         ("model.diffusion_model.double_blocks.0.img_attn.proj.bias", "is Flux"),
         ("lora_unet_mid.alpha", "is a LoRA: lay it over a base with --lora"),
         ("weight", "is no checkpoint of Stable Diffusion"),
@@ -131,7 +133,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(single.SHAPES, "sd1", SMALL)
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
-    monkeypatch.setattr(single, "TOKENIZER", "not a name")
+    monkeypatch.setattr(singles, "TOKENIZER", "not a name")
     with pytest.raises(UserError, match=r"holds no tokenizer .* bring its vocab.json"):
         load(path)
     del tensors[f"{UNET}out.2.bias"]

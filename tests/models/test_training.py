@@ -13,6 +13,7 @@ from PIL import Image
 import sfumato
 from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd.prompts import tokens
 from sfumato.progress import Event, Phase, Save
@@ -79,10 +80,10 @@ def test_it_is_a_model_like_any_other(model: LatentModel) -> None:
 def test_prompts_negatives_sizes_and_pictures_to_start_from_matter(model: LatentModel) -> None:
     plain = model.sample(1, texts=["a red square"])
     assert not torch.equal(plain, model.sample(1, texts=["a blue square"]))
-    assert not torch.equal(plain, model.sample(1, texts=["a red square"], negative="a green square"))
-    assert not torch.equal(plain, model.sample(1, texts=["a red square"], rescale=0.7))
+    assert not torch.equal(plain, model.sample(1, texts=["a red square"], sampling=Sampling(negative="a green square")))
+    assert not torch.equal(plain, model.sample(1, texts=["a red square"], sampling=Sampling(rescale=0.7)))
     assert model.sized(48, 64).sample(1, texts=["a red square"]).shape == (1, 3, 48, 64)
-    near = model.sample(1, texts=["a red square"], init=plain[0], strength=0.25)
+    near = model.sample(1, texts=["a red square"], init=plain[0], sampling=Sampling(strength=0.25))
     assert not torch.equal(near, plain)
     with pytest.raises(UserError, match="multiples of 8"):
         model.sized(50, 64)
@@ -105,7 +106,9 @@ def test_diffusers_alone_draws_the_same_pictures(model: LatentModel, tmp_path: P
     with torch.inference_mode():
         theirs = pipe("a red square", latents=noise, num_images_per_prompt=2, num_inference_steps=4, guidance_scale=2.0,
                       output_type="np").images  # fmt: skip
-    ours = load(out, precision="fp32").sample(2, texts=["a red square"], sampler="ddim", steps=4, guidance=2.0)
+    ours = load(out, precision="fp32").sample(
+        2, texts=["a red square"], sampling=Sampling(sampler="ddim", steps=4, guidance=2.0)
+    )
     assert np.abs(theirs - ours.permute(0, 2, 3, 1).numpy() / 255).max() < 0.5 / 255 + 1e-4
 
 

@@ -13,35 +13,29 @@ from safetensors.torch import save_file
 
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_peft
+from sfumato.models.names import models
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.sd import single
-from sfumato.models.zoo import models
+from sfumato.models.sdxl import shapes
 from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.tuning import start as tuning
+from sfumato.tuning.preset import Preset
 
 from ..cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ..tiny import recipe_of, train_run, write_pictures
 from ..tuning.conftest import base, stirred
 from ..tuning.test_photos import scene
+from .sdxl import tiny
 from .test_ddpm import unet
 from .test_single import SMALL, original
 from .test_training import pictures, run  # noqa: F401
 
 QUICK = ("pixel", "plain", "pipeline", "LoRA folder", "DDPM folder", "UNet with labels")
-KINDS = (*QUICK, "text run", "unfinished tuning", "single file", "autoencoder", *models())
-DRAWS = (
-    "pixel",
-    "DDPM folder",
-    "pipeline",
-    "LoRA folder",
-    "text run",
-    "unfinished tuning",
-    "single file",
-    "cifar10",
-    "mini",
-)
+XL = ("XL pipeline", "XL file")
+KINDS = (*QUICK, *XL, "text run", "unfinished tuning", "single file", "autoencoder", *models())
+LATENT = ("pipeline", "LoRA folder", *XL, "text run", "unfinished tuning", "single file", "mini")
+DRAWS = ("pixel", "DDPM folder", *LATENT, "cifar10")
 CLEANS = ("pixel", "plain", "DDPM folder", "cifar10", "cifar10-denoise", "photo")
-LATENT = ("pipeline", "LoRA folder", "text run", "unfinished tuning", "single file", "mini")
 BASES = tuple(kind for kind in LATENT if kind != "unfinished tuning")
 TAKES_IT = ("pipeline", "LoRA folder", "text run", "unfinished tuning")  # the LoRA of the shelf
 BRIEF = ("-n", 4, "--steps", 1)
@@ -61,6 +55,7 @@ VERBS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "merge": (("merge", "LORA", "--base", "MODEL", "--out", "merged"), TAKES_IT),
     "merge it": (("merge", "MODEL", "--base", "BASE", "--out", "merged"), ("LoRA folder",)),
     "export": (("export", "MODEL", "--out", "exported"), LATENT),
+    "export a file": (("export", "MODEL", "--to", "single", "--out", "a.safetensors"), XL),
     "tune": (("tune", "PHOTOS", "--noun", "car", "--base", "MODEL", "--dry-run", "train.batch=2"), BASES),
 }  # fmt: skip
 """Each verb's command, and the kinds of models with which it works."""
@@ -90,6 +85,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     attach(model.net, Shape(rank=2, alpha=4))
     stirred(model.net)
     write_peft(taken(model.net), root / "LoRA folder", str(root / "pipeline"))
+    tiny.folder(root / "XL pipeline")
     return root
 
 
@@ -99,7 +95,7 @@ def slow_shelf(shelf: Path, photos: Path, run: Path) -> Path:
     for name, made in (("text run", run), ("autoencoder", run.parent / "ground")):
         (shelf / name).symlink_to(made)
     overrides = ["train.batch=4", "train.warmup=0", "tune.variants=1"]
-    recipe = tuning.preset_of("default", str(shelf / "pipeline"))
+    recipe = Preset().recipe(str(shelf / "pipeline"))
     recipe = recipe.model_copy(update={
         "data": recipe.data.model_copy(update={"source": str(photos)}),
         "tune": recipe.tune.model_copy(update={"noun": "car", "trigger": "zarnu", "rank": 2}),
@@ -120,6 +116,8 @@ def crossed(sfumato: Sfumato, shelf: Path, photos: Path, kind: str, verb: str, f
     model: object = kind if kind in models() else shelf / kind
     if kind == "single file":
         model = single_file(folder)
+    elif kind == "XL file":
+        model = tiny.file(folder, shelf / "XL pipeline")
     Image.new("RGB", (33, 20), (200, 120, 40)).save(folder / "photo.png")
     seen = shelf / "pictures"
     if kind in ("mini", "cifar10", "cifar10-denoise", "photo"):
@@ -150,11 +148,18 @@ def test_a_verb_works_or_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("kind", "verb"), [("mini", "denoise"), ("mini", "judge denoise"), ("photo", "sample"), ("photo", "judge generate")]
+    ("kind", "verb"),
+    [
+        *(("mini", verb) for verb in ("denoise", "judge denoise")),
+        *(("photo", verb) for verb in ("sample", "judge generate")),
+        *(("XL pipeline", verb) for verb in ("sample a prompt", "sample with a LoRA", "denoise", "export", "tune")),
+        *(("XL file", verb) for verb in ("sample a prompt", "merge", "export a file")),
+    ],
 )
-def test_shipped_models_that_are_not_for_a_verb_say_so(
-    sfumato: Sfumato, shelf: Path, photos: Path, tmp_path: Path, kind: str, verb: str
+def test_some_of_the_others_in_short(
+    sfumato: Sfumato, shelf: Path, photos: Path, tmp_path: Path, kind: str, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shapes, "SHAPES", tiny.SMALL)
     crossed(sfumato, shelf, photos, kind, verb, tmp_path)
 
 
@@ -166,5 +171,6 @@ def test_the_others_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setitem(single.SHAPES, "sd1", SMALL)
+    monkeypatch.setattr(shapes, "SHAPES", tiny.SMALL)
     torch.manual_seed(0)
     crossed(sfumato, slow_shelf, photos, kind, verb, tmp_path)

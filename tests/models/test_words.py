@@ -12,9 +12,10 @@ from tokenizers.decoders import ByteLevel
 from transformers import CLIPTokenizer
 
 from sfumato.errors import PromptWarning, UserError
+from sfumato.models.names import PRETRAINED
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.models.words import FILE, Unknown, Words, warning, words_of
-from sfumato.models.zoo import PRETRAINED
 from sfumato.pictures import store
 from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.source import Lexicon
@@ -85,7 +86,7 @@ def test_python_warns_once_of_what_the_list_of_warnings_holds() -> None:
     model.words = words_of(["a red house"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.sample(1, texts=["a red house"], negative="a samurai", steps=1)
+        model.sample(1, texts=["a red house"], sampling=Sampling(negative="a samurai", steps=1))
     lines = [str(each.message) for each in caught if each.category is PromptWarning]
     assert lines == model.warnings(["a red house"], "a samurai") == ["base does not know 'samurai'"]
     assert caught[-1].filename == __file__
@@ -129,7 +130,7 @@ def test_what_does_not_fit_is_in_the_same_list(run: Path, sfumato: Sfumato) -> N
     (line,) = answer.json()["warnings"]
     assert "left out of" in line
     empty = sfumato("sample", run, "--prompt", "", "-n", 1, "--steps", 1, "--out", "s", "--json")
-    assert "asks for nothing" in empty.json()["warnings"][0]
+    assert "an empty prompt" in empty.json()["warnings"][0]
 
 
 def test_a_source_may_list_its_words_itself(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sfumato.errors import UserError
 from sfumato.models.model import Model
-from sfumato.models.zoo import models
+from sfumato.models.names import models
 from sfumato.runs import checkpoint
 from sfumato.zoo import load
 

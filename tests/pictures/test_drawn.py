@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato import judge
 from sfumato.errors import UserError
 from sfumato.judging.denoise import measure_cleaner
 from sfumato.judging.features import open_features
-from sfumato.judging.model import judge
 from sfumato.judging.report import write
 from sfumato.pictures.drawn.emoji import drawn, things
 from sfumato.pictures.drawn.emoji.scene import nth

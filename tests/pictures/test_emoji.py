@@ -14,7 +14,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.drawn.emoji import source, things
 from sfumato.pictures.drawn.emoji.english import plural
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
-from sfumato.pictures.drawn.emoji.scene import ASKED, BACKGROUNDS, PLACES, SIZES, Scene, asked, nth
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, KINDS, PLACES, SIZES, Scene, judged_scene, nth
 from sfumato.pictures.lookup import open_source
 from sfumato.recipe.sections import Data
 
@@ -67,7 +67,7 @@ def test_a_tenth_is_held_out_and_every_thing_is_seen_on_most_backgrounds() -> No
 )
 def test_captions(scene: Scene, words: str) -> None:
     assert scene.caption() == words
-    assert scene.caption(told=False) == words.replace(f" on a {scene.background} background", "").replace(
+    assert scene.caption(with_background=False) == words.replace(f" on a {scene.background} background", "").replace(
         f" on an {scene.background} background", ""
     )
 
@@ -186,7 +186,7 @@ def test_a_missing_font_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_what_is_drawn_is_read_through_blur_and_noise(kind: str, side: int, jitter: tuple[float, float]) -> None:
-    scenes = [asked(kind, k) for k in range(12)]
+    scenes = [judged_scene(kind, k) for k in range(12)]
     drawn = [torch.from_numpy(s.draw((side, side), jitter).transpose(2, 0, 1).copy()) for s in scenes]
     for number in {len(scene.things) for scene in scenes}:
         some = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
@@ -213,7 +213,7 @@ def test_what_looks_alike_counts() -> None:
 
 def test_what_is_asked_for_is_of_its_kind() -> None:
     for k in range(200):
-        single, out, pair, many = (asked(kind, k) for kind in ASKED)
+        single, out, pair, many = (judged_scene(kind, k) for kind in KINDS)
         assert len(single.things) == 1
         assert not single.held_out
         assert out.held_out

@@ -66,7 +66,7 @@ def test_captions_from_sidecars_and_metadata(tmp_path: Path) -> None:
     }
     assert source.ignored == {}
     assert any("caption of 002.png left out: not UTF-8" in note for note in source.notes)
-    assert any("metadata.csv names 1 pictures that are not there, such as 'gone.png'" in note for note in source.notes)
+    assert any("metadata.csv names 1 missing pictures, such as 'gone.png'" in note for note in source.notes)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_links_and_special_files_are_refused_by_name(tmp_path: Path) -> None:
     assert keys(source) == ["000.png", "001.png", "inside.png"]
     assert sorted(source.refused) == ["folder", "folder.png", "loop.png", "out.png", "pipe.jpg"]
     assert "out of the folder" in source.refused["out.png"]
-    assert "nowhere" in source.refused["loop.png"]
+    assert "to nothing" in source.refused["loop.png"]
     (tmp_path / "way in").symlink_to(root)  # the folder itself may be reached by a link
     assert keys(FolderSource(tmp_path / "way in", Data())) == keys(source)
 
@@ -144,8 +144,8 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "broken.png").write_bytes(b"x")
     first = FolderSource(tmp_path, Data()).fingerprint()
     studied: list[str] = []
-    study = folders._study
-    monkeypatch.setattr(folders, "_study", lambda found: studied.append(found.key) or study(found))
+    study = folders._inspect
+    monkeypatch.setattr(folders, "_inspect", lambda found: studied.append(found.key) or study(found))
     again = FolderSource(tmp_path, Data())
     assert again.fingerprint() == first
     assert studied == []

@@ -27,7 +27,7 @@ SAID_ANYWAY = {"tank top", "two hump camel", "three leaf clover"}
 def many(scene: Scene, n: int = 600) -> list[str]:
     """Different sentences of a scene, in lower case, without the template's and without typos."""
     made = [sentence(scene, random.Random(k)).lower() for k in range(n)]
-    plain = {scene.caption(), scene.caption(told=False)}
+    plain = {scene.caption(), scene.caption(with_background=False)}
     return [text for text in made if text not in plain and set(split(text)) <= known()]
 
 
@@ -88,7 +88,7 @@ def test_no_sentence_has_the_wrong_article() -> None:
     silent = re.compile(r"\ban (?!hour|8|suv|nfl|md\b)[^aeiou]")
     spoken = re.compile(r"\ba (?!uni|ufo|u-|ute|one|eu)[aeiou]")
     for scene, text in zip(SCENES, SENTENCES, strict=True):
-        if text not in (scene.caption(), scene.caption(told=False)) and set(split(text)) <= known():
+        if text not in (scene.caption(), scene.caption(with_background=False)) and set(split(text)) <= known():
             assert not silent.search(text.lower()), text
             assert not spoken.search(text.lower()), text
 

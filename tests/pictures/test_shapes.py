@@ -25,8 +25,8 @@ def test_held_out_combinations_are_a_tenth_and_every_pair_is_seen() -> None:
 
 
 def test_only_drawn_combinations_are_drawn_and_all_of_them() -> None:
-    assert {shapes.what("train", index) for index in range(shapes.TRAIN)} == set(shapes.DRAWN)
-    assert {shapes.what("test", index) for index in range(shapes.TEST)} <= set(shapes.DRAWN)
+    assert {shapes.combination_of("train", index) for index in range(shapes.TRAIN)} == set(shapes.DRAWN)
+    assert {shapes.combination_of("test", index) for index in range(shapes.TEST)} <= set(shapes.DRAWN)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (24, 48)])
@@ -34,7 +34,7 @@ def test_reading_is_exact_and_the_shape_is_visible_whole(size: tuple[int, int]) 
     for index in range(0, 16_000, 40 if size == (32, 32) else 160):
         picture = shapes.draw("train", index, size)
         assert picture.shape == (*size, 3)
-        combination = shapes.what("train", index)
+        combination = shapes.combination_of("train", index)
         rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
         assert (rim == shapes.BACKGROUNDS[combination[2]]).all()
         assert shapes.read(picture.transpose(2, 0, 1)) == combination
@@ -52,7 +52,7 @@ def test_reading_bears_a_slight_blur_and_noise() -> None:
     for index in range(300):
         picture = gaussian_filter(shapes.draw("test", index).astype(float), (0.8, 0.8, 0))
         noisy = (picture + rng.normal(0, 10, picture.shape)).clip(0, 255).astype(np.uint8)
-        read, want = shapes.read(noisy.transpose(2, 0, 1)), shapes.what("test", index)
+        read, want = shapes.read(noisy.transpose(2, 0, 1)), shapes.combination_of("test", index)
         assert all(part in ("?", known) for part, known in zip(read, want, strict=True))
         right += read == want
     assert right >= 297
@@ -89,7 +89,7 @@ def test_two_shapes_or_two_colours_are_not_one() -> None:
 
 def test_the_drawing_is_the_same_everywhere() -> None:
     """If this fails the pictures have changed: raise shapes.VERSION."""
-    assert shapes.what("train", 0) == ("cross", "blue", "brown")
+    assert shapes.combination_of("train", 0) == ("cross", "blue", "brown")
     assert int(shapes.draw("train", 0).astype(int).sum()) == 231_010
 
 

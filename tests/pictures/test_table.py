@@ -84,7 +84,7 @@ def test_data_sets_that_do_not_suit() -> None:
         from_datasets("x", {"dev": dataset(2)}, Data())
 
 
-@pytest.mark.parametrize(("name", "hint"), [("cifar10", "set SFUMATO_DATA"), ("some-one/no-such-set", "cannot be had")])
+@pytest.mark.parametrize(("name", "hint"), [("cifar10", "set SFUMATO_DATA"), ("some-one/no-such-set", "cannot load")])
 def test_no_network_is_one_line(tmp_path: Path, name: str, hint: str) -> None:
     code = """if True:
         import sys

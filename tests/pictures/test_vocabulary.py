@@ -36,7 +36,7 @@ def test_none_has_no_tokens() -> None:
     [
         ("a rde car", "unknown word 'rde'; did you mean 'red'?"),
         ("a zebra", "unknown word 'zebra'; known: a, car, red"),
-        ("a a a a", "has 4 words; this model reads at most 3"),
+        ("a a a a", "has 4 words; this model takes at most 3"),
     ],
 )
 def test_what_cannot_be_told_is_named(text: str, message: str) -> None:
@@ -63,10 +63,10 @@ def test_captions_that_are_too_long_or_hold_new_words_are_heard_in_part(caplog: 
     vocabulary = Vocabulary.build("words", None, [endless, "a red car"])
     assert vocabulary.length == LONGEST
     assert f"1 captions have more than {LONGEST} words" in caplog.text
-    assert vocabulary.heard(["A red boat, a car"]) == ["a red a car"]
-    assert vocabulary.encode(vocabulary.heard([endless])).count_nonzero() == LONGEST
-    assert Vocabulary.build("class", ["cat"]).heard(["dog"]) == [""]
-    assert Vocabulary("words", [], 9).heard(["anything at all"]) == ["anything at all"]
+    assert vocabulary.encodable(["A red boat, a car"]) == ["a red a car"]
+    assert vocabulary.encode(vocabulary.encodable([endless])).count_nonzero() == LONGEST
+    assert Vocabulary.build("class", ["cat"]).encodable(["dog"]) == [""]
+    assert Vocabulary("words", [], 9).encodable(["anything at all"]) == ["anything at all"]
 
 
 @settings(max_examples=40)

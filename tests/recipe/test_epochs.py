@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+import sfumato
 from sfumato import yaml12
 from sfumato.errors import UserError
 from sfumato.recipe.explain import explain
 from sfumato.recipe.recipe import Recipe, build, load
 from sfumato.runs.folder import RunFolder
 from sfumato.training import start
-from sfumato.tuning.start import begin, preset_of
+from sfumato.tuning.preset import Preset
+from sfumato.tuning.start import begin
 
 from ..tiny import recipe_of, write_pictures
 
@@ -75,10 +77,10 @@ def test_a_training_in_epochs_goes_on(tmp_path: Path) -> None:
     recipe = recipe_of(write_pictures(tmp_path / "pictures"))
     (tmp_path / "mine.yaml").write_text(recipe.dump())
     out = tmp_path / "run"
-    start.train(tmp_path / "mine.yaml", ["train.epochs=1"], out)
+    sfumato.train(tmp_path / "mine.yaml", ["train.epochs=1"], out)
     assert RunFolder(out).recipe().train.images == 48
-    start.train(tmp_path / "mine.yaml", ["train.epochs=1"], out)
-    start.train(out, ["train.epochs=2"])
+    sfumato.train(tmp_path / "mine.yaml", ["train.epochs=1"], out)
+    sfumato.train(out, ["train.epochs=2"])
     starts = RunFolder(out).events("start")
     assert [event["images"] for event in starts] == [0, 48, 48]
     assert [event["of"] for event in starts] == [48, 48, 96]
@@ -93,4 +95,4 @@ def test_a_folder_is_trained_for_as_many_passes_as_given(tmp_path: Path) -> None
 
 def test_a_tuning_counts_steps(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.epochs: .*--steps"):
-        begin(preset_of("mini", "mini").with_({"data.source": str(tmp_path)}), ["train.epochs=3"])
+        begin(Preset("mini").recipe("mini").with_({"data.source": str(tmp_path)}), ["train.epochs=3"])

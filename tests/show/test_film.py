@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sfumato.show.film import FRAMES_PER_SECOND, evenly, frame, gif, strip
-from sfumato.show.grid import GAP, PAPER, grid
+from sfumato.show.grid import BACKGROUND, GAP, grid
 
 
 def fade(count: int, n: int = 4, c: int = 3, side: int = 16) -> list[torch.Tensor]:
@@ -40,9 +40,9 @@ def test_gif_frames_read_back(tmp_path: Path, c: int) -> None:
         true = np.asarray(grid(frames[k]).convert("RGB")).astype(float)
         part, caption = seen[: len(true)], seen[len(true) :]
         assert np.sqrt(np.mean((part - true) ** 2)) < 16, "noise keeps its grain"
-        assert (part[:GAP] == PAPER).all()
+        assert (part[:GAP] == BACKGROUND).all()
         assert caption.min() < 128
-        assert caption.max() == PAPER
+        assert caption.max() == BACKGROUND
     np.testing.assert_allclose(shown[-1][: len(true)], true, atol=3)  # few colours: all but exact
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from sfumato.show.grid import GAP, PAPER, enlargement, grid, legible, side_by_side, wrap
+from sfumato.show.grid import BACKGROUND, GAP, enlargement, grid, legible, side_by_side, wrap
 
 
 def some(n: int, c: int, h: int, w: int) -> np.ndarray:
@@ -28,7 +28,7 @@ def test_every_pixel_stands_in_its_place(
     sheet = grid(torch.from_numpy(pictures) if tensor else pictures, columns, scale)
     columns = min(columns, n)
     rows = -(-n // columns)
-    expected = np.full((GAP + rows * (h * scale + GAP), GAP + columns * (w * scale + GAP), c), PAPER, np.uint8)
+    expected = np.full((GAP + rows * (h * scale + GAP), GAP + columns * (w * scale + GAP), c), BACKGROUND, np.uint8)
     for k in range(n):
         y, x = GAP + k // columns * (h * scale + GAP), GAP + k % columns * (w * scale + GAP)
         block = np.kron(pictures[k].transpose(1, 2, 0), np.ones((scale, scale, 1), np.uint8))
@@ -52,7 +52,7 @@ def test_captions_stand_under_their_pictures_and_leave_the_pixels_alone(c: int) 
     np.testing.assert_array_equal(told[: GAP + 96], plain[: GAP + 96])
     under = told[GAP + 96 : GAP + 96 + 12]
     assert (under[:, :98] < 128).any()
-    assert (under[:, 98:] == PAPER).all()
+    assert (under[:, 98:] == BACKGROUND).all()
 
 
 def test_side_by_side_mixes_grey_colour_and_sizes() -> None:

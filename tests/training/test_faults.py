@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import sfumato
 from sfumato.errors import Busy, UserError
 from sfumato.nets.net import PictureNet
 from sfumato.progress import Event, Report, Start
@@ -31,8 +32,8 @@ SHORT = (*SMALL, "train.images=160")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two checkpoints."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    start.train("shapes", SHORT, folder)
-    start.train("shapes", [*SMALL, "train.images=320"], folder)
+    sfumato.train("shapes", SHORT, folder)
+    sfumato.train("shapes", [*SMALL, "train.images=320"], folder)
     assert [int(p.name) for p in listing(folder / "checkpoints")] == [160, 320]
     return folder
 
@@ -57,7 +58,7 @@ def test_a_damaged_newest_checkpoint_falls_back(finished: Path, tmp_path: Path, 
     else:
         path.unlink()
     events: list[Event] = []
-    start.train("shapes", [*SMALL, "train.images=336"], folder, events.append)
+    sfumato.train("shapes", [*SMALL, "train.images=336"], folder, events.append)
     begun = next(event for event in events if isinstance(event, Start))
     assert begun.images == 160
     assert path.name in begun.damaged[0]
@@ -71,7 +72,7 @@ def test_a_damaged_last_checkpoint_is_made_again(finished: Path, tmp_path: Path)
     path = folder / "checkpoints" / "000000320" / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-7])
-    start.train("shapes", [*SMALL, "train.images=320"], folder)
+    sfumato.train("shapes", [*SMALL, "train.images=320"], folder)
     assert path.read_bytes() == whole
     assert checkpoint.newest(folder / "checkpoints")[0].images == 320  # type: ignore[union-attr]
 
@@ -84,10 +85,10 @@ def test_another_folder_of_the_same_name_is_not_mistaken_for_the_first(tmp_path:
             Image.fromarray(picture).save(tmp_path / name / "photos" / f"{j}.png")
     brief = ["train.images=32", "train.batch=16", "net.preset=tiny"]
     out = tmp_path / "run"
-    start.train(str(tmp_path / "a" / "photos"), brief, out)
-    start.train(str(tmp_path / "a" / "photos"), brief, out)
+    sfumato.train(str(tmp_path / "a" / "photos"), brief, out)
+    sfumato.train(str(tmp_path / "a" / "photos"), brief, out)
     with pytest.raises(UserError, match="choose another --out"):
-        start.train(str(tmp_path / "b" / "photos"), brief, out)
+        sfumato.train(str(tmp_path / "b" / "photos"), brief, out)
 
 
 def test_what_is_learned_from_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,12 +175,12 @@ def test_three_bad_steps_in_a_row_roll_back_and_stop(tmp_path: Path) -> None:
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with folder.hold(), pytest.raises(Busy, match="in use by another process"):
-        start.train("shapes", SHORT, folder.path)
+        sfumato.train("shapes", SHORT, folder.path)
 
 
 def test_a_run_of_another_recipe_is_refused(finished: Path) -> None:
     with pytest.raises(UserError, match=r"another recipe \(noise.schedule is edm, not flow\)"):
-        start.train("shapes", [*SHORT, "noise.schedule=flow"], finished)
+        sfumato.train("shapes", [*SHORT, "noise.schedule=flow"], finished)
 
 
 def test_a_line_cut_short_in_the_log_is_survived(finished: Path, tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_line_cut_short_in_the_log_is_survived(finished: Path, tmp_path: Path)
     shutil.copytree(finished, folder)
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"event": "repo')
-    start.train("shapes", [*SMALL, "train.images=336"], folder)
+    sfumato.train("shapes", [*SMALL, "train.images=336"], folder)
     assert RunFolder(folder).events("start")[-1]["images"] == 320
 
 

@@ -175,5 +175,5 @@ def test_only_a_child_of_a_worker_waits_for_the_folder(tmp_path: Path, monkeypat
 
 def test_a_process_is_named_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PARENT, "me")
-    with pytest.raises(UserError, match="by its number"):
+    with pytest.raises(UserError, match="the number of a process"):
         signals.follow_parent()

@@ -12,7 +12,7 @@ from sfumato.judging import weights
 from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
 from sfumato.tuning.photos.subject import cut
 from sfumato.tuning.score.eyes import Eyes
-from sfumato.tuning.score.score import Judge
+from sfumato.tuning.score.score import Effort, Judge
 
 from ..judging import standins
 from .conftest import base
@@ -63,7 +63,7 @@ def test_dinov2_and_clip_are_asked_where_they_are_at_hand(home: Path, pictures: 
 def test_a_judge_of_photos_uses_them_and_one_of_drawings_does_not(home: Path, pictures: Tensor, world: str) -> None:
     folder, _ = standins.dinov2(home)
     standins.prepare(folder)
-    judge = Judge(base(), torch.no_grad, pictures[:4], "zarnu car", "car", world, seeds=2, steps=2)
+    judge = Judge(base(), torch.no_grad, pictures[:4], "zarnu car", "car", world, Effort(2, 2))
     assert ("DINOv2" in judge.eyes.name) == (world == "photos")
     score, drawn, near = judge.score(1)
     assert near.shape == (len(drawn), 4)

@@ -19,7 +19,7 @@ from sfumato.recipe.sections import Tune
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.job import TuneJob
 from sfumato.tuning.score.choose import Look, choose, shortlist
-from sfumato.tuning.score.score import Judge, Nearness, Score
+from sfumato.tuning.score.score import Effort, Judge, Nearness, Score
 from sfumato.zoo import load
 
 from .conftest import base, stirred
@@ -79,7 +79,7 @@ def test_the_folder_is_a_model_and_so_are_its_checkpoints(tuned: tuple[Path, dic
 def judge_of(model: Any) -> Judge:
     generator = torch.Generator().manual_seed(3)
     photos = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=generator)
-    return Judge(model, lambda: without(model.net), photos, "zarnu car", "car", "photos", seeds=2, steps=2)
+    return Judge(model, lambda: without(model.net), photos, "zarnu car", "car", "photos", Effort(2, 2))
 
 
 def test_an_adapter_without_effect_is_the_base() -> None:
@@ -139,7 +139,7 @@ def test_the_best_is_chosen_and_what_is_as_good_is_named() -> None:
     assert (clear.step, clear.close) == (200, ())
     unclear = choose(looks, lambda step: score_of(step, totals[step], 0.2))
     assert (unclear.step, unclear.close) == (300, (200,))
-    assert "too close to call against 200" in unclear.reason
+    assert "step 200 is too close to call" in unclear.reason
     alone = choose(looks[:1], lambda step: score_of(step, 0.1))
     assert alone.step == 100
 
@@ -173,7 +173,7 @@ def test_the_seeds_preset_proves_itself(tuned: tuple[Path, dict[str, Any]], tmp_
 
 def test_other_files_are_left_alone(tuned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         TuneJob(tuned[0].parent / "photos", "car", str(tuned[0].parent / "base"), out=tmp_path).run()
     assert (tmp_path / "README.md").read_text() == "mine"
 
@@ -182,12 +182,12 @@ def test_what_does_not_prove_itself_is_not_there(
     tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*_: Any) -> None:
-        raise UserError("the LoRA does not prove itself")
+        raise UserError("files are not right")
 
     monkeypatch.setattr(finishing, "verify", wrong)
     root = tuned[0].parent
     job = TuneJob(root / "photos", "car", str(root / "base"), "default", 2, ["train.lr=1e-2"], tmp_path / "car")
-    with pytest.raises(UserError, match="does not prove itself"):
+    with pytest.raises(UserError, match="files are not right"):
         job.run()
     assert not list((tmp_path / "car").rglob("*adapter*"))
     assert not (tmp_path / "car" / finishing.UNPROVEN).exists()

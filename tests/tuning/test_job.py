@@ -49,7 +49,7 @@ def phase(what: str) -> Callable[[Event], bool]:
 
 MOMENTS: dict[str, Callable[[Event], bool]] = {
     "loading": phase("loading"),
-    "prior": phase("questions of the base answered"),
+    "prior": phase("outputs of the base for the prior"),
     "steps": lambda event: isinstance(event, Save) and event.images >= 8,
     "choosing": phase("choosing the step"),
     "proving": phase("proving"),
@@ -108,7 +108,7 @@ def test_a_plan_and_the_phases(root: Path, tmp_path: Path) -> None:
     job.run(events.append)
     phases = dict.fromkeys(event.what for event in events if isinstance(event, Phase))
     assert list(phases) == [
-        *("loading", "photos", "questions of the base answered", "choosing the step", "proving"),
+        *("loading", "photos", "outputs of the base for the prior", "choosing the step", "proving"),
     ]
     for what in phases:
         last = [event for event in events if isinstance(event, Phase) and event.what == what][-1]
@@ -118,7 +118,9 @@ def test_a_plan_and_the_phases(root: Path, tmp_path: Path) -> None:
 
 def test_the_verb_gives_the_result(root: Path) -> None:
     out = root / "verb"
-    done = sfumato.tune(root / "photos", "car", str(root / "base"), steps=2, overrides=WORDS, out=out)
+    done = sfumato.tune(
+        root / "photos", "car", str(root / "base"), steps=2, preset=sfumato.Preset(overrides=WORDS), out=out
+    )
     assert done.path == done.folder == root / "verb"
     assert done.file is not None
     assert done.file.is_file()

@@ -150,4 +150,4 @@ def test_photos_of_64_pixels_are_as_sharp_as_larger_ones_at_64(tmp_path: Path) -
 
 def test_files_that_are_not_read_are_named(folder: Path) -> None:
     (folder / "a.gif").write_bytes(b"GIF89a")
-    assert verdict(folder, "a.gif") == ("leave out", "not a format that is read: save it as JPEG or PNG")
+    assert verdict(folder, "a.gif") == ("leave out", "a format that is not supported: save it as JPEG or PNG")

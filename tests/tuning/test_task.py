@@ -164,12 +164,12 @@ def test_triggers() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"noun": ""}, "what do the photos show"),
+        ({"noun": ""}, "name the kind of thing"),
         ({"base": "cifar10"}, "not a text-to-image model"),
         ({"noun": "antidisestablishmentarianism"}, "does not know it"),
-        ({"noun": "  "}, "what do the photos show"),
-        ({"caption": "a {name}"}, "{trigger} and {noun} are what it can hold"),
-        ({"caption": "a {"}, "{trigger} and {noun} are what it can hold"),
+        ({"noun": "  "}, "name the kind of thing"),
+        ({"caption": "a {name}"}, "only {trigger} and {noun} can be used in it"),
+        ({"caption": "a {"}, "only {trigger} and {noun} can be used in it"),
     ],
 )
 def test_mistakes(photos: Path, pipe: Path, tmp_path: Path, change: dict[str, str], reason: str) -> None:
@@ -254,7 +254,7 @@ def test_captions_are_part_of_what_is_learned(photos: Path, pipe: Path, tmp_path
     start.run(start.begin(recipe_of(photos, pipe), out=tmp_path / "run"))
     (photos / "3.txt").write_text("in a wood")
     try:
-        with pytest.raises(UserError, match="have changed since it began"):
+        with pytest.raises(UserError, match="have changed since the run began"):
             start.run(start.begin(recipe_of(photos, pipe), out=tmp_path / "run"))
     finally:
         (photos / "3.txt").unlink()

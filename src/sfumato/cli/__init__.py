@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import Any
+from typing import NoReturn, cast
 
 import typer
+from typer.rich_utils import rich_format_error
 
 from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, sample, train, tune
-from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, leave
+from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, answer_failure, expect, leave
 from sfumato.errors import Busy, PromptWarning, UserError
 from sfumato.progress import Stopped
 from sfumato.runs.signals import follow_parent
@@ -16,9 +18,12 @@ from sfumato.runs.signals import follow_parent
 TOO_MUCH = ("out of memory", "can't allocate memory")
 """How torch says that memory is full, on a GPU and on a CPU."""
 
+USAGE = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
+"""What the parser raises of a command line; typer may bring a click of its own."""
+
 app = typer.Typer(
     name="sfumato",
-    help="Teach a diffusion model your pictures, on the machine you have, and know how good the result is.",
+    help="Train diffusion models on your pictures, remove noise from photos, teach a text-to-image model one thing.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,14 +52,22 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit
 
 
-def main() -> Any:
+def main() -> NoReturn:
     """Run the command; an error a person can mend is one line on stderr.
 
     Exit status: 0 done, 2 the user's mistake, 3 stopped and saved, 75 a folder in use, 130 broken off by Ctrl-C.
     """
+    words = sys.argv[1:]
+    expect(words)
     try:
         follow_parent()
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        leave("stopped", BROKEN_OFF)
+    except USAGE as error:
+        rich_format_error(error)
+        answer_failure(error.format_message(), error.exit_code)
+        sys.exit(error.exit_code)
     except Busy as error:
         leave(str(error), BUSY)
     except UserError as error:
@@ -64,6 +77,10 @@ def main() -> Any:
     except KeyboardInterrupt:
         leave("stopped", BROKEN_OFF)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in TOO_MUCH):
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in TOO_MUCH):
+            answer_failure(f"{type(error).__name__}: {error}", 1)
             raise
         leave("out of memory: lower train.batch, data.image_size or -n", USER)
+    except Exception as error:
+        answer_failure(f"{type(error).__name__}: {error}", 1)
+        raise

@@ -1,4 +1,4 @@
-"""What all commands share: lines on stderr; on stdout one JSON object, or events as JSON lines."""
+"""Output of all commands: lines on stderr; on stdout one JSON object, or events as JSON lines."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import typer
 from rich.console import Console
 
 from sfumato import registry
 from sfumato.errors import UserError
+from sfumato.files import Facts, Json
 from sfumato.progress import Event, Failure, Result
 
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else; progress stays on stderr.")
 SAMPLERS = f"{', '.join(registry.names('sampler'))}, or your own as package.module:Name."
 USER, STOPPED, BUSY, BROKEN_OFF = 2, 3, 75, 130
 """Exit status: the user's mistake, stopped and saved, a folder in use, broken off by Ctrl-C."""
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-_output = {"events": False}
+_output = {"events": False, "json": False}
+"""What stdout still waits for."""
+
+
+def expect(words: list[str]) -> None:
+    """What a command line says of stdout, before it is parsed, which may fail."""
+    _output.update(events=False, json="--json" in words and "--events" not in words)
 
 
 def _choose(events: bool) -> bool:
@@ -32,18 +38,24 @@ def _choose(events: bool) -> bool:
     return events
 
 
+JSON = typer.Option(
+    False,
+    "--json",
+    help="Print one JSON object on stdout and nothing else, `error` its only key if the command fails; "
+    "progress stays on stderr.",
+)
 EVENTS = typer.Option(
     False,
     "--events",
     callback=_choose,
-    help="Print what happens as JSON lines on stdout; the last one holds what --json prints.",
+    help="Print progress as JSON lines on stdout; the last line contains what --json prints.",
 )
 
 
 def check_output(json: bool, events: bool) -> None:
     """Raises UserError if both are chosen."""
     if json and events:
-        _choose(False)
+        _output.update(events=False, json=True)
         raise UserError("--json and --events: choose one; the last line of --events holds what --json prints")
 
 
@@ -55,12 +67,19 @@ def fail(message: str) -> None:
 
 
 def leave(message: str, status: int) -> NoReturn:
-    """One line on stderr, with `--events` the last one on stdout, and the exit status."""
+    """One line on stderr, what stdout waits for, and the exit status."""
     fail(message)
+    answer_failure(message, status)
+    sys.exit(status)
+
+
+def answer_failure(message: str, status: int) -> None:
+    """The JSON object of --json, or the last line of --events, of a command that fails; nothing if it was printed."""
     if _output["events"]:
         emit(Failure(message, status))
-    _choose(False)
-    sys.exit(status)
+    elif _output["json"]:
+        sys.stdout.write(_line({"error": message}))
+    _output.update(events=False, json=False)
 
 
 def say(text: str) -> None:
@@ -68,19 +87,19 @@ def say(text: str) -> None:
         console.print(text, markup=False)
 
 
-def answer(value: dict[str, Any], json: bool = True) -> None:
+def answer(value: Json, json: bool = True) -> None:
     """The JSON object of --json, or the last line of --events."""
     if _output["events"]:
         emit(Result(value))
-        _choose(False)
     elif json:
         sys.stdout.write(_line(value))
+    _output.update(events=False, json=False)
 
 
 def emit(event: Event) -> bool:
-    """A JSON line on stdout; whether somebody still reads it."""
+    """Print an event as a JSON line on stdout; False if stdout is closed."""
     try:
-        sys.stdout.write(_line({"time": round(time.time(), 3), **_finite(event.to_json())}))
+        sys.stdout.write(_line({"time": round(time.time(), 3), **event.to_json()}))
         sys.stdout.flush()
     except OSError:
         _silence(sys.stdout)
@@ -90,7 +109,7 @@ def emit(event: Event) -> bool:
 
 @contextlib.contextmanager
 def on_stderr() -> Iterator[None]:
-    """While the block writes to a terminal that may be closed: it is silent from then on."""
+    """Within the block a closed stderr is not an error: output is discarded from then on."""
     try:
         yield
     except OSError:
@@ -98,17 +117,17 @@ def on_stderr() -> Iterator[None]:
 
 
 def _silence(stream: TextIO) -> None:
-    """Lead a stream that fails nowhere, or the interpreter fails when it flushes it at its end."""
+    """Redirect a failing stream to the null device, since the interpreter flushes it at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _line(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+def _line(value: Facts) -> str:
+    return json.dumps(_finite(value), ensure_ascii=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: null in its place."""
+def _finite(value: object) -> object:
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

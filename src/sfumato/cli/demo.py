@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 SECONDS, LEAST, MOST = 90, 4_000, 60_000  # of training; images, whatever the machine's speed
 CHANGES = (
     *(f"train.images={MOST}", "train.preview_seconds=30", "train.warmup=2000", "train.keep=0"),
-    *("noise.prediction=x0", "noise.weighting=uniform", "noise.sigma_min=0.02"),  # soft, not grainy
+    *(
+        "noise.prediction=x0",
+        "noise.weighting=uniform",
+        "noise.sigma_min=0.02",
+    ),  # gives soft pictures instead of grainy ones
 )
-ASKED = (
+CAPTIONS = (
     ("circle", "red", "black"),
     ("star", "blue", "white"),
     ("square", "green", "brown"),
@@ -36,19 +40,20 @@ def demo(
     out: Path = typer.Option(Path("runs/demo"), "--out", help="Folder for the run and the page."),
     json: bool = JSON,
 ) -> None:
-    """The three jobs in some minutes, offline: train a small model from nothing, clean a photo, teach a thing.
+    """Show all three jobs in a few minutes, offline: train a small model, denoise a photo, teach a thing from pictures.
 
-    Ends with a page, demo.html, that shows what was made and how good it is.
+    Writes a page, demo.html, with all pictures and figures.
     """
     import time
 
     from sfumato.demo import car, photo, prompts
     from sfumato.judging import model as judging
+    from sfumato.models.sampling import Sampling
     from sfumato.training import start
     from sfumato.training.job import described
 
     began = time.monotonic()
-    say("1 of 5  teaching a model to draw shapes from their captions")
+    say("1 of 5  training a model to draw shapes from captions")
     with Screen(json) as screen:
         training = start.prepare("shapes", CHANGES, out, screen, screen.stop)
         known = training.folder.events("start")
@@ -58,14 +63,14 @@ def demo(
         screen.folder = training.folder.path
         if start.run(training, screen, screen.stop).stopped:
             raise typer.Exit(STOPPED)
-    say("2 of 5  drawing with it, and judging it")
+    say("2 of 5  drawing with it and measuring how good it is")
     with Screen(json) as screen:
-        found = judging.judge(out, n=300, steps=12, progress=screen)
+        found = judging.judge(out, judging.Order(n=300, sampling=Sampling(steps=12)), screen, screen.stop)
     say("3 of 5  cleaning a noisy photo with the shipped model photo")
     cleaned = photo.section()
     say("4 of 5  drawing eight prompts with the shipped model mini")
     drawn = prompts.section(out)
-    say("5 of 5  teaching mini a toy car from six pictures")
+    say("5 of 5  teaching mini a toy car from six drawings")
     first = time.monotonic()
     with Screen(json, unit="steps") as screen:
         screen.folder = out / "car"
@@ -80,12 +85,12 @@ def demo(
 
 
 def affordable(training: Training) -> int:
-    """As many images as this machine learns in SECONDS, by the few steps that were timed."""
+    """The number of images that this machine trains on in SECONDS, by the timed steps."""
     return min(MOST, max(LEAST, int(SECONDS * training.estimate.images_per_second) // 1000 * 1000))
 
 
 def write(found: Judged, others: list[Section], folder: Path, seconds: float) -> Path:
-    """demo.html: what was asked and drawn, the process as a film, the figures."""
+    """Write demo.html: prompts and pictures, a film of the process, the figures."""
     from sfumato.judging.report import copies_section, curves_section, figures_section, samples_section
     from sfumato.pictures.drawn.shapes import caption
     from sfumato.runs.folder import RunFolder
@@ -93,17 +98,17 @@ def write(found: Judged, others: list[Section], folder: Path, seconds: float) ->
     from sfumato.show.grid import grid
     from sfumato.show.report import Page, Picture, Section, write_page
 
-    asked = [caption(*combination) for combination in ASKED]
-    drawn, film = found.model.film(len(asked), texts=asked, seed=1)
+    captions = [caption(*combination) for combination in CAPTIONS]
+    drawn, film = found.model.film(len(captions), texts=captions, seed=1)
     films.gif(film.frames, folder / "film.gif", film.captions)
     films.strip(film.frames, folder / "film.png", captions=film.captions)
     first = Section(
-        "Asked and drawn",
-        ["The model saw nothing but drawn shapes and their captions, for a minute or two. More makes it exact."],
+        "Train a model and draw",
+        ["Trained on drawn shapes with captions for a minute or two. A longer training makes the shapes exact."],
         pictures=[
-            Picture(grid(drawn, columns=4, captions=asked), "eight drawings with their captions"),
-            Picture(folder / "film.gif", "the same, out of noise", "The reverse process: noise to picture."),
-            Picture(folder / "film.png", "stages of the process", "The same as a strip, sigma falling."),
+            Picture(grid(drawn, columns=4, captions=captions), "eight drawings with their captions"),
+            Picture(folder / "film.gif", "the same pictures from noise", "The reverse process: from noise to picture."),
+            Picture(folder / "film.png", "steps of the process", "The same as a strip, with falling noise (sigma)."),
         ],
     )  # fmt: skip
     events = RunFolder(folder).events()
@@ -120,10 +125,10 @@ def write(found: Judged, others: list[Section], folder: Path, seconds: float) ->
         code=["sfumato train shapes", "sfumato train ./photos", "sfumato sample cifar10 --film film.gif"],
     )
     lead = (
-        "A diffusion model trained from nothing and judged, a photo cleaned, prompts drawn and a thing taught: on this "
-        f"machine in {seconds:.0f} seconds, offline."
+        "A diffusion model was trained and judged, a photo denoised, pictures drawn from prompts, a model taught one "
+        f"thing: on this machine in {seconds:.0f} seconds, offline."
     )
     return write_page(
         folder / "demo.html",
-        Page("Out of the haze", lead, found.verdict.words(), "unclear", [*sections, again]),
+        Page("sfumato demo", lead, found.verdict.words(), "unclear", [*sections, again]),
     )

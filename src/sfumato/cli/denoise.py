@@ -16,45 +16,57 @@ from sfumato.errors import UserError
 from sfumato.files import disk_trouble
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sfumato.denoising.files import Order
 
 
 def denoise(
-    files: list[Path] = typer.Argument(..., help="Photos, folders of them, or patterns as 'holiday/*.jpg'."),
-    out: Path = typer.Option(..., "--out", "-o", help="A file for one photo, a folder for several."),
-    model: str = typer.Option("photo", "--model", "-m", help="A shipped model's name, a run folder or a checkpoint."),
+    files: list[Path] = typer.Argument(..., help="Photos, folders of photos, or patterns such as 'holiday/*.jpg'."),
+    out: Path = typer.Option(..., "--out", "-o", help="The cleaned file, or a folder for several photos."),
+    model: str = typer.Option("photo", "--model", "-m", help="photo, cifar10-denoise, a run folder or a checkpoint."),
     sigma: str = typer.Option(
-        "auto", "--sigma", help="The noise where white is 1: auto, a number as 0.1, or a grey picture as a map."
+        "auto",
+        "--sigma",
+        help="Standard deviation of the noise, white being 1: auto, a number, or a grey picture as a map.",
     ),
-    strength: float = typer.Option(1.0, "--strength", min=0, max=1, help="Clean as if there were this part of it."),
-    mirror: bool = typer.Option(False, "--mirror", help="Average with the mirrored photo's answer: twice the time."),
-    samples: int = typer.Option(0, "--samples", min=0, help="Also draw K pictures that the photo may have been."),
-    seed: int = typer.Option(0, "--seed", min=0, help="Of the samples."),
-    show: bool = typer.Option(False, "--show", help="Also write before | after | removed noise x 4."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there."),
+    strength: float = typer.Option(
+        1.0, "--strength", min=0, max=1, help="Below 1 leaves some noise: treat the noise as this share of it."
+    ),
+    mirror: bool = typer.Option(
+        False, "--mirror", help="Average with the result of the mirrored photo: slightly better, twice the time."
+    ),
+    samples: int = typer.Option(
+        0, "--samples", min=0, help="Also draw K sharp pictures that the clean photo may have been."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of --samples."),
+    show: bool = typer.Option(
+        False, "--show", help="Also write a picture of before, after and the removed noise (x 4)."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files."),
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Take the noise out of photos of any size; everything else in the file stays as it was.
+    """Remove noise from photos of any size. Size, bit depth, EXIF and colour profile are kept.
 
     sfumato denoise photo.jpg -o clean.jpg
 
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
-    from sfumato.denoising import files as work
-    from sfumato.zoo import load
+    from sfumato.denoising.sigma import given
+    from sfumato.models.names import check
 
-    noise = _sigma(sigma)
+    noise = given(sigma, "--sigma")
     if samples and not isinstance(noise, (float, type(None))):
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
+    check(model)
+    from sfumato.denoising import files as work
+    from sfumato.zoo import opened
+
     order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
     pairs = work.plan(files, out, order)
-    loaded = load(model).cleaner()
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with Screen(json, events) as screen:
+        loaded = opened(model, screen, screen.stop).cleaner()
         for k, (source, target) in enumerate(pairs):
             if target in kept:
                 continue
@@ -75,7 +87,7 @@ def denoise(
             found = f"  {cleaned.found}" if cleaned.found else ""
             say(f"{source} ({cleaned.words}){found} -> {', '.join(map(str, cleaned.written))}")
     if kept:
-        say(f"{len(kept)} of {len(pairs)} photos left as they are")
+        say(f"{len(kept)} of {len(pairs)} existing files were not replaced")
     rows = [
         {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
         for c in done
@@ -86,7 +98,7 @@ def denoise(
 
 
 def _replace(target: Path, order: Order) -> bool:
-    """Whether what is in the way of a photo's files may go, asked if anything is."""
+    """Whether existing files may be replaced; asks the user if there are any."""
     from sfumato.denoising.files import outputs
 
     there = [place for place in outputs(target, order).all if place.exists()]
@@ -94,7 +106,7 @@ def _replace(target: Path, order: Order) -> bool:
 
 
 def _known(error: BaseException, source: Path) -> UserError | None:
-    """What can go wrong with one photo and not with the next, in a line; None for anything else."""
+    """An error that concerns one photo only, as one line; None for other errors."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError) or "memory" in str(error).lower():
@@ -102,25 +114,3 @@ def _known(error: BaseException, source: Path) -> UserError | None:
     if isinstance(error, OSError):
         return disk_trouble(error, Path(error.filename or source)) or UserError(f"{source}: {error.strerror or error}")
     return None
-
-
-def _sigma(text: str) -> float | np.ndarray | None:
-    """auto, a number, or the file of a map."""
-    if text == "auto":
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        pass
-    else:
-        if not 0 <= number <= 1:
-            raise UserError(f"--sigma {text}: the noise's standard deviation, where white is 1, is between 0 and 1")
-        return number
-    if not Path(text).is_file():
-        raise UserError(f"--sigma {text}: auto, a number between 0 and 1, or the file of a grey picture")
-    from sfumato.denoising.photo import read
-
-    photo = read(Path(text))
-    if photo.pixels.shape[2] != 1:
-        raise UserError(f"--sigma {text}: a map is a grey picture; this one has {photo.pixels.shape[2]} channels")
-    return photo.pixels[..., 0].astype("float64") / photo.top

@@ -6,12 +6,12 @@ from sfumato.cli.console import JSON, answer
 
 
 def doctor(json: bool = JSON) -> None:
-    """Device, memory, versions, what can run here, and what would have to be downloaded."""
+    """Report what this machine can run: devices, memory, versions, data, models, speed, and what must be downloaded."""
     from sfumato.doctor import diagnose
 
-    found = diagnose()
+    report = diagnose()
     if json:
-        answer(found.to_json())
+        answer(report.to_json())
         return
-    for name, value in found.rows():
+    for name, value in report.rows():
         print(f"{name:<22} {value}")

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
+from sfumato.files import Json
+from sfumato.models.sampling import Sampling
 
 if TYPE_CHECKING:
-    from sfumato.judging.denoise import DenoiseVerdict
-    from sfumato.judging.emoji import EmojiVerdict
+    from sfumato.judging.denoise import Noisy
+    from sfumato.judging.model import Order
     from sfumato.models.model import Model
 
-N = typer.Option(None, "-n", min=4, help="Pictures to draw [default: the recipe's].")
-DATA = typer.Option(None, "--data", help="Judge against another source than the model's own.")
+N = typer.Option(None, "-n", min=4, help="Number of pictures; more gives narrower intervals [default: the recipe's].")
+DATA = typer.Option(
+    None, "--data", help="Compare with these pictures, a folder or data set [default: those of the training]."
+)
 FEATURES = typer.Option(
     None,
     "--features",
-    help="mini (offline), inception (the only FID) or its file, dinov2, clip, or your own as package.module:Name.",
+    help="Features for the distances: mini (offline), dinov2, clip, inception (for FID), or its file, or your own as "
+    "package.module:Name.",
 )
-METRIC = typer.Option(None, "--metric", help="A further figure: coverage, or your own as package.module:Name.")
-STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler.")
-SAMPLER = typer.Option(None, "--sampler", help=SAMPLERS)
-GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1 is none.")
-SEED = typer.Option(0, "--seed", min=0, help="Picture k has the seed SEED + k.")
+METRIC = typer.Option(None, "--metric", help="One more figure: coverage, or your own as package.module:Name.")
+STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler [default: the model's].")
+SAMPLER = typer.Option(None, "--sampler", help=f"{SAMPLERS} [default: the model's]")
+GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1: none [default: the model's].")
+SEED = typer.Option(0, "--seed", min=0, help="Seed of the first picture; picture k has SEED + k.")
 
 
 def judge(
-    model: str = typer.Argument(..., help="A run folder, a checkpoint of it, or the name of a shipped model."),
-    task: str = typer.Option(None, "--task", help="generate, denoise or text [default: what it was trained for]."),
+    model: str = typer.Argument(..., help="A run folder, a checkpoint, or a shipped model."),
+    task: str = typer.Option(None, "--task", help="generate, denoise or text [default: the model's own task]."),
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
@@ -40,12 +46,14 @@ def judge(
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
-    sigma: float = typer.Option(0.2, "--sigma", help="denoise: the noise added, on pictures in [0, 1]."),
-    clip: bool = typer.Option(True, "--clip/--no-clip", help="denoise: cut noisy pictures to their range, as files."),
-    blind: bool = typer.Option(False, "--blind", help="denoise: do not tell the model the noise level."),
-    mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the mirrored picture's answer."),
+    sigma: float = typer.Option(0.2, "--sigma", help="denoise: standard deviation of the added noise, white being 1."),
+    clip: bool = typer.Option(
+        True, "--clip/--no-clip", help="denoise: clip noisy pictures to black and white, as files are."
+    ),
+    blind: bool = typer.Option(False, "--blind", help="denoise: let the model estimate the noise level."),
+    mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the result of the mirrored picture."),
     correct: bool = typer.Option(
-        True, "--correct/--no-correct", help="denoise: let a model that knows pure noise alone make up for clipping."
+        True, "--correct/--no-correct", help="denoise: correct for clipping, if the model was trained without it."
     ),
     seed: int = SEED,
     out: Path = typer.Option(
@@ -56,89 +64,86 @@ def judge(
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Say how good a model is: of pictures it draws, of noisy pictures it cleans, or of prompts that can be checked.
+    """Measure how good a model is, and write report.html.
 
-    Every figure comes with an interval, and with the floor that real pictures set.
+    generate: how close its pictures are to real ones, how varied, and whether any is copied. denoise: PSNR and SSIM on
+    held-out pictures. text: whether it draws what prompts say (models trained on emoji).
+
+    Figures have 95 % intervals; distances also have a floor, the value that real pictures reach.
     """
-    from sfumato.judging import model as judging
-    from sfumato.judging.report import write
-    from sfumato.zoo import load
+    from sfumato.models.names import check
 
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
-    loaded = load(model)
-    known = loaded.source == "emoji" or loaded.task != "text"
-    task = task or (loaded.task if known else "generate")
-    if task == "text":
-        _text(
-            model, loaded, out, (json, events), n=n or 300, seed=seed, steps=steps, sampler=sampler, guidance=guidance
-        )
-        return
-    if task == "denoise":
-        _denoise(
-            model,
-            loaded,
-            out,
-            (json, events),
-            n=n,
-            data=data,
-            sigma=sigma,
-            clip=clip,
-            blind=blind,
-            correct=correct,
-            mirror=mirror,
-            seed=seed,
-        )
-        return
+    sampling = Sampling(steps, sampler, guidance)
+    sampling.check()
+    check(model)
+    from sfumato.judging.denoise import Noisy
+    from sfumato.judging.model import Order
+    from sfumato.zoo import opened
+
+    noisy = Noisy(sigma, clip, blind, correct, mirror)
     with Screen(json, events) as screen:
-        found = judging.judge(
-            loaded, n=n, data=data, features=features, metrics=metric or (), seed=seed, progress=screen,
-            steps=steps, sampler=sampler, guidance=guidance,
-        )  # fmt: skip
-    page = write(found, out or _home(model, loaded))
-    for line in found.warnings:
+        loaded = opened(model, screen, screen.stop)
+        known = loaded.source == "emoji" or loaded.task != "text"
+        task = task or (loaded.task if known else "generate")
+        home = out or _home(model, loaded)
+        if task == "text":
+            told, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
+        elif task == "denoise":
+            told, page, value = _denoise(loaded, home, screen, n, seed, data, noisy)
+        else:
+            told, page, value = _generate(
+                loaded, home, screen, Order(n, data, features, tuple(metric or ()), seed, sampling)
+            )
+    for line in (*told, str(page)):
         say(line)
-    say(found.verdict.words())
-    say(str(page))
-    answer({**found.to_json(), "report": str(page)}, json)
+    answer({**value, "report": str(page)}, json)
 
 
-def _denoise(name: str, model: Model, out: Path | None, output: tuple[bool, bool], **options: Any) -> None:
+Told = tuple[list[str], Path, Json]
+"""Lines for people, the page, and what --json prints beside it."""
+
+
+def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
+    from sfumato.judging import model as judging
+    from sfumato.judging.report import write
+
+    found = judging.judge(model, order, screen, screen.stop)
+    return [*found.warnings, found.verdict.words()], write(found, home), found.to_json()
+
+
+def _denoise(
+    model: Model, home: Path, screen: Screen, n: int | None, seed: int, data: str | None, noisy: Noisy
+) -> Told:
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
-    with Screen(*output) as screen:
-        verdict = judge_denoised(model, progress=screen, **options)
-    _tell(model, verdict, write_denoised(model, verdict, out or _home(name, model)), output[0])
+    found = judge_denoised(model, noisy, n=n, data=data, seed=seed, progress=screen, stop=screen.stop)
+    return [found.words()], write_denoised(model, found, home), {"model": model.name, **found.to_json()}
 
 
-def _text(name: str, model: Model, out: Path | None, output: tuple[bool, bool], **options: Any) -> None:
+def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Told:
     from sfumato.judging.emoji import judge_emoji
     from sfumato.judging.report import write_emoji
 
     if model.source != "emoji":
-        raise UserError(f"{model.name} did not learn the emoji, whose prompts alone can be checked: --task generate")
-    with Screen(*output) as screen:
-        verdict = judge_emoji(model, progress=screen, **options)
-    for line in verdict.warnings:
-        say(line)
-    _tell(model, verdict, write_emoji(model, verdict, out or _home(name, model)), output[0])
-
-
-def _tell(model: Model, verdict: DenoiseVerdict | EmojiVerdict, page: Path, json: bool) -> None:
-    say(verdict.words())
-    say(str(page))
-    answer({"model": model.name, **verdict.to_json(), "report": str(page)}, json)
+        raise UserError(
+            f"{model.name} was not trained on emoji, whose prompts alone can be checked: use --task generate"
+        )
+    found = judge_emoji(model, n=n, seed=seed, sampling=sampling, progress=screen, stop=screen.stop)
+    lines = [*found.warnings, found.words()]
+    return lines, write_emoji(model, found, home), {"model": model.name, **found.to_json()}
 
 
 def _home(name: str, model: Model) -> Path:
-    """Where a report lies if nothing else is said: in the run folder, or one of its own."""
+    """The default folder of a report: the run folder, or judge-MODEL."""
     return Path(name) if (Path(name) / "recipe.yaml").is_file() else Path(f"judge-{model.name}")
 
 
 def compare(
-    a: str = typer.Argument(..., help="A model."),
-    b: str = typer.Argument(..., help="Another."),
+    a: str = typer.Argument(..., help="A model, as for judge."),
+    b: str = typer.Argument(..., help="Another model."),
     n: int = N,
     data: str = DATA,
     features: str = FEATURES,
@@ -150,13 +155,14 @@ def compare(
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Two models side by side: the same seeds, their curves, their distances with intervals, and what each costs."""
-    from sfumato.judging import model as judging
+    """Compare two models with the same seeds: pictures, curves, distances with intervals, seconds per picture."""
+    with Screen(json, events) as screen:
+        first, second = api.compare(
+            a, b, n=n, data=data, features=features, seed=seed, sampling=Sampling(steps, sampler, guidance),
+            progress=screen,
+        )  # fmt: skip
     from sfumato.judging.report import words_of, write_comparison
 
-    options: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    with Screen(json, events) as screen:
-        first, second = judging.compare(a, b, n=n, data=data, features=features, seed=seed, progress=screen, **options)
     folder = out or Path(f"compare-{first.model.name}-{second.model.name}")
     page = write_comparison(first, second, (a, b), folder)
     for line in dict.fromkeys((*first.warnings, *second.warnings)):

@@ -13,11 +13,11 @@ from sfumato.cli.console import JSON, answer
 def recipe(
     name: str = typer.Argument(None, metavar="[NAME]", help="A shipped recipe, a YAML file or a run folder."),
     overrides: list[str] = typer.Argument(
-        None, metavar="[KEY=VALUE]...", help="Override the recipe: train.images=200000 data.labels=[cat]"
+        None, metavar="[KEY=VALUE]...", help="Change settings of the recipe: train.images=200000 data.labels=[cat]"
     ),
     json: bool = JSON,
 ) -> None:
-    """Print a recipe with a comment on every line, to edit and train; without a name, list those that are shipped.
+    """Print a recipe, all settings of a training, with a comment on every line. Without NAME: list shipped recipes.
 
     sfumato recipe cifar10 > my.yaml
 

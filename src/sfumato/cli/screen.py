@@ -1,4 +1,4 @@
-"""What a command shows of a job while it runs."""
+"""The progress display of a command."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from sfumato.training.plan import Plan
 
 Result = TypeVar("Result")
-LINE_SECONDS = 30.0  # between two lines of the same kind, where stderr is no terminal
+LINE_SECONDS = 30.0  # between two lines of the same kind, if stderr is not a terminal
 EVENT_SECONDS = 0.5  # between two events of one phase on stdout
 
 
 class Screen:
-    """Receives the events of a job: bars with ETA on a terminal, else a line every half minute; `--events` on stdout.
+    """Shows the events of a job: bars on a terminal, else a line every half minute; JSON lines with `--events`.
 
-    unit: what the bar of a training counts, "images" or "steps". If nobody reads the events any more, a stop is
-    requested. Used as a context; `stop` is for the job.
+    unit: of a training's bar, "images" or "steps". If stdout is closed, a stop is requested. Used as a context manager;
+    `stop` is passed to the job.
     """
 
     def __init__(self, json: bool = False, events: bool = False, unit: Literal["images", "steps"] = "images") -> None:
@@ -60,7 +60,7 @@ class Screen:
             self._show(event)
 
     def _due(self, event: Event) -> bool:
-        """Of a phase the first and the last event, and some on the way; else all."""
+        """Whether to print an event: of a phase the first, the last and some between; of other kinds all."""
         if not isinstance(event, Phase):
             return True
         now = time.monotonic()
@@ -97,7 +97,7 @@ class Screen:
             self._progress.remove_task(self._bars.pop(name))
 
     def _now_and_then(self, name: str, text: str) -> None:
-        """A line where there are no bars."""
+        """Print a line if there are no bars and the last one is LINE_SECONDS ago."""
         now = time.monotonic()
         if console.is_terminal or now - self._spoken.setdefault(name, now) < LINE_SECONDS:
             return
@@ -106,7 +106,7 @@ class Screen:
 
 
 def work(job: Job[Result], screen: Screen, dry_run: bool) -> tuple[Plan, Result | None]:
-    """Plan a job, say what was found and what it will take, and, if this is no dry run, run it."""
+    """Plan a job, print the plan and, unless this is a dry run, run it."""
     plan = job.plan(screen, screen.stop)
     screen.folder = plan.folder
     for line in plan.lines:
@@ -115,15 +115,15 @@ def work(job: Job[Result], screen: Screen, dry_run: bool) -> tuple[Plan, Result 
 
 
 def told(event: Event, folder: Path | None = None, per: int = 1) -> str:
-    """An event for people; empty if it says nothing to them. folder: of the run; per: images a step, or 1."""
+    """An event as a line, empty if there is none. folder: of the run; per: images per step, or 1."""
     match event:
         case Report():
             loss = f"loss {event.loss:.4f}" if event.loss is not None else "loss not finite"
             skipped = f", {event.skipped} steps skipped" if event.skipped else ""
             return f"{loss}  {event.images_per_second / per:.3g}/s{skipped}"
         case Start():
-            damaged = [f"damaged: {trouble}; going on from the one before" for trouble in event.damaged]
-            return "; ".join([*damaged, "going on" if event.images else "begun"])
+            damaged = [f"damaged: {trouble}; resuming from the one before" for trouble in event.damaged]
+            return "; ".join([*damaged, "resumed" if event.images else "started"])
         case HeldOut():
             figures = "".join(f", {k} {v:.4f}" for k, v in event.figures.items() if k in ("accuracy", "drift"))
             return f"held-out loss {event.loss:.4f}{figures}"

@@ -15,25 +15,32 @@ def train(
     what: str = typer.Argument(
         ...,
         metavar="RECIPE|FOLDER",
-        help="A shipped recipe, a YAML file, a folder of pictures, or a run folder.",
+        help="A folder of pictures, a shipped recipe (list them: sfumato recipe), a YAML file, or a run folder.",
     ),
     overrides: list[str] = typer.Argument(
-        None, metavar="[KEY=VALUE]...", help="Override the recipe: train.images=200000 data.labels=[cat]"
+        None, metavar="[KEY=VALUE]...", help="Change settings of the recipe: train.images=200000 data.labels=[cat]"
     ),
-    out: Path = typer.Option(None, "--out", help="Run folder [default: runs/NAME]."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Scan, decide, say time and memory, and stop."),
+    out: Path = typer.Option(None, "--out", help="Run folder: checkpoints, log, previews [default: runs/NAME]."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Only print the settings, the time and the memory that it will take."
+    ),
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Train a model; the same command again goes on where it stopped.
+    """Train a model on pictures. Ctrl-C saves; the same command resumes.
 
-    `sfumato train ./photos` alone looks at the folder and chooses everything. Ctrl-C saves first.
+    `sfumato train ./photos` chooses all settings by the pictures and the machine.
+
+    `sfumato train cifar10 train.images=200000` trains a shipped recipe with a changed setting.
     """  # fmt: skip
+    from sfumato.recipe.recipe import check
+
+    check(what, overrides or ())
     from sfumato.training.job import TrainJob
 
     job = TrainJob(what, overrides or (), out)
     with Screen(json, events) as screen:
-        if os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks
+        if os.environ.get("RANK", "0") != "0":  # only the first of several processes prints
             job.plan(stop=screen.stop) if dry_run else job.run(stop=screen.stop)
             return
         plan, done = work(job, screen, dry_run)

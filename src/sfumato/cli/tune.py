@@ -7,42 +7,60 @@ from pathlib import Path
 
 import typer
 
+from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, STOPPED, answer, say
 from sfumato.cli.screen import Screen, work
+from sfumato.tuning.preset import Preset
 
 
 def tune(
-    photos: Path = typer.Argument(..., metavar="FOLDER", help="Five to ten photos of one thing."),
-    overrides: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Override the preset: train.lr=5e-4"),
-    noun: str = typer.Option("", "--noun", help="What the photos show, in a word that the base knows: car."),
-    base: str = typer.Option("mini", "--base", help="mini, sd15, sd2, a folder, a file or a Hub id."),
+    photos: Path = typer.Argument(..., metavar="FOLDER", help="A folder with five to ten photos of one thing."),
+    overrides: list[str] = typer.Argument(
+        None, metavar="[KEY=VALUE]...", help="Change settings of the preset: train.lr=5e-4"
+    ),
+    noun: str = typer.Option("", "--noun", help="A word for the kind of thing that the base knows, such as car."),
+    base: str = typer.Option(
+        "mini", "--base", help="The model to teach: sd15, sd2, mini (emoji only), a folder, a file or a Hub id."
+    ),
     preset: str = typer.Option(
         "default",
         "--preset",
-        help="mini [default of mini], sd [default of others], or seed: the second seed project's settings.",
+        help="Settings: mini [default for mini], sd [default for others], or seed (400 steps, attention only).",
     ),
-    steps: int = typer.Option(None, "--steps", min=1, help="Take exactly so many steps, and keep the last."),
-    rank: int = typer.Option(None, "--rank", min=1, help="Rank of the LoRA; alpha follows it."),
-    text_encoder: bool = typer.Option(False, "--text-encoder", help="Change the text encoder too."),
-    dora: bool = typer.Option(False, "--dora", help="Learn magnitudes apart from directions."),
-    init: str = typer.Option(None, "--init", help="How the matrices begin: default, gaussian, pissa or olora."),
-    trigger: str = typer.Option(None, "--trigger", help="The thing's name [default: a word the base does not know]."),
-    out: Path = typer.Option(None, "--out", help="Folder of the LoRA and its run [default: runs/NAME]."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check the photos, say time and memory, and stop."),
+    steps: int = typer.Option(None, "--steps", min=1, help="Train exactly this number of steps and keep the last one."),
+    rank: int = typer.Option(
+        None,
+        "--rank",
+        min=1,
+        help="Rank of the LoRA, and its alpha: higher learns more detail, larger file [default: 16].",
+    ),
+    text_encoder: bool = typer.Option(False, "--text-encoder", help="Adapt the text encoder too."),
+    dora: bool = typer.Option(False, "--dora", help="DoRA: learn magnitudes and directions of the weights separately."),
+    init: str = typer.Option(None, "--init", help="Initial values of the matrices: default, gaussian, pissa or olora."),
+    trigger: str = typer.Option(
+        None, "--trigger", help="Name of the thing in prompts [default: a word that the base does not know]."
+    ),
+    out: Path = typer.Option(None, "--out", help="Folder of the LoRA and of its training [default: runs/NAME]."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Only check the photos and print the time and memory that it will take."
+    ),
     events: bool = EVENTS,
     json: bool = JSON,
 ) -> None:
-    """Teach a text-to-image model one thing from a few photos, choose the best step, and prove the result.
+    """Teach a text-to-image model one thing from a few photos: train a LoRA, choose its best step, verify its files.
 
-    sfumato tune ./photos --noun car
+    sfumato tune ./photos --noun car --base sd15
 
-    sfumato tune ./photos --noun car --base sd15 --out lora_car_model
+    sfumato tune ./drawings --noun automobile     (on mini, which knows drawn emoji only, offline)
+
+    Then: sfumato sample runs/NAME --prompt "a TRIGGER car on a road"
     """
+    flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
+    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in flags.items() if value]
+    api.check_tuning(photos, base, Preset(preset, [*changes, *(overrides or ())]))
     from sfumato.tuning import report
     from sfumato.tuning.job import TuneJob
 
-    flags = {"text_encoder": text_encoder, "dora": dora, "trigger": trigger, "rank": rank, "alpha": rank, "init": init}
-    changes = [f"tune.{key}={encoding.dumps(value)}" for key, value in flags.items() if value]
     job = TuneJob(photos, noun, base, preset, steps, [*changes, *(overrides or ())], out)
     with Screen(json, events, "steps") as screen:
         plan, done = work(job, screen, dry_run)

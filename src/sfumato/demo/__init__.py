@@ -1,1 +1,1 @@
-"""What `sfumato demo` shows beside what it trains, a section of its page a file."""
+"""The sections of the page of `sfumato demo`, one file each."""

@@ -1,4 +1,4 @@
-"""Six pictures of a toy car, and what the shipped text-to-image model draws of it once it has learned them."""
+"""Six drawings of a toy car, and pictures by the shipped text-to-image model after tuning on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMPTS = (
 
 
 def job(folder: Path) -> TuneJob:
-    """A tuning of `mini` on six drawn pictures, in a folder beside them."""
+    """A tuning of `mini` on six drawings, in a folder beside them."""
     photos = folder / "car-photos"
     photos.mkdir(parents=True, exist_ok=True)
     for k, view in enumerate(toycar.VIEWS):
@@ -33,26 +33,26 @@ def job(folder: Path) -> TuneJob:
     return TuneJob(photos, NOUN, out=folder / "car")
 
 
-def section(found: TuneResult, seconds: float) -> Section:
-    """Photos, base and LoRA; seconds: that all of the tuning took."""
+def section(result: TuneResult, seconds: float) -> Section:
+    """Photos, base and LoRA side by side; seconds: the duration of the tuning."""
     before, after = (
         load(name).sample(len(PROMPTS), texts=[p.format(thing) for p in PROMPTS], seed=3)
-        for name, thing in (("mini", NOUN), (found.folder, found.thing))
+        for name, thing in (("mini", NOUN), (result.folder, result.thing))
     )
     shown = np.stack([np.asarray(toycar.draw(view, before.shape[-1])) for view in toycar.VIEWS[: len(PROMPTS)]])
     columns = {
         "photos": torch.from_numpy(shown.transpose(0, 3, 1, 2).copy()), "base": before, "with the LoRA": after,
     }  # fmt: skip
-    end = found.end
+    end = result.end
     score = end.score
     return Section(
-        "A thing of your own",
-        [f"Six pictures of a toy car, drawn here, taught to `mini` in {duration(seconds)}. The step: "
+        "Teach a model one thing",
+        [f"Six drawings of a toy car were taught to mini in {duration(seconds)}. The step: "
          f"{end.choice.reason}."],
         [
-            Fact(f"{score.likeness.value:.0%}", "likeness", "100 % is as alike as the photos are to each other"),
-            Fact(f"{score.fidelity.value:.0%}", "fidelity", "100 % is as well as the base follows the same prompts"),
-            Fact(f"{score.drift.value:.0%}", "drift", "change of other pictures, 100 % is as much as another seed"),
+            Fact(f"{score.likeness.value:.0%}", "likeness", "100 %: as similar as the photos are to each other"),
+            Fact(f"{score.fidelity.value:.0%}", "fidelity", "100 %: prompts are followed as well as by the base"),
+            Fact(f"{score.drift.value:.0%}", "drift", "change of other pictures; 100 %: as much as another seed"),
         ],
         [Picture(side_by_side(columns), "photos, base and LoRA", "; ".join(p.format("car") for p in PROMPTS))],
         code=["sfumato tune ./photos --noun car"],

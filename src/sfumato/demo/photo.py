@@ -1,4 +1,4 @@
-"""A photo with noise, and what the shipped model makes of it."""
+"""A photo with added noise, denoised by the shipped model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOISE = 25 / 255
 
 
 def section() -> Section:
-    """A photo with noise, cleaned by `photo`, which is told nothing of how much: before, after, truth, and figures."""
+    """A photo with noise, cleaned by `photo` without being given the noise level: before, after, truth, and figures."""
     true = data.chelsea()[20:276, 100:356]
     noise = np.random.default_rng(0).normal(0, NOISE, true.shape)
     noisy = np.rint((true / 255 + noise).clip(0, 1) * 255).astype(np.uint8)
@@ -29,11 +29,11 @@ def section() -> Section:
     facts = [
         Fact(f"{psnr[1]:.1f} dB", "PSNR", f"noisy {psnr[0]:.1f} dB"),
         Fact(f"{ssim[1]:.2f}", "SSIM", f"noisy {ssim[0]:.2f}"),
-        Fact(f"{estimate(noisy / 255).sigma:.3f}", "noise it found", f"{NOISE:.3f} was added, where white is 1"),
+        Fact(f"{estimate(noisy / 255).sigma:.3f}", "estimated noise", f"{NOISE:.3f} was added, where white is 1"),
     ]
     return Section(
-        "A photo cleaned",
-        ["By the shipped model `photo`, which took the noise's level from the picture."],
+        "Denoise a photo",
+        ["By the shipped model photo, which estimated the noise level from the picture."],
         facts,
         [Picture(shown, "noisy, cleaned and true photo", "Chelsea, from scikit-image (CC0).")],
         code=["sfumato denoise photo.jpg --out clean.jpg --show"],

@@ -1,4 +1,4 @@
-"""Eight prompts, and what the shipped text-to-image model draws for them."""
+"""Pictures by the shipped text-to-image model for eight prompts."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PROMPTS = (
 
 
 def section(folder: Path) -> Section:
-    """Eight prompts drawn by `mini`, and the way from noise to them, of which a film is left in a folder."""
+    """Eight prompts drawn by `mini`, and a film of the reverse process, which is also written into `folder`."""
     began = time.perf_counter()
     drawn, film = load("mini").film(len(PROMPTS), texts=PROMPTS, seed=7)
     seconds = time.perf_counter() - began
     films.gif(film.frames, folder / "prompts.gif", film.captions)
     return Section(
-        "Words to pictures",
+        "Draw from a text",
         [
-            f"Eight prompts, drawn by the shipped model `mini` in {seconds:.0f} seconds. It is Stable Diffusion in "
-            "small, and emoji are its world.",
+            f"Eight prompts, drawn by the shipped model mini in {seconds:.0f} seconds. It is built like Stable "
+            "Diffusion, but much smaller, and was trained on drawn emoji.",
         ],
         pictures=[
             Picture(grid(drawn, columns=4, captions=PROMPTS), "eight pictures with their prompts"),
-            Picture(folder / "prompts.gif", "the same, out of noise", "The reverse process."),
+            Picture(folder / "prompts.gif", "the same pictures from noise", "The reverse process."),
         ],
         code=['sfumato sample mini --prompt "a large rocket on a blue background" -n 8 --film film.gif'],
     )

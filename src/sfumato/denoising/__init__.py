@@ -1,1 +1,1 @@
-"""Noisy pictures made clean: tiles, noise estimates, saturation, posterior samples, photos of any kind."""
+"""Noise removed from pictures of any size: tiles, noise estimates, clipped noise, posterior samples, photo files."""

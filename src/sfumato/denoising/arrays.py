@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,21 +13,22 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 
+P = TypeVar("P", np.ndarray, Tensor, Image.Image)
 MODES = ("L", "RGB", "LA", "RGBA", "I;16")
 
 
 @dataclass(frozen=True)
-class Taken:
+class Taken(Generic[P]):
     """x: float32 (N, C, H, W) in [-1, 1] scale, C = 1 or 3; whole: the values are whole numbers, so that noise was
     clipped; back(y): y, of x's shape, in the form that was given; y's memory is used for it.
     """
 
     x: Tensor
     whole: bool
-    back: Callable[[Tensor], Any]
+    back: Callable[[Tensor], P]
 
 
-def take(given: Any) -> Taken:
+def take(given: P) -> Taken[P]:
     """A picture or a batch of them.
 
     numpy (H, W), (H, W, C) or (N, H, W, C) and torch (C, H, W) or (N, C, H, W), uint8, uint16 or floats with white at
@@ -36,41 +37,43 @@ def take(given: Any) -> Taken:
     if isinstance(given, Image.Image):
         return _pil(given)
     if isinstance(given, np.ndarray):
-        if given.ndim not in (2, 3, 4) or (given.ndim > 2 and given.shape[-1] not in (1, 3)):
-            raise UserError(
-                f"an array of shape {given.shape}: pictures are (H, W), (H, W, C) or (N, H, W, C), C 1 or 3"
-            )
-        shaped = given[None, :, :, None] if given.ndim == 2 else given[None] if given.ndim == 3 else given
-        native = given.dtype.newbyteorder("=")
-        try:
-            tensor = torch.from_numpy(np.array(shaped.transpose(0, 3, 1, 2), native, order="C"))
-        except TypeError as error:
-            raise UserError(f"values of type {given.dtype}: give uint8, uint16, or floats with white at 1") from error
+        return _array(given)
+    if isinstance(given, Tensor):
+        return _tensor(given)
+    raise UserError(f"{type(given).__name__} is not a picture: give a numpy array, a torch tensor or a PIL image")
 
-        def back(y: Tensor) -> Any:
-            return y.permute(0, 2, 3, 1).reshape(given.shape).cpu().numpy().astype(given.dtype)
 
-    elif isinstance(given, Tensor):
-        if given.ndim not in (3, 4) or given.shape[-3] not in (1, 3):
-            raise UserError(f"a tensor of shape {tuple(given.shape)}: pictures are (C, H, W) or (N, C, H, W), C 1 or 3")
-        tensor = (given[None] if given.ndim == 3 else given).detach()
+def _array(given: np.ndarray) -> Taken[np.ndarray]:
+    if given.ndim not in (2, 3, 4) or (given.ndim > 2 and given.shape[-1] not in (1, 3)):
+        raise UserError(f"an array of shape {given.shape}: pictures are (H, W), (H, W, C) or (N, H, W, C), C 1 or 3")
+    shaped = given[None, :, :, None] if given.ndim == 2 else given[None] if given.ndim == 3 else given
+    native = given.dtype.newbyteorder("=")
+    try:
+        tensor = torch.from_numpy(np.array(shaped.transpose(0, 3, 1, 2), native, order="C"))
+    except TypeError as error:
+        raise UserError(f"values of type {given.dtype}: give uint8, uint16, or floats with white at 1") from error
 
-        def back(y: Tensor) -> Any:
-            return y.reshape(given.shape).to(given.device, given.dtype)
+    def back(y: Tensor) -> np.ndarray:
+        return y.permute(0, 2, 3, 1).reshape(given.shape).cpu().numpy().astype(given.dtype)
 
-    else:
-        raise UserError(f"{type(given).__name__} is not a picture: give a numpy array, a torch tensor or a PIL image")
     return _scaled(tensor, back)
 
 
-def _scaled(tensor: Tensor, back: Callable[[Tensor], Any]) -> Taken:
+def _tensor(given: Tensor) -> Taken[Tensor]:
+    if given.ndim not in (3, 4) or given.shape[-3] not in (1, 3):
+        raise UserError(f"a tensor of shape {tuple(given.shape)}: pictures are (C, H, W) or (N, C, H, W), C 1 or 3")
+    tensor = (given[None] if given.ndim == 3 else given).detach()
+    return _scaled(tensor, lambda y: y.reshape(given.shape).to(given.device, given.dtype))
+
+
+def _scaled(tensor: Tensor, back: Callable[[Tensor], P]) -> Taken[P]:
     if not tensor.numel():
         raise UserError(f"a picture of shape {tuple(tensor.shape)} has no pixels")
     if tensor.dtype in (torch.uint8, torch.uint16):
         top = 255 if tensor.dtype == torch.uint8 else 65535
         kind = tensor.dtype
 
-        def rounded(y: Tensor) -> Any:
+        def rounded(y: Tensor) -> P:
             return back(y.add_(1).mul_(top / 2).round_().clamp_(0, top).to(kind))
 
         return Taken(tensor.float().mul_(2 / top).sub_(1), True, rounded)
@@ -84,7 +87,7 @@ def _scaled(tensor: Tensor, back: Callable[[Tensor], Any]) -> Taken:
     return Taken(tensor.float() * 2 - 1, False, lambda y: back(y.add_(1).div_(2)))
 
 
-def _pil(image: Image.Image) -> Taken:
+def _pil(image: Image.Image) -> Taken[Image.Image]:
     if image.mode not in MODES:
         raise UserError(f"a PIL image of mode {image.mode}: convert it to one of {', '.join(MODES)}")
     bands, alpha = image, None

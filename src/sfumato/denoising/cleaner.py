@@ -1,4 +1,4 @@
-"""What denoising needs of a model. Anything that offers this cleans pictures; a model says so by `Model.cleaner()`."""
+"""The interface that denoising needs; `Model.cleaner()` returns it for models that have it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
 Clipping = Literal["told", "seen", "unknown"]
-"""Of noise that is cut to the picture's range: the model is told of it, has learned from it alone, or never saw it."""
+"""A model and clipped noise: it takes a condition for it, was trained on it alone, or was not trained on it."""
 
 
 class Cleaner(Protocol):
-    """A denoiser of pictures in [-1, 1] scale with its bounds."""
+    """A denoiser of pictures in [-1, 1] scale, and its limits."""
 
     @property
     def name(self) -> str:
@@ -24,11 +24,11 @@ class Cleaner(Protocol):
 
     @property
     def device(self) -> str:
-        """Where pictures must lie."""
+        """The device of the pictures."""
 
     @property
     def channels(self) -> int:
-        """Of its pictures."""
+        """The number of channels of a picture."""
 
     @property
     def multiple(self) -> int:
@@ -36,7 +36,7 @@ class Cleaner(Protocol):
 
     @property
     def reach(self) -> int | None:
-        """How far it looks, in pixels, which tiles need to know; None: over the whole picture, of one level."""
+        """The distance in pixels beyond which no pixel has influence; None: none, and one level for a whole picture."""
 
     @property
     def clipping(self) -> Clipping: ...
@@ -45,14 +45,14 @@ class Cleaner(Protocol):
     def denoiser(self) -> Denoiser: ...
 
     def condition(self, clipped: bool, n: int) -> Condition | None:
-        """What the denoiser is given for n pictures with clipped or pure noise; None if it takes nothing."""
+        """The denoiser's condition for n pictures with clipped or pure noise; None if it has no condition."""
 
     @property
     def part(self) -> int | None:
-        """Side in pixels of the parts in which levels are read; 0: whole pictures; None: it reads no levels."""
+        """Side in pixels of the parts from which levels are read; 0: whole pictures; None: it cannot read levels."""
 
     def read_level(self, parts: Iterable[Tensor]) -> Level:
         """The noise level of each picture, (N,), from parts of the same N pictures, each (N, channels, h, w).
 
-        Raises UserError if it reads no levels.
+        Raises UserError if it cannot read levels.
         """

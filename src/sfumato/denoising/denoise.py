@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.denoising.arrays import take
+from sfumato.denoising.arrays import P, Taken, take
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.levels import estimated
 from sfumato.denoising.posterior import STEPS, posterior
@@ -25,54 +26,88 @@ LARGEST = 2**20  # pixels that a model without a known reach takes at once
 LEAST = 1e-4  # of the noise in [-1, 1] scale that a network is told
 SATURATED = 0.002  # share of values at black or white from which noise counts as cut off
 Told = Callable[[int, int], None]
+Sigma: TypeAlias = float | np.ndarray | Tensor | None
 
 
-def denoise(
-    cleaner: Cleaner,
-    picture: Any,
-    sigma: float | np.ndarray | Tensor | None = None,
-    *,
-    strength: float = 1.0,
-    samples: int = 0,
-    steps: int = STEPS,
-    seed: int = 0,
-    clipped: bool | None = None,
-    mirror: bool = False,
-    tile: int = TILE,
-    told: Told | None = None,
-) -> Any:
-    """Clean a picture or a batch; gives the same kind of thing.
+@dataclass(frozen=True)
+class Cleaning:
+    """How a picture is cleaned.
+
+    strength: as if the noise were strength * sigma, 0 to 1; clipped: the noise was cut to the picture's range (None: if
+    no value lies outside of it and some lie at its ends); mirror: average with the mirrored picture's answer, see
+    `mirrored`; tile: side of the tiles of a large picture, in pixels; told: called with (done, total) tiles.
+    """
+
+    strength: float = 1.0
+    clipped: bool | None = None
+    mirror: bool = False
+    tile: int = TILE
+    told: Told | None = None
+
+
+def denoise(cleaner: Cleaner, picture: P, sigma: Sigma = None, cleaning: Cleaning = Cleaning()) -> P:
+    """The expected clean picture, or a batch of them; gives the same kind of thing.
 
     picture: see `arrays.take`; sigma: the noise's standard deviation where white is 1, a number in [0, 1], one a
-    picture (N,), a map (H, W) or (N, H, W), or None to estimate it; strength: denoise as if the noise were strength *
-    sigma; samples: 0 gives the expected picture, K a list of K pictures that it may have been, drawn with `seed`;
-    clipped: the noise was cut to the picture's range (left out: if no value lies outside of it and some lie at its
-    ends); mirror: average with the mirrored picture's answer, see `mirrored`. Raises UserError.
+    picture (N,), a map (H, W) or (N, H, W), or None to estimate it. Raises UserError.
     """
+    taken, ready = _prepared(cleaner, picture, sigma, cleaning)
+    if ready is None:
+        return copy.deepcopy(picture)
+    with torch.no_grad():
+        return taken.back(best(cleaner, ready.run, ready.y, ready.level, ready.clipped).clamp_(-1, 1))
+
+
+def posterior_samples(
+    cleaner: Cleaner,
+    picture: P,
+    count: int,
+    sigma: Sigma = None,
+    cleaning: Cleaning = Cleaning(),
+    steps: int = STEPS,
+    seed: int = 0,
+) -> list[P]:
+    """As `denoise`, but `count` pictures that the clean one may have been, drawn with `seed` in `steps` steps."""
+    if count < 1:
+        raise UserError(f"samples={count}: draw one or more")
+    taken, ready = _prepared(cleaner, picture, sigma, cleaning)
+    if ready is None:
+        return [copy.deepcopy(picture) for _ in range(count)]
+    with torch.no_grad():
+        drawn = _drawn(cleaner, ready, count, steps, seed)
+        return [taken.back(each.clamp_(-1, 1)) for each in drawn]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What is left to do: a denoiser for pictures y of that size, (N, C, H, W) in [-1, 1] scale, and their level."""
+
+    run: Denoiser
+    y: Tensor
+    level: Level
+    clipped: bool
+
+
+def _prepared(cleaner: Cleaner, picture: P, sigma: Sigma, how: Cleaning) -> tuple[Taken[P], _Ready | None]:
+    """None in place of what is to do if there is no noise."""
     taken = take(picture)
     y = taken.x.to(cleaner.device)
-    if samples < 0 or not 0 <= strength <= 1:
-        raise UserError(f"samples={samples}, strength={strength:g}: samples is 0 or more, strength between 0 and 1")
-    if clipped is None:
-        clipped = cut_off(y)
+    if not 0 <= how.strength <= 1:
+        raise UserError(f"strength={how.strength:g}: give a strength between 0 and 1")
+    clipped = cut_off(y) if how.clipped is None else how.clipped
     grey = y.shape[1] == 1 and cleaner.channels == 3
     if not grey and y.shape[1] != cleaner.channels:
         raise UserError(f"{cleaner.name} cleans pictures of {cleaner.channels} channels, not {y.shape[1]}")
     level = level_of(sigma, y) if sigma is not None else estimated(cleaner, y)
-    level = Level.of(level.sigma * strength)
+    level = Level.of(level.sigma * how.strength)
     if not float(level.sigma.max()):
-        return [copy.deepcopy(picture) for _ in range(samples)] if samples else copy.deepcopy(picture)
+        return taken, None
     level = Level.of(level.sigma.clamp_min(LEAST))
-    whole = anysize(cleaner, y, tile, told)
+    whole = anysize(cleaner, y, how.tile, how.told)
     if level.sigma.ndim == 4 and cleaner.reach is None:
         raise UserError(f"{cleaner.name} knows one level for a whole picture: give sigma as a number, or use photo")
     run = greyed(whole) if grey else whole
-    run = mirrored(run) if mirror else run
-    with torch.no_grad():
-        if not samples:
-            return taken.back(best(cleaner, run, y, level, clipped).clamp_(-1, 1))
-        drawn = _drawn(cleaner, run, y, level, clipped, samples, steps, seed)
-        return [taken.back(each.clamp_(-1, 1)) for each in drawn]
+    return taken, _Ready(mirrored(run) if how.mirror else run, y, level, clipped)
 
 
 def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:
@@ -147,28 +182,28 @@ def best(cleaner: Cleaner, run: Denoiser, y: Tensor, level: Level, clipped: bool
     return run(y, level)
 
 
-def _drawn(
-    cleaner: Cleaner, run: Denoiser, y: Tensor, level: Level, clipped: bool, k: int, steps: int, seed: int
-) -> list[Tensor]:
+def _drawn(cleaner: Cleaner, ready: _Ready, k: int, steps: int, seed: int) -> list[Tensor]:
     """k posterior samples; pictures of different levels one after the other."""
+    run, y, level = ready.run, ready.y, ready.level
     if level.sigma.ndim == 4:
         raise UserError("samples need one sigma a picture: give a number")
     sigmas = level.sigma.reshape(-1).expand(len(y)).tolist()
     if len(set(sigmas)) > 1:
         rows = [
-            _drawn(cleaner, run, y[j : j + 1], Level.of(sigma), clipped, k, steps, seed + j)
+            _drawn(cleaner, replace(ready, y=y[j : j + 1], level=Level.of(sigma)), k, steps, seed + j)
             for j, sigma in enumerate(sigmas)
         ]
         return [torch.cat(each) for each in zip(*rows, strict=True)]
-    if clipped:
+    if ready.clipped:
         y = unclipped(run(y, level, cleaner.condition(True, len(y))), y, level)
-
-    def fresh(j: int) -> Callable[[], Tensor]:
-        own = torch.Generator().manual_seed((seed + j) % 2**64)
-        return lambda: torch.randn(y.shape, generator=own).to(y)
-
     known = cleaner.condition(False, len(y))
-    return [
-        posterior(run, y, sigmas[0], 1, steps=steps, cond=known, noise=lambda _, j=j: fresh(j))[0]  # type: ignore[misc]
-        for j in range(k)
-    ]
+
+    def one(j: int) -> Tensor:
+        own = torch.Generator().manual_seed((seed + j) % 2**64)
+
+        def fresh() -> Tensor:
+            return torch.randn(y.shape, generator=own).to(y)
+
+        return posterior(run, y, sigmas[0], 1, steps=steps, cond=known, noise=lambda _: fresh)[0]
+
+    return [one(j) for j in range(k)]

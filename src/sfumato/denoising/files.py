@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sfumato.denoising.cleaner import Cleaner
-from sfumato.denoising.denoise import Told, denoise
+from sfumato.denoising.denoise import Cleaning, Told, denoise, posterior_samples
 from sfumato.denoising.levels import level_of_photo
 from sfumato.denoising.noise import Estimate, estimate
 from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, put, read
@@ -142,41 +141,55 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, told: Told
             raise UserError(f"{place} is a folder: move it away, or choose another --out")
     photo = read(source)
     check_fits(photo, target)
-    gauged = order.sigma is None and cleaner.part is not None and photo.pixels.shape[2] in (1, cleaner.channels)
-    found = None if order.sigma is not None or gauged else noise_of(photo)
-    parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
     try:
-        sigma = level_of_photo(cleaner, photo.pixels) if gauged else found.sigma if found is not None else order.sigma
-        options: dict[str, Any] = {"strength": order.strength, "mirror": order.mirror, "told": told}
-        made = [denoise(cleaner, part, sigma, **options) for part in parts]
-        drawn = [
-            denoise(cleaner, part, sigma, samples=order.samples, seed=order.seed, **options)
-            for part in parts
-            if order.samples
-        ]
+        made = clean_photo(cleaner, photo, order, told)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
-    after = np.concatenate(made, 2)
-    samples = [np.concatenate(each, 2) for each in zip(*drawn, strict=True)]
     with contextlib.ExitStack() as stack:  # all of it or nothing
         asides = {place: stack.enter_context(aside(place)) for place in places.all}
-        for pixels, place in zip([after, *samples], places.photos, strict=True):
+        for pixels, place in zip([made.pixels, *made.samples], places.photos, strict=True):
             put(photo, pixels, asides[place], place)
         if places.spread is not None:
-            upright(uncertainty(samples, photo.top), photo).save(asides[places.spread], format="PNG")
+            upright(uncertainty(made.samples, photo.top), photo).save(asides[places.spread], format="PNG")
         if places.shown is not None:
-            triptych(photo, after).save(asides[places.shown], format="PNG")
+            triptych(photo, made.pixels).save(asides[places.shown], format="PNG")
         for written in asides.values():
             sync(written)
-    level = float(np.mean(sigma)) if sigma is not None else 0.0
-    told_of = (
-        found.words()
-        if found
-        else f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {cleaner.name} reads it"
-        if gauged
-        else ""
-    )
-    return Cleaned(source, places.all, level, told_of, photo.words())
+    level = float(np.mean(made.sigma))
+    return Cleaned(source, places.all, level, made.found, photo.words())
+
+
+@dataclass(frozen=True)
+class CleanPhoto:
+    """pixels, samples: of the photo's shape and type; sigma: used, where white is 1; found: the noise in words, if it
+    was looked for."""
+
+    pixels: np.ndarray
+    samples: list[np.ndarray]
+    sigma: float | np.ndarray
+    found: str
+
+
+def clean_photo(cleaner: Cleaner, photo: Photo, order: Order, told: Told | None = None) -> CleanPhoto:
+    """Clean a photo that was read; CMYK as colours and black. Raises UserError."""
+    parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
+    sigma, found = (order.sigma, "") if order.sigma is not None else noise_in(cleaner, photo)
+    how = Cleaning(order.strength, mirror=order.mirror, told=told)
+    made = [denoise(cleaner, part, sigma, how) for part in parts]
+    drawn = [
+        posterior_samples(cleaner, part, order.samples, sigma, how, seed=order.seed) for part in parts if order.samples
+    ]
+    samples = [np.concatenate(each, 2) for each in zip(*drawn, strict=True)]
+    return CleanPhoto(np.concatenate(made, 2), samples, sigma, found)
+
+
+def noise_in(cleaner: Cleaner, photo: Photo) -> tuple[float, str]:
+    """The noise of a photo as the cleaner reads it, or estimated from the photo alone; and in words."""
+    if cleaner.part is not None and photo.pixels.shape[2] in (1, cleaner.channels):
+        level = level_of_photo(cleaner, photo.pixels)
+        return level, f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {cleaner.name} reads it"
+    found = noise_of(photo)
+    return found.sigma, found.words()
 
 
 def _beside(path: Path, more: str, suffix: str | None = None) -> Path:

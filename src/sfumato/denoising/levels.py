@@ -1,4 +1,4 @@
-"""The noise level of pictures: read by a cleaner that can, else estimated from the picture alone."""
+"""The noise level of pictures: read by the cleaner's gauge if it has one, else estimated from the finest details."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sfumato.denoising.arrays import take
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.diffusion.level import Level
 
-CELL = 8  # a gauge takes sides that are multiples of it
-PARTS = 8  # along each side of a large photo, of the parts that a gauge reads
-LOW, HIGH = 1e-3, 2.0  # noise in [-1, 1] scale that a gauge is believed
+CELL = 8  # sides of a gauge's input are multiples of it
+PARTS = 8  # number of parts that a gauge reads along each side of a large photo
+LOW, HIGH = 1e-3, 2.0  # a gauge's result is clamped to this range, in [-1, 1] scale
 
 
 class Gauge(Protocol):
     """A network that reads ln sigma of the noise on pictures (N, C, H, W) in [-1, 1] scale.
 
-    side: of the squares that it reads of a large picture, in pixels; 0: it reads pictures whole.
+    side: of the squares of a large picture that it reads, in pixels; 0: it needs whole pictures.
     """
 
     side: int
@@ -33,17 +33,17 @@ class Gauge(Protocol):
 
 
 def estimated(cleaner: Cleaner, y: Tensor) -> Level:
-    """One level a picture, (N, C, H, W) in [-1, 1] scale, as the cleaner reads it, or `noise.estimate`."""
+    """One level per picture, (N, C, H, W) in [-1, 1] scale, by the cleaner's gauge, or else by `noise.estimate`."""
     if cleaner.part is not None and y.shape[1] in (1, cleaner.channels):
         return level_of_pictures(cleaner, y)
-    found = [noises.estimate((x.permute(1, 2, 0).cpu().numpy() + 1) / 2).sigma for x in y]
-    return Level.of(2 * torch.tensor(found, dtype=torch.float64))
+    sigmas = [noises.estimate((x.permute(1, 2, 0).cpu().numpy() + 1) / 2).sigma for x in y]
+    return Level.of(2 * torch.tensor(sigmas, dtype=torch.float64))
 
 
 def level_of_pictures(cleaner: Cleaner, y: Tensor) -> Level:
-    """The level of each picture, (N, C, H, W) in [-1, 1] scale, C = 1 or the cleaner's, as the cleaner reads it.
+    """The level of each picture, (N, C, H, W) in [-1, 1] scale, C = 1 or the cleaner's, by the cleaner's gauge.
 
-    Raises UserError if it reads none.
+    Raises UserError if it has none.
     """
     y = y.expand(-1, cleaner.channels, -1, -1) if y.shape[1] == 1 else y
     if not cleaner.part:
@@ -52,8 +52,8 @@ def level_of_pictures(cleaner: Cleaner, y: Tensor) -> Level:
 
 
 def level_of_photo(cleaner: Cleaner, pixels: np.ndarray) -> float:
-    """Sigma, where white is 1, of a picture (H, W, C) as the cleaner reads it; from parts of a large one, which is
-    never in memory as floats. Raises UserError if it reads none.
+    """Sigma, where white is 1, of a picture (H, W, C) by the cleaner's gauge, from parts of a large one, so that it is
+    never in memory as floats. Raises UserError if it has no gauge.
     """
 
     def taken() -> Iterator[Tensor]:
@@ -66,7 +66,7 @@ def level_of_photo(cleaner: Cleaner, pixels: np.ndarray) -> float:
 
 
 def parts(shape: Sequence[int], side: int) -> list[tuple[slice, slice]]:
-    """Squares of `side` spread evenly over a picture (H, W, ...), PARTS along each side at most; small ones whole."""
+    """Squares of `side` spread evenly over a picture (H, W, ...), at most PARTS a side; a small picture whole."""
     spans = []
     for length in shape[:2]:
         count = min(PARTS, math.ceil(length / side))
@@ -76,9 +76,9 @@ def parts(shape: Sequence[int], side: int) -> list[tuple[slice, slice]]:
 
 
 @torch.no_grad()
-def read(gauge: Gauge, seen: Iterable[Tensor]) -> Level:
+def read(gauge: Gauge, parts: Iterable[Tensor]) -> Level:
     """The level of each of N pictures by the votes of their parts, each (N, C, h, w)."""
-    total = torch.stack([gauge.votes(_wrapped(_whole_cells(y) if gauge.side else y)).double() for y in seen]).sum(0)
+    total = torch.stack([gauge.votes(_wrapped(_whole_cells(y) if gauge.side else y)).double() for y in parts]).sum(0)
     return Level.of((total[:, 0] / total[:, 1]).exp().clamp(LOW, HIGH).cpu())
 
 
@@ -88,7 +88,7 @@ def _whole_cells(y: Tensor) -> Tensor:
 
 
 def _wrapped(y: Tensor) -> Tensor:
-    """With sides that are multiples of CELL, 2 CELL at least, made longer by what is at the other end."""
+    """Padded to sides that are multiples of CELL and at least 2 CELL, with pixels from the opposite side."""
     height, width = y.shape[-2:]
     down, right = (max(-side % CELL, 2 * CELL - side) for side in (height, width))
     if not down and not right:

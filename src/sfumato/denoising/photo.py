@@ -1,4 +1,4 @@
-"""Photo files in and out: pixels of 8 or 16 bits and everything else that was in the file."""
+"""Reading and writing photo files: pixels of 8 or 16 bits, and all other content of the file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sfumato.errors import UserError
-from sfumato.files import aside
+from sfumato.files import Json, aside
 from sfumato.pictures.decode import PictureError, check_size, header
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 MEGAPIXELS = 200
-HOW: dict[str, dict[str, Any]] = {
+HOW: dict[str, Json] = {
     ".jpg": {"Q": 95, "subsample_mode": "off"},
     ".jpeg": {"Q": 95, "subsample_mode": "off"},
     ".png": {"compression": 6},
@@ -29,13 +29,13 @@ HOW: dict[str, dict[str, Any]] = {
 }
 LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels a side
 FRAMES = "frames or pages: save the one you want as a picture of its own"
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how they begin, BigTIFF too
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of TIFF and BigTIFF
 COLOUR = {1: "grey", 3: "colour", 4: "CMYK"}
 
 
 @dataclass(frozen=True)
 class Photo:
-    """pixels: uint8 or uint16 (H, W, C) as they lie in the file, C = 1 grey, 3 colours, 4 CMYK; alpha: (H, W) or None;
+    """pixels: uint8 or uint16 (H, W, C) as in the file, C = 1 grey, 3 RGB, 4 CMYK; alpha: (H, W) or None;
     file: the picture with its metadata (EXIF with the orientation, ICC profile, XMP, resolution).
     """
 
@@ -50,7 +50,7 @@ class Photo:
 
     @property
     def orientation(self) -> int:
-        """Of EXIF, 1 if there is none."""
+        """EXIF's orientation, 1 if there is none."""
         return int(self.file.get("orientation")) if "orientation" in self.file.get_fields() else 1
 
     def words(self) -> str:
@@ -60,7 +60,7 @@ class Photo:
 
 
 def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
-    """A photo, whole. Raises UserError, one line with the file's name: no picture, truncated, animated, too large."""
+    """Read a photo. Raises UserError with the file's name: not a picture, truncated, animated, too large."""
     import pyvips
 
     with _one_line(path):
@@ -81,7 +81,7 @@ def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
 
 
 def check_fits(photo: Photo, path: Path) -> None:
-    """Raise UserError if the format that a name's ending stands for is not known or cannot hold the photo."""
+    """Raise UserError if the format of a name's extension is unknown or cannot hold the photo."""
     suffix, (height, width, channels) = path.suffix.lower(), photo.pixels.shape
     if suffix not in HOW:
         raise UserError(f"{path}: unknown picture format {suffix or '(no ending)'}; known: {', '.join(HOW)}")
@@ -98,8 +98,8 @@ def check_fits(photo: Photo, path: Path) -> None:
 def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
     """Write `pixels`, of the shape and type of photo.pixels, with everything else as it was in the photo's file.
 
-    The format follows the name's ending. Raises UserError if it is not known, or cannot keep 16 bits, CMYK or alpha,
-    or there is no room; what was there before is whole then.
+    The format follows the name's extension. Raises UserError if it is unknown, or cannot hold 16 bits, CMYK or alpha,
+    or if the disk is full; an existing file is intact then.
     """
     check_fits(photo, path)
     with aside(path) as temporary:
@@ -107,8 +107,8 @@ def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
     return path
 
 
-def put(photo: Photo, pixels: np.ndarray, file: Path, told: Path) -> None:
-    """Write as `write` does, but straight into `file`, which errors call `told`."""
+def put(photo: Photo, pixels: np.ndarray, file: Path, target: Path) -> None:
+    """Write as `write` does, but directly into `file`; target: the name for the format and for error messages."""
     import pyvips
 
     bands = pixels if photo.alpha is None else np.concatenate([pixels, photo.alpha[:, :, None]], 2)
@@ -118,14 +118,14 @@ def put(photo: Photo, pixels: np.ndarray, file: Path, told: Path) -> None:
     for name in photo.file.get_fields():
         if name not in core and not name.startswith(("palette", "bits-per-sample", "n-pages", "vips-")):
             image.set_type(photo.file.get_typeof(name), name, photo.file.get(name))
-    with _one_line(told, "cannot be written"):
-        image.write_to_file(str(file), keep="all", **HOW[told.suffix.lower()])
+    with _one_line(target, "cannot be written"):
+        image.write_to_file(str(file), keep="all", **HOW[target.suffix.lower()])
 
 
 def _sides(path: Path) -> tuple[int, int]:
     """Height and width by the header. Raises PictureError on BMP and animated PNG.
 
-    TIFFs are left to libvips, since Pillow does not know all of their kinds.
+    TIFFs are read by libvips, since Pillow does not support all kinds.
     """
     import pyvips
 
@@ -135,7 +135,7 @@ def _sides(path: Path) -> tuple[int, int]:
             return claimed.height, claimed.width
     head = header(path)
     if head.kind == "BMP":
-        raise PictureError("a BMP, whose metadata has no place elsewhere: save it as PNG")
+        raise PictureError("a BMP, which is not supported: save it as PNG")
     if head.kind == "PNG" and head.frames > 1:  # libvips counts one
         raise PictureError(f"has {head.frames} {FRAMES}")
     return head.height, head.width
@@ -143,7 +143,7 @@ def _sides(path: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _one_line(path: Path, trouble: str = "damaged or not readable") -> Iterator[None]:
-    """What pyvips and the decoder raise, as one line with the file's name."""
+    """Turn exceptions of pyvips and the decoder into one line with the file's name."""
     import pyvips
 
     try:

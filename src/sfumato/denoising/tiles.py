@@ -1,4 +1,4 @@
-"""Pictures of any size, tile by tile, with the very result that the whole would have."""
+"""Pictures of any size, tile by tile, with the same result as for the whole picture."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TILE = 1024
 class Tiled:
     """A denoiser of pictures of any size, made of one that takes sides that are multiples of `multiple`.
 
-    reach: how far in pixels the denoiser looks. Tiles of one size, with sides up to `tile`, are denoised with that much
-    of the picture around them, so that nothing depends on where they lie; at the picture's own right and bottom edge
-    the last pixels are repeated up to the next multiple. told(done, total) counts tiles.
+    reach: the distance in pixels beyond which no pixel influences the output. Tiles with sides up to `tile` are
+    denoised with that much of the picture around them, so that the result does not depend on their position; at the
+    right and bottom edge the last pixels are repeated up to the next multiple. progress(done, total) counts tiles.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class Tiled:
         reach: int,
         multiple: int,
         tile: int = TILE,
-        told: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.denoiser, self.multiple, self.told = denoiser, multiple, told
+        self.denoiser, self.multiple, self.progress = denoiser, multiple, progress
         self.tile = math.ceil(max(tile, 1) / multiple) * multiple
         self.halo = math.ceil(reach / multiple) * multiple
 
@@ -46,12 +46,12 @@ class Tiled:
             top, left = inner.start - outer.start, inner_.start - outer_.start
             tall, wide = inner.stop - inner.start, inner_.stop - inner_.start
             out[..., inner, inner_] = done[..., top : top + tall, left : left + wide]
-            if self.told is not None:
-                self.told(k + 1, len(places))
+            if self.progress is not None:
+                self.progress(k + 1, len(places))
         return out
 
     def _spans(self, length: int) -> Iterator[tuple[slice, slice]]:
-        """Along a side: what a tile gives, and what it looks at. Tiles start at multiples."""
+        """For each tile along a side: its own pixels, and those with its surroundings. Tiles start at multiples."""
         count = math.ceil(length / self.tile)
         side = math.ceil(length / count / self.multiple) * self.multiple
         for start in range(0, length, side):

@@ -1,4 +1,4 @@
-"""What a model is given beside the noisy picture: named tensors, a row a picture."""
+"""Conditions: named tensors, one row per picture, that a model receives beside the noisy picture."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Condition:
-    """Named tensors, each (N, ...): {"tokens"} of labels and captions, {"states"} of a text encoder, and more.
+    """Named tensors, each (N, ...), such as "tokens" of labels and captions or "states" of a text encoder.
 
-    A network takes them as keyword arguments: `net(x, c, **condition.tensors)`. Everything between a caller and the
-    network passes them on as they are. Raises ValueError if there are none, or they differ in N.
+    A network receives them as keyword arguments, `net(x, c, **condition.tensors)`; samplers, guidance and losses only
+    pass them on. Raises ValueError if there are none, or if they differ in N.
     """
 
     tensors: Mapping[str, Tensor]
@@ -23,7 +23,7 @@ class Condition:
         rows = {len(tensor) for tensor in self.tensors.values()}
         if len(rows) != 1:
             shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in self.tensors.items())
-            raise ValueError(f"a condition has tensors of one number of rows, not {shapes or 'none'}")
+            raise ValueError(f"the tensors of a condition have one number of rows, not {shapes or 'none'}")
 
     @classmethod
     def of(cls, **tensors: Tensor) -> Condition:
@@ -34,7 +34,7 @@ class Condition:
         return len(next(iter(self.tensors.values())))
 
     def __getitem__(self, rows: slice | Tensor) -> Condition:
-        """Some rows: a slice, or their numbers, int64 (M,)."""
+        """Some rows, by a slice or by indices, int64 (M,)."""
         return Condition({
             name: tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
             for name, tensor in self.tensors.items()
@@ -48,7 +48,7 @@ class Condition:
         return Condition({name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def repeat(self, n: int) -> Condition:
-        """n rows, row k being row k mod N of this; one row is not copied."""
+        """n rows, of which row k is row k mod N; a single row is not copied."""
         if len(self) == n:
             return self
         if len(self) == 1:
@@ -57,13 +57,15 @@ class Condition:
 
     @staticmethod
     def cat(parts: Sequence[Condition]) -> Condition:
-        """All rows, one part after the other. Raises ValueError if the parts have tensors of other names."""
+        """The rows of all parts in order. Raises ValueError if the names of their tensors differ."""
         names = [set(part.tensors) for part in parts]
         if any(each != names[0] for each in names):
-            raise ValueError(f"conditions of {' and '.join(str(sorted(each)) for each in names)} are not of one kind")
+            raise ValueError(
+                f"conditions of {' and '.join(str(sorted(each)) for each in names)} have different tensors"
+            )
         return Condition({name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
 
 
 def tensors_of(cond: Condition | None) -> dict[str, Tensor]:
-    """A condition as keyword arguments of a network; none of None."""
+    """A condition as keyword arguments of a network; empty for None."""
     return {} if cond is None else dict(cond.tensors)

@@ -18,15 +18,14 @@ class Denoiser(Protocol):
         """The expected clean picture.
 
         x: (N, C, H, W), a picture in [-1, 1] scaled by alpha plus noise of standard deviation sigma;
-        level: one level, one a picture, or a map (N, 1, H, W); cond: what the model is given, N rows, or None for
-        nothing.
+        level: one for all pictures, (N,), or a map (N, 1, H, W); cond: N rows, or None for unconditional.
         Returns (N, C, H, W) in the scale of clean pictures.
         """
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """x0 = skip * x + out * F(inp * x): what stands around a network F at a level (float64)."""
+    """The coefficients of x0 = skip * x + out * F(inp * x) for a network F at a level (float64)."""
 
     inp: Tensor
     skip: Tensor
@@ -49,19 +48,19 @@ def _x0(level: Level, sigma_data: float) -> Coefficients:
 
 
 def _x0_unscaled(level: Level, sigma_data: float) -> Coefficients:
-    """F is the clean picture, from x / alpha with the noise at its own size (Zhang et al. 2018, FFDNet).
+    """F is the clean picture, and its input is x / alpha, not rescaled (Zhang et al. 2018, FFDNet).
 
-    Noise then has no gain that depends on the level, which a network without modulation would have to imitate.
-    Undefined at alpha = 0.
+    So the noise has the standard deviation sigma / alpha in the input. With rescaling a network without modulation
+    would have to learn a gain that depends on the level. Undefined at alpha = 0.
     """
     return Coefficients(1 / level.alpha, torch.zeros_like(level.alpha), torch.ones_like(level.alpha))
 
 
 def _residual(level: Level, sigma_data: float) -> Coefficients:
-    """F is the picture less the noisy one, minus the noise at its own size (Zhang et al. 2017, DnCNN), from x / alpha.
+    """F is the clean picture less the noisy one, that is minus the noise (Zhang et al. 2017, DnCNN), from x / alpha.
 
-    D goes to x / alpha as sigma goes to 0, whatever F says: below `sigma_data`, which is small here, F counts the less
-    the less noise there is. Undefined at alpha = 0.
+    D tends to x / alpha as sigma tends to 0, for any F: the factor of F falls with the noise below `sigma_data`, which
+    is small for this prediction. Undefined at alpha = 0.
     """
     r = level.ratio
     return Coefficients(1 / level.alpha, 1 / level.alpha, r * (r * r + sigma_data**2).rsqrt())
@@ -101,7 +100,7 @@ def conditioned(net: Callable[..., Tensor]) -> Network:
 
 
 class Preconditioned:
-    """A network F seen as a denoiser.
+    """A network F as a denoiser.
 
     `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), or (N, 1, H, W) if the level
     is a map, and the condition; what its output means is `prediction`, a key of PREDICTIONS. `sigma_data` is the
@@ -114,7 +113,7 @@ class Preconditioned:
         self.sigma_data = sigma_data
 
     def raw(self, x: Tensor, level: Level, cond: Condition | None = None) -> tuple[Tensor, Coefficients]:
-        """The network's own output F, in the dtype of x, and the coefficients that stand around it."""
+        """The network's output F, in the dtype of x, and its coefficients."""
         c = self.coefficients(level, self.sigma_data)
         noise = (level.log_ratio / 4).to(x.dtype).to(x.device, non_blocking=True)
         noise = noise.expand(len(x), *noise.shape[1:])
@@ -122,17 +121,17 @@ class Preconditioned:
 
     def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         output, c = self.raw(x, level, cond)
-        answer = _times(c.out, output)
-        return answer + fit(c.skip, x) * x if c.skip.any() else answer
+        x0 = _times(c.out, output)
+        return x0 + fit(c.skip, x) * x if c.skip.any() else x0
 
 
 def _times(c: Tensor, x: Tensor) -> Tensor:
-    """c x; x itself if c is 1 everywhere, since photos are large; a level on a GPU is not looked at, not to wait."""
+    """c x; x itself if c is 1, to spare memory for large photos; on a GPU c is not read, which would synchronise."""
     return x if c.device.type == "cpu" and (c == 1).all() else fit(c, x) * x
 
 
 class Clipped:
-    """A denoiser whose answer is kept within [low, high], the range of clean pictures."""
+    """A denoiser whose output is clamped to [low, high], the range of clean pictures."""
 
     def __init__(self, denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> None:
         self.denoiser, self.low, self.high = denoiser, low, high

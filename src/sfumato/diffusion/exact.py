@@ -1,4 +1,4 @@
-"""A denoiser known in closed form, against which everything else is measured."""
+"""A denoiser known in closed form, for testing samplers and schedules against it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Mixture:
     """Pictures drawn from a mixture of K isotropic Gaussians, and their exact denoiser.
 
     means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), or equal. With tokens (N, 1) a
-    picture's component k is told as k + 1, and 0 tells nothing.
+    picture's component k is token k + 1, and 0 means no condition.
     """
 
     def __init__(self, means: Tensor, std: float, weights: Tensor | None = None) -> None:
@@ -40,9 +40,9 @@ class Mixture:
         a, s = fit(level.alpha, x), fit(level.sigma, x)
         weights = self.responsibilities(x, level)
         if cond is not None:
-            told = cond.tensors["tokens"][:, 0]
-            one = torch.nn.functional.one_hot((told - 1).clamp_min(0), len(self.means)).to(weights.dtype)
-            weights = torch.where((told > 0)[:, None], one, weights)
+            component = cond.tensors["tokens"][:, 0]
+            one = torch.nn.functional.one_hot((component - 1).clamp_min(0), len(self.means)).to(weights.dtype)
+            weights = torch.where((component > 0)[:, None], one, weights)
         mean = torch.einsum("nk,kchw->nchw", weights, self.means)
         gain = a * self.std**2 / ((a * self.std).square() + s.square())
         return mean + gain * (x - a * mean)

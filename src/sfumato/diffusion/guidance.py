@@ -13,13 +13,13 @@ from sfumato.diffusion.level import Level
 
 
 class Guided:
-    """D(x | nothing) + scale * (D(x | cond) - D(x | nothing)) (Ho and Salimans 2022, eq. 6, with scale = 1 + w).
+    """D(x | null) + scale * (D(x | cond) - D(x | null)) (Ho and Salimans 2022, eq. 6, with scale = 1 + w).
 
-    `rescale` in [0, 1] brings the spread of each picture's answer back towards that of D(x | cond), which strong
-    guidance inflates (Lin et al. 2024, eq. 15 and 16, here on x0).
+    `rescale` in [0, 1] brings the standard deviation of each picture, which strong guidance inflates, back towards
+    that of D(x | cond) (Lin et al. 2024, eq. 15 and 16, applied to x0).
 
-    `null`, of 1 row or N, is the condition that stands for nothing. Guidance acts only where sigma / alpha lies in
-    `interval` (Kynkäänniemi et al. 2024); elsewhere, and at scale 1, one plain call is made.
+    `null`, of 1 row or N, is the unconditional condition, or that of a negative prompt. Guidance acts only where
+    sigma / alpha is in `interval` (Kynkäänniemi et al. 2024); elsewhere, and at scale 1, D(x | cond) is returned.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Guided:
         n = len(x)
         both = Level(level.alpha.expand(n).repeat(2), level.sigma.expand(n).repeat(2))
         null = self.null.to(cond.device).repeat(n)
-        told, untold = self.denoiser(torch.cat([x, x]), both, Condition.cat([cond, null])).chunk(2)
-        guided = untold + self.scale * (told - untold)
+        conditional, unconditional = self.denoiser(torch.cat([x, x]), both, Condition.cat([cond, null])).chunk(2)
+        guided = unconditional + self.scale * (conditional - unconditional)
         if not self.rescale:
             return guided
-        ratio = told.flatten(1).std(1) / guided.flatten(1).std(1).clamp_min(1e-6)
+        ratio = conditional.flatten(1).std(1) / guided.flatten(1).std(1).clamp_min(1e-6)
         return guided * (1 + self.rescale * (ratio.view(-1, *[1] * (x.ndim - 1)) - 1))

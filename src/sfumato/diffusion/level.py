@@ -10,13 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Level:
-    """How much picture and how much noise: `x = alpha * x0 + sigma * n`.
+    """The factors of picture and noise in `x = alpha * x0 + sigma * n`.
 
     `alpha` and `sigma` are float64 tensors of one shape: () for one level, (N,) for one a picture, (K,) for a path of
     levels, (N, 1, H, W) for a map over each picture. Variance-preserving levels have alpha^2 + sigma^2 = 1, flow
-    matching alpha + sigma = 1, and EDM alpha = 1; `alpha = 0` is pure noise. Every scale is the same thing to a
-    denoiser, since D depends on the ratio sigma / alpha alone once x is rescaled. Levels stay on the CPU; `fit` brings
-    a coefficient to a picture.
+    matching alpha + sigma = 1, and EDM alpha = 1; `alpha = 0` is pure noise. These scales are equivalent: with x
+    rescaled, D depends on the ratio sigma / alpha only. Levels stay on the CPU; `fit` moves a coefficient to the
+    device of a picture.
     """
 
     alpha: Tensor
@@ -32,12 +32,12 @@ class Level:
 
     @property
     def ratio(self) -> Tensor:
-        """sigma / alpha: the noise on a picture of scale 1; infinite for pure noise."""
+        """sigma / alpha: the noise on a picture at its own contrast; infinite for pure noise."""
         return self.sigma / self.alpha
 
     @property
     def log_ratio(self) -> Tensor:
-        """ln(sigma / alpha), clamped to [-12, 12] so that pure noise and no noise are numbers too."""
+        """ln(sigma / alpha), clamped to [-12, 12], so that it is finite for pure noise and for no noise."""
         return (self.sigma.log() - self.alpha.log()).clamp(-12.0, 12.0)
 
     @property

@@ -1,4 +1,4 @@
-"""What training minimises: the weighted squared error of D at random levels."""
+"""The training loss: the weighted squared error of D at random levels."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def _edm(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
 
 
 def _root_snr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
-    """alpha / sigma on the error of x0: between uniform, which is all high noise, and 1 / sigma^2, all low noise."""
+    """alpha / sigma on the error of x0: between uniform (mostly high noise) and 1 / sigma^2 (mostly low noise)."""
     return level.ratio.reciprocal() * c.out.square()
 
 
 def _psnr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
-    """(1 + sigma_data / r) / r on the error of x0, r = sigma / alpha: levels by relative error, as PSNR counts.
+    """(1 + sigma_data / r) / r on the error of x0, r = sigma / alpha: relative errors count equally at all levels.
 
-    The least error that photos allow is about r^2 / (1 + r / 0.016): FFDNet (Zhang et al. 2018) has 33.87, 31.21 and
-    27.96 dB on CBSD68 at noise of 15, 25 and 50 of 255, where this is 33.8, 31.4 and 28.2. One over it is this weight,
-    with a sigma_data of 0.016 and but for a factor.
+    The error that is reached on photos is about r^2 / (1 + r / 0.016): FFDNet (Zhang et al. 2018) has 33.87, 31.21 and
+    27.96 dB on CBSD68 at noise of 15, 25 and 50 of 255, where this formula gives 33.8, 31.4 and 28.2. This weight is
+    its inverse, up to a factor, with sigma_data = 0.016.
     """
     return (1 + sigma_data / level.ratio) / level.ratio * c.out.square()
 
@@ -57,16 +57,16 @@ def denoising_loss(
     noise: Tensor,
     level: Level,
     cond: Condition | None = None,
-    wanted: Tensor | None = None,
+    target: Tensor | None = None,
 ) -> Tensor:
     """The loss of each picture, (N,).
 
-    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one a picture; wanted: what D is to give, x0
-    if left out. The error is taken on the network's output, where it is of order one at every level, and weighted by
-    `weighting` (a key of WEIGHTINGS).
+    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one per picture; target: of D, x0 if left
+    out. The error is that of the network's output, which is of order one at every level, weighted by `weighting` (a
+    key of WEIGHTINGS).
     """
     x = level.mix(x0, noise)
     output, c = denoiser.raw(x, level, cond)
-    target = ((x0 if wanted is None else wanted) - fit(c.skip, x0) * x) / fit(c.out, x0)
+    output_target = ((x0 if target is None else target) - fit(c.skip, x0) * x) / fit(c.out, x0)
     weight = WEIGHTINGS[weighting](level, c, denoiser.sigma_data)
-    return (output - target).square().flatten(1).mean(1) * fit(weight, x0).flatten()
+    return (output - output_target).square().flatten(1).mean(1) * fit(weight, x0).flatten()

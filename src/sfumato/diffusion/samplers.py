@@ -1,9 +1,9 @@
 """Samplers: from noise to pictures by repeated denoising.
 
 Each is a function `f(denoise, x, levels, cond, ...) -> x` over a path of levels from `Schedule.path`. `x` starts as
-`sigma[0] * n` for pure noise. `noise()` gives fresh standard normal noise of x's shape, for those that add some;
-`callback(Step)` is told every step. All work on any path: variance-preserving, EDM, flow, with `alpha = 0` at the start
-and `sigma = 0` at the end.
+`sigma[0] * n` for pure noise. `noise()` returns standard normal noise of x's shape, for those that add some;
+`callback(Step)` is called in every step. All work on any path: variance-preserving, EDM, flow, with `alpha = 0` at the
+start and `sigma = 0` at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sfumato.diffusion.level import Level
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees: x (N, C, H, W) at `level`, and x0, what the denoiser saw in it."""
+    """A sampler's state for a callback: x (N, C, H, W) at `level`, and x0, the denoiser's output for it."""
 
     index: int
     steps: int
@@ -103,6 +103,10 @@ def euler(
     return ddim(denoise, x, levels, cond, noise=noise, callback=callback)
 
 
+CHURNED = (0.05, 50.0)
+"""Noise levels between which churn acts (S_min and S_max)."""
+
+
 def heun(
     denoise: Denoiser,
     x: Tensor,
@@ -112,14 +116,12 @@ def heun(
     noise: NoiseSource | None = None,
     callback: Callback | None = None,
     churn: float = 0.0,
-    churn_low: float = 0.05,
-    churn_high: float = 50.0,
     inflate: float = 1.003,
 ) -> Tensor:
     """Heun's second-order method with churn (Karras et al. 2022, algorithm 2), two calls a step but the last.
 
-    Works in y = x / alpha at noise r = sigma / alpha. `churn` is their S_churn, acting for r in
-    [churn_low, churn_high] with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the
+    Works in y = x / alpha at noise r = sigma / alpha. `churn` is their S_churn, acting for r within
+    CHURNED with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the
     last.
     """
     steps = len(levels) - 1
@@ -131,7 +133,7 @@ def heun(
             x = an * x0 + (sn / s) * x
             continue
         r, rn, y = s / a, sn / an, x / a
-        if churn > 0 and churn_low <= r <= churn_high:
+        if churn > 0 and CHURNED[0] <= r <= CHURNED[1]:
             higher = r * (1 + min(churn / steps, math.sqrt(2) - 1))
             y = y + math.sqrt(higher**2 - r**2) * inflate * _fresh(noise, y)
             r = higher
@@ -159,7 +161,7 @@ def dpm_solver_2m(
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2), or with `stochastic` its SDE form (section 5 there).
 
-    One call a step, second order by the previous step's answer. The first step and a step to no noise are first order.
+    One call a step, second order by the previous step's output. The first step and a step to no noise are first order.
     """
     steps = len(levels) - 1
     before: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Noise that was clipped, as it is in every picture file, and a correction for denoisers that know pure noise alone."""
+"""Clipped noise, as in every picture file, and a correction for denoisers that were trained on unclipped noise."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sfumato.diffusion.level import Level, fit
 
 
 def clipped_noise(x0: Tensor, noise: Tensor, level: Level, clip: Tensor) -> Tensor:
-    """The noise that is left where `clip` (N,) says that x0 + ratio * noise was cut to [-1, 1].
+    """The noise that is left after x0 + ratio * noise was clipped to [-1, 1], where `clip` (N,) is true.
 
-    x0, noise: (N, C, H, W); level: one a picture. A denoiser of x0 + ratio * clipped_noise sees the clipped picture.
+    x0, noise: (N, C, H, W); level: one per picture. x0 + ratio * clipped_noise is the clipped picture.
     """
     ratio = fit(level.ratio, x0)
     cut = ((x0 + ratio * noise).clamp(-1, 1) - x0) / ratio
@@ -19,11 +19,10 @@ def clipped_noise(x0: Tensor, noise: Tensor, level: Level, clip: Tensor) -> Tens
 
 
 def unclipped(guess: Tensor, y: Tensor, level: Level) -> Tensor:
-    """Clipped y, (N, C, H, W) in [-1, 1] at alpha = 1, with what was cut off filled in.
+    """Clipped y, (N, C, H, W) in [-1, 1] at alpha = 1, with saturated values replaced by their expected values.
 
-    The expectation step for censored data: where y is saturated it becomes what an unclipped picture would show there
-    on average, the mean of N(guess, sigma^2) beyond the bound. guess: the clean picture as a first call found it. A
-    denoiser of pure noise is then called on the result.
+    The expectation step for censored data: where y is saturated it is replaced by the mean of N(guess, sigma^2) beyond
+    the bound. guess: the output of a first call of the denoiser. The denoiser is then called on the result.
     """
     sigma = fit(level.ratio, y)
     guess = guess.clamp(-1, 1)

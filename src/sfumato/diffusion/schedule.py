@@ -1,6 +1,6 @@
-"""Schedules: which levels a model is trained at, and which a sampler visits.
+"""Schedules: the levels of training, and those that a sampler visits.
 
-Two faces of one object. `draw(u)` maps uniform numbers to training levels; `path(steps)` gives the steps + 1 levels
+A schedule has two methods. `draw(u)` maps uniform numbers to training levels; `path(steps)` gives the steps + 1 levels
 from the noisiest to no noise at which a sampler calls the denoiser. Any sampler runs on any path.
 """
 

@@ -1,4 +1,4 @@
-"""What can run here: device, memory, versions, data, models, extras, and what would have to be downloaded."""
+"""What can run on this machine: device, memory, versions, data, models, extras, and what must be downloaded."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from sfumato import __version__
 from sfumato.doctor import holdings, machine, pace
 from sfumato.doctor.machine import Found
+from sfumato.files import Json
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One subject: in words, and as JSON; a part that could not be looked at says so in both."""
+    """One subject, in words and as JSON; both report a check that failed."""
 
     name: str
     words: str
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings, in the order in which they are shown."""
+    """The findings in the order of the report."""
 
     findings: list[Finding]
 
@@ -32,13 +32,13 @@ class Diagnosis:
         """(subject, words)."""
         return [(finding.name, finding.words) for finding in self.findings]
 
-    def to_json(self) -> dict[str, Any]:
-        """Subject -> what was found; `{"error": ...}` for a part that could not be looked at."""
+    def to_json(self) -> Json:
+        """Subject -> finding; `{"error": ...}` for a check that failed."""
         return {finding.name.replace(" ", "_"): finding.value for finding in self.findings}
 
 
 def diagnose() -> Diagnosis:
-    """Look around, and time one small network. Never fails, uses no network, and takes a few seconds."""
+    """Run all checks and time one small network: a few seconds, without network access, never an exception."""
     timed: dict[str, float] = {}
     checks: dict[str, Callable[[], Found]] = {
         "sfumato": lambda: (__version__, __version__),
@@ -61,6 +61,6 @@ def diagnose() -> Diagnosis:
 def _guarded(name: str, check: Callable[[], Found]) -> Finding:
     try:
         return Finding(name, *check())
-    except Exception as error:  # one broken part must not hide the others
+    except Exception as error:  # one failed check must not hide the others
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Finding(name, f"could not be looked at ({why})", {"error": why})
+        return Finding(name, f"check failed ({why})", {"error": why})

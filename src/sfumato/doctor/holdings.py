@@ -1,4 +1,4 @@
-"""What is at hand: datasets, shipped models, extras, and what would have to be downloaded."""
+"""Which data sets, shipped models and extras are installed, and what must be downloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sfumato.doctor.machine import Found
 
 EXTRAS = {"track": ("tensorboard", "wandb")}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".parquet"}
-MOST_FILES = 5000  # of a dataset's folder that are looked at
+MOST_FILES = 5000  # at most so many files of a data set's folder are counted
 MB = 1e6
 
 
@@ -28,12 +28,12 @@ def datasets() -> Found:
 
 
 def _count(folder: Path) -> int:
-    """Files with pictures in a folder and below, up to MOST_FILES."""
-    count = looked = 0
+    """The number of picture files in a folder and its subfolders, up to about MOST_FILES."""
+    count = visited = 0
     for _, _, names in os.walk(folder):
         count += sum(Path(name).suffix.lower() in PICTURES for name in names)
-        looked += len(names)
-        if looked >= MOST_FILES:
+        visited += len(names)
+        if visited >= MOST_FILES:
             break
     return count
 
@@ -43,11 +43,11 @@ def _files(count: int) -> str:
 
 
 def models() -> Found:
-    from sfumato.models import zoo
+    from sfumato.models import names
 
-    loaded = zoo.models()
+    loaded = names.models()
     folders = sorted(
-        {p.parent for name in ("config.json", "model_index.json") for p in zoo.PRETRAINED.glob(f"*/{name}")}
+        {p.parent for name in ("config.json", "model_index.json") for p in names.PRETRAINED.glob(f"*/{name}")}
     )
     found = {
         folder.name: {
@@ -66,7 +66,7 @@ def extras() -> Found:
         for extra, modules in EXTRAS.items()
     }
     words = [
-        ", ".join(f"{module} {'is there' if there else 'is missing'}" for module, there in modules.items())
+        ", ".join(f"{module} {'is installed' if there else 'is missing'}" for module, there in modules.items())
         + ("" if all(modules.values()) else f": pip install 'sfumato[{extra}]'")
         for extra, modules in found.items()
     ]
@@ -74,7 +74,7 @@ def extras() -> Found:
 
 
 def downloads() -> Found:
-    """What comes from the network when it is first asked for, and whether it is here already."""
+    """What is downloaded when it is first needed, and whether it is on this machine already."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     from sfumato.judging.features import CLIP, DINOV2
@@ -93,5 +93,7 @@ def downloads() -> Found:
          cifar10.is_dir() or (shelf is not None and any((shelf / "cifar10").glob("train-*.parquet")))),
     ]  # fmt: skip
     found = {name: dict(zip(("for", "from", "bytes", "here"), row, strict=True)) for name, *row in table}
-    words = [f"{name} ({'here' if here else f'{size / MB:,.0f} MB'}; {use})" for name, use, _, size, here in table]
+    words = [
+        f"{name} ({'on this machine' if here else f'{size / MB:,.0f} MB'}; {use})" for name, use, _, size, here in table
+    ]
     return ", ".join(words), found

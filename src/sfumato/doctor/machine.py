@@ -6,9 +6,10 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-Found = tuple[str, Any]
+from sfumato.files import Json
+
+Found = tuple[str, object]
 PACKAGES = (
     *("torch", "numpy", "pillow", "accelerate", "diffusers", "transformers", "peft"),
     *("datasets", "safetensors", "huggingface-hub", "matplotlib"),
@@ -17,13 +18,13 @@ GB = 1e9
 
 
 def packages() -> Found:
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return ", ".join(f"{name} {version or 'MISSING'}" for name, version in found.items()), found
+            versions[name] = None
+    return ", ".join(f"{name} {version or 'MISSING'}" for name, version in versions.items()), versions
 
 
 def devices() -> Found:
@@ -32,29 +33,29 @@ def devices() -> Found:
 
     from sfumato.device import best_precision, has_amx, has_avx512_bf16
 
-    found: list[dict[str, Any]] = []
+    all_devices: list[Json] = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         memory = properties.total_memory
-        found.append({"device": f"cuda:{index}", "name": properties.name, "memory": memory})
+        all_devices.append({"device": f"cuda:{index}", "name": properties.name, "memory": memory})
     if torch.backends.mps.is_available():
-        found.append({"device": "mps", "name": platform.machine(), "memory": None})
+        all_devices.append({"device": "mps", "name": platform.machine(), "memory": None})
     features = {"amx": has_amx(), "avx512_bf16": has_avx512_bf16()}
     level = torch.backends.cpu.get_cpu_capability()
-    found.append({"device": "cpu", "name": level, "threads": torch.get_num_threads(), **features})
-    for device in found:
+    all_devices.append({"device": "cpu", "name": level, "threads": torch.get_num_threads(), **features})
+    for device in all_devices:
         device["precision"] = best_precision(device["device"])
-    return "; ".join(map(_described, found)), found
+    return "; ".join(map(_described, all_devices)), all_devices
 
 
-def _described(device: dict[str, Any]) -> str:
+def _described(device: Json) -> str:
     words = f"{device['device']}: {device['name']}"
     if device.get("memory"):
         words += f", {device['memory'] / GB:.0f} GB"
     if "threads" in device:
         words += f", {device['threads']} threads" + (", AMX" if device["amx"] else "")
     slow = " (no AMX, so bf16 would not be faster)" if device["device"] == "cpu" and not device["amx"] else ""
-    return f"{words}, works in {device['precision']}{slow}"
+    return f"{words}, computes in {device['precision']}{slow}"
 
 
 def memory() -> Found:
@@ -71,11 +72,11 @@ def disk() -> Found:
     from sfumato.pictures.cache import cache_folder
 
     places = {"here": Path.cwd(), "cache": cache_folder(), "hub_cache": Path(HF_HUB_CACHE)}
-    found = {name: {"path": str(path), "free": _free(path)} for name, path in places.items()}
-    words = [f"{_free(Path.cwd()) / GB:.0f} GB free here"]
+    folders = {name: {"path": str(path), "free": _free(path)} for name, path in places.items()}
+    words = [f"{_free(Path.cwd()) / GB:.0f} GB free in this folder"]
     for name, label in (("cache", "the cache"), ("hub_cache", "the Hub's cache")):
         words.append(f"{_free(places[name]) / GB:.0f} GB in {label} {places[name]}")
-    return ", ".join(words), found
+    return ", ".join(words), folders
 
 
 def _free(path: Path) -> int:

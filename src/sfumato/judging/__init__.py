@@ -1,1 +1,1 @@
-"""How good a result is: features, distances between sets of pictures, memorisation."""
+"""How good a model is: features, distances between sets of pictures, near-copies, PSNR and SSIM, reports."""

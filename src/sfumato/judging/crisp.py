@@ -1,6 +1,6 @@
-"""How near a picture of the emoji world is to its drawing, in dB, and from where on it is crisp.
+"""The PSNR of a picture of the emoji world to its drawing, and the bound above which it is crisp.
 
-"Right" asks which drawing a picture is nearest to, and a blot can be nearest; this asks how near it is.
+"Right" means that the prompt's drawing is nearest, which can be true of a smudge; the PSNR shows how near it is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, JITTER, Scene, asked, asked_jitter
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, JITTER, Scene, judged_jitter, judged_scene
 from sfumato.pictures.pixels import psnr
 
-Through = Callable[[Tensor], Tensor]  # pictures, uint8 (N, 3, S, S), as an autoencoder gives them back
-EXACT, UNSEEN = 100.0, 40.0  # dB: what no error at all counts as; where errors can no longer be seen
-TAIL, SPARE = 0.05, 3.0  # share of the true drawings that may lie below; dB below that share where crisp begins
-DRAWINGS = 200  # true drawings that a bound is read from
+Through = Callable[[Tensor], Tensor]  # pictures, uint8 (N, 3, S, S), encoded and decoded by an autoencoder
+EXACT, UNSEEN = 100.0, 40.0  # dB: value for no error; value above which errors are invisible
+TAIL, SPARE = 0.05, 3.0  # quantile of the true drawings' PSNR; dB below it where crisp starts
+DRAWINGS = 200  # true drawings that determine a bound
 AT_ONCE = 32  # pictures
 
 
@@ -40,15 +40,15 @@ def _parts(scenes: Sequence[Scene]) -> Iterator[Sequence[Scene]]:
 def _least_error(pictures: Tensor, scenes: Sequence[Scene]) -> Tensor:
     """Mean squared errors at the best shifts, float64 (N,), of 255.
 
-    With the background taken from both, |p - d|^2 = |p|^2 - 2 p d + |d|^2, and p d at all shifts is a correlation. What
-    is returned is computed from the differences at the best shift, so that it is exact.
+    With the background subtracted from both, |p - d|^2 = |p|^2 - 2 p d + |d|^2, and p d at all shifts is a correlation.
+    The result is computed from the differences at the best shift, so that it is exact.
     """
     side = pictures.shape[-1]
     room = math.ceil(JITTER * side) + 1
-    paper = torch.tensor([BACKGROUNDS[scene.background] for scene in scenes], dtype=torch.float64)[..., None, None]
+    background = torch.tensor([BACKGROUNDS[scene.background] for scene in scenes], dtype=torch.float64)[..., None, None]
     drawn = torch.stack([torch.from_numpy(scene.draw((side, side)).transpose(2, 0, 1).copy()) for scene in scenes])
-    p = pictures.double() - paper
-    d = F.pad(drawn.double() - paper, (room, room, room, room))  # beyond the drawing lies background
+    p = pictures.double() - background
+    d = F.pad(drawn.double() - background, (room, room, room, room))  # outside of the drawing is background
     both = torch.fft.rfft2(p, s=d.shape[-2:]).conj() * torch.fft.rfft2(d)
     product = torch.fft.irfft2(both.sum(1), s=d.shape[-2:])[:, : 2 * room + 1, : 2 * room + 1]
     sums = F.pad(d.square().sum(1).cumsum(1).cumsum(2), (1, 0, 1, 0))
@@ -61,15 +61,15 @@ def _least_error(pictures: Tensor, scenes: Sequence[Scene]) -> Tensor:
 
 def true_drawings(kind: str, n: int, side: int) -> tuple[list[Scene], Tensor]:
     """The first n scenes of a kind and their drawings, moved by their jitter, uint8 (N, 3, S, S)."""
-    scenes = [asked(kind, k) for k in range(n)]
-    drawn = [scene.draw((side, side), asked_jitter(kind, k)) for k, scene in enumerate(scenes)]
+    scenes = [judged_scene(kind, k) for k in range(n)]
+    drawn = [scene.draw((side, side), judged_jitter(kind, k)) for k, scene in enumerate(scenes)]
     return scenes, torch.stack([torch.from_numpy(each.transpose(2, 0, 1).copy()) for each in drawn])
 
 
 def crisp_bound(through: Through, kind: str, side: int, n: int = DRAWINGS) -> float:
     """The PSNR to its drawing, in dB, above which a picture of a kind is crisp, for an autoencoder.
 
-    95 % of n true drawings through the autoencoder pass it with 3 dB to spare. For one without loss it is 37 dB.
+    95 % of n true drawings, encoded and decoded, exceed it by 3 dB or more. For a lossless autoencoder it is 37 dB.
     """
     scenes, true = true_drawings(kind, n, side)
     near = drawing_psnr(through(true), scenes).clamp(max=UNSEEN)

@@ -1,12 +1,12 @@
-"""The verdict on a denoiser: PSNR and SSIM on held-out pictures, in every convention that papers mix."""
+"""The verdict on a denoiser: PSNR and SSIM on held-out pictures, in the different conventions of papers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +18,23 @@ from sfumato.denoising.denoise import anysize, best, mirrored
 from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.judging.model import data_of
 from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
-from sfumato.pictures.pixels import from_uint8
+from sfumato.pictures.pixels import from_uint8, psnr
 from sfumato.pictures.store import open_store
-from sfumato.progress import Progress, Stop, phases
-from sfumato.zoo import load
+from sfumato.progress import Progress, Stop, phase, phases
+from sfumato.zoo import opened
 
 BATCH = 250
+EXACT = 1e-20  # a mean squared error below which PSNR does not grow
 SHOWN = 16
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near pictures in [0, 1] are to the true ones.
+    """PSNR and SSIM of pictures in [0, 1] to the true ones.
 
     per_image: mean over pictures of each one's PSNR; of_mean: PSNR of the mean squared error over all of them, always
     lower; uniform7: SSIM with a uniform 7 x 7 window, scikit-image's default; gauss11: with a Gaussian of 1.5 pixels on
@@ -44,7 +46,7 @@ class Fidelity:
     uniform7: Interval
     gauss11: Interval
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {
             "psnr": {"per_image": self.per_image.value, "of_mean": self.of_mean, "interval": self.per_image.to_json()},
             "ssim": {
@@ -57,9 +59,9 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class DenoiseVerdict:
-    """What a denoiser made of n pictures with noise `sigma` (in [0, 1] scale), beside the noisy ones.
+    """The results on n pictures with noise `sigma` (in [0, 1] scale), beside those of the noisy pictures.
 
-    sigma_read: mean and standard deviation of what a blind model read; mirror: see `denoise.mirrored`.
+    sigma_read: mean and standard deviation of the levels that a blind model read; mirror: see `denoise.mirrored`.
     """
 
     denoised: Fidelity
@@ -73,7 +75,7 @@ class DenoiseVerdict:
     pictures: dict[str, Tensor]
     mirror: bool = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         read = None if self.sigma_read is None else {"mean": self.sigma_read[0], "std": self.sigma_read[1]}
         return {
             **self.denoised.to_json(), "noisy": self.noisy.to_json(), "n": self.n, "sigma": self.sigma,
@@ -84,57 +86,72 @@ class DenoiseVerdict:
     def words(self) -> str:
         p, s = self.denoised.per_image, self.denoised.uniform7
         kind = "clipped to the pictures' range" if self.clip else "not clipped"
-        told = "read from each picture" if self.blind else "told"
-        told += ", with the mirrored picture's answer" if self.mirror else ""
+        told = "estimated from each picture" if self.blind else "given"
+        told += ", averaged with the mirrored picture" if self.mirror else ""
         return (
             f"{p.value:.2f} dB (95% interval {p.low:.2f} to {p.high:.2f}) and SSIM {s.value:.3f} on {self.n:,} "
-            f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {told}; noisy they have "
-            f"{self.noisy.per_image.value:.2f} dB and {self.noisy.uniform7.value:.3f}. By the mean error it is "
-            f"{self.denoised.of_mean:.2f} dB, by a Gaussian window SSIM {self.denoised.gauss11.value:.3f}."
+            f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {told}; the noisy ones have "
+            f"{self.noisy.per_image.value:.2f} dB and {self.noisy.uniform7.value:.3f}. The PSNR of the mean error is "
+            f"{self.denoised.of_mean:.2f} dB, SSIM with a Gaussian window {self.denoised.gauss11.value:.3f}."
         )
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """What noise is added to clean pictures, and how it is taken out again.
+
+    sigma: its standard deviation where white is 1, above 0 and at most 1; clip: cut the noisy picture to its range, as
+    a file would; blind: the model is not given the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`.
+    """
+
+    sigma: float = 0.2
+    clip: bool = True
+    blind: bool = False
+    correct: bool = True
+    mirror: bool = False
+
+    def check(self) -> None:
+        """Raises UserError."""
+        if not 0 < self.sigma <= 1:
+            raise UserError(
+                f"--sigma {self.sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1"
+            )
 
 
 def judge_denoised(
     name: str | Path | Model,
+    noisy: Noisy = Noisy(),
     *,
     n: int | None = None,
     data: str | None = None,
-    sigma: float = 0.2,
-    clip: bool = True,
-    blind: bool = False,
-    correct: bool = True,
-    mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> DenoiseVerdict:
-    """Clean n held-out pictures (None: all) to which noise of standard deviation `sigma`, in [0, 1] scale, was added.
+    """Clean n held-out pictures (None: all) to which noise was added.
 
-    Picture k has the noise of seed + k in every model and batch. clip: cut the noisy picture to its range, as a file
-    would; blind: do not tell the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`. Raises
-    UserError.
+    Picture k has the noise of seed + k in every model and batch. Raises UserError, Stopped.
     """
-    if not 0 < sigma <= 1:
-        raise UserError(f"--sigma {sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1")
+    noisy.check()
     registry.trust(data)
-    model = name if isinstance(name, Model) else load(name)
+    model = opened(name, progress, stop)
     cleaner = model.cleaner()
-    if blind and cleaner.part is None:
-        raise UserError(f"{model.name} does not read the noise level from a picture: leave --blind out")
-    store = open_store(data_of(model, data))
+    if noisy.blind and cleaner.part is None:
+        raise UserError(f"{model.name} cannot estimate the noise level: leave --blind out")
+    store = open_store(data_of(model, data), phase("pictures", progress, stop))
     read: list[float] = []
 
     def cleaned(y: Tensor) -> Tensor:
         y = y.to(model.device)
         with torch.inference_mode():
-            level = level_of_pictures(cleaner, y) if blind else Level.of(2 * sigma)
-            read.extend((level.sigma / 2).tolist() if blind else [])
-            run = mirrored(anysize(cleaner, y)) if mirror else anysize(cleaner, y)
-            return best(cleaner, run, y, level, clip, correct).clamp(-1, 1).cpu()
+            level = level_of_pictures(cleaner, y) if noisy.blind else Level.of(2 * noisy.sigma)
+            read.extend((level.sigma / 2).tolist() if noisy.blind else [])
+            run = mirrored(anysize(cleaner, y)) if noisy.mirror else anysize(cleaner, y)
+            return best(cleaner, run, y, level, noisy.clip, noisy.correct).clamp(-1, 1).cpu()
 
-    found = measure_cleaner(store.held_out.pixels, cleaned, sigma, clip, n, seed, progress, stop)
+    found = measure_cleaner(store.held_out.pixels, cleaned, noisy.sigma, noisy.clip, n, seed, progress, stop)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
-    return replace(found, blind=blind, mirror=mirror, sigma_read=spread)
+    return replace(found, blind=noisy.blind, mirror=noisy.mirror, sigma_read=spread)
 
 
 def measure_cleaner(
@@ -182,19 +199,18 @@ def _noise(seed: int, like: Tensor) -> Tensor:
 def likeness(x: Tensor, true: Tensor) -> tuple[float, float, float]:
     """Squared error, and SSIM in both conventions, of one picture (C, H, W) in [0, 1]."""
     a, b = x.numpy().astype(np.float64), true.numpy().astype(np.float64)
-    shared: dict[str, Any] = {"data_range": 1.0, "channel_axis": 0}
-    uniform = structural_similarity(a, b, **shared)
-    gauss = structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, **shared)
+    ssim = partial(structural_similarity, a, b, data_range=1.0, channel_axis=0)
+    uniform, gauss = ssim(), ssim(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     return float(np.square(a - b).mean()), float(uniform), float(gauss)
 
 
 def fidelity(rows: list[tuple[float, float, float]]) -> Fidelity:
-    """What `likeness` said of many pictures, together."""
+    """The results of `likeness` for many pictures, combined."""
     error, uniform, gauss = np.array(rows).T
-    psnr = -10 * np.log10(np.maximum(error, 1e-20))
+    each = psnr(torch.from_numpy(error).clamp_min(EXACT), 1).numpy()
     return Fidelity(
-        mean_interval(psnr),
-        float(-10 * np.log10(max(error.mean(), 1e-20))),
+        mean_interval(each),
+        float(psnr(torch.tensor(error.mean()).clamp_min(EXACT), 1)),
         mean_interval(uniform),
         mean_interval(gauss),
     )

@@ -1,7 +1,7 @@
 """Distances between two sets of pictures, from their features, in float64.
 
-The Frechet distance (Heusel et al. 2017), the kernel distance (Binkowski et al. 2018), precision and recall
-(Kynkaanniemi et al. 2019). Features are arrays (n, dim), one row a picture.
+The Fréchet distance (Heusel et al. 2017), the kernel distance (Bińkowski et al. 2018), precision and recall
+(Kynkäänniemi et al. 2019). Features are arrays (n, dim), one row a picture.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from sfumato.judging.neighbours import nearest, within_any
 from sfumato.judging.stats import Interval, spread_interval
 
-ROWS = 8192  # rows brought to float64 at a time
+ROWS = 8192  # rows converted to float64 at a time
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _noise(values: np.ndarray) -> float:
 
 
 def frechet_interval(fake: np.ndarray, real: np.ndarray, resamples: int = 100, seed: int = 0) -> Interval:
-    """The Frechet distance with a 95 % interval for what it is on average at these two numbers of pictures.
+    """The Fréchet distance with a 95 % interval for what it is on average at these two numbers of pictures.
 
     Both sets are drawn again with replacement. Redrawing raises every distance by about the bias that n
     pictures already have, so the interval of percentiles lies too high, often above the value itself. Only
@@ -88,7 +88,7 @@ def frechet_interval(fake: np.ndarray, real: np.ndarray, resamples: int = 100, s
 def mmd2(a: np.ndarray, b: np.ndarray) -> float:
     """Unbiased estimate of the squared MMD with the kernel (x.y / dim + 1)^3; may be below 0.
 
-    Gretton et al. 2012, eq. 3; the kernel of Binkowski et al. 2018, section 4.
+    Gretton et al. 2012, eq. 3; the kernel of Bińkowski et al. 2018, section 4.
     """
     x, y = a.astype(np.float64), b.astype(np.float64)
     n, m, dim = len(x), len(y), x.shape[1]
@@ -125,7 +125,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     fakes.
 
     A set's manifold is the union of balls around its rows, each as wide as the distance to the row's k-th
-    neighbour in the set (Kynkaanniemi et al. 2019, eq. 2-4). Comparable only at equal numbers of reals and
+    neighbour in the set (Kynkäänniemi et al. 2019, eq. 2-4). Comparable only at equal numbers of reals and
     fakes. Raises ValueError below k + 1 rows.
     """
     real_radii = nearest(real, real, k, skip=np.arange(len(real)))[0][:, -1]

@@ -1,19 +1,20 @@
-"""The exact verdict on a model of the emoji world: does it draw what its prompts say, and how near to the drawing?"""
+"""The verdict on a model of the emoji world: how often it draws what prompts say, and how near to the drawing."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.judging.crisp import Through, crisp_bound, drawing_psnr, true_drawings
 from sfumato.judging.stats import Interval, wilson
-from sfumato.models.model import Model
+from sfumato.models.model import Model, steps_told
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
-from sfumato.pictures.drawn.emoji.scene import ASKED, Scene, asked
+from sfumato.pictures.drawn.emoji.scene import KINDS, Scene, judged_scene
 from sfumato.pictures.drawn.emoji.things import font
 from sfumato.progress import Progress, Stop, phases
 
@@ -22,7 +23,7 @@ PARTS = ("things", "background", "size", "place")
 
 @dataclass(frozen=True)
 class Kind:
-    """Scenes of N prompts and those that the samples show, with the shares that are right, by part.
+    """The scenes of N prompts and those read from the samples, with the shares that are right, by part.
 
     samples: uint8 (N, 3, S, S); psnr: of each to the drawing of its prompt, float64 (N,), in dB.
     """
@@ -44,10 +45,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class EmojiVerdict:
-    """Kinds of prompts: "single" scenes as taught, thing x background "held out", "pairs" held out, "many" as taught.
+    """Results by kind of prompts, see `judged_scene`.
 
-    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: what of the prompts
-    the model does not read or does not know, a line each.
+    bounds: for each kind the PSNR to its drawing, in dB, above which a picture is crisp; warnings: unknown words and
+    cut prompts, one line each.
     """
 
     kinds: dict[str, Kind]
@@ -58,7 +59,7 @@ class EmojiVerdict:
     def crisp(self, name: str) -> Interval:
         return self.kinds[name].crisp(self.bounds[name])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         rows = {
             name.replace(" ", "_"): {
                 "n": len(kind.scenes),
@@ -73,15 +74,17 @@ class EmojiVerdict:
 
     def words(self) -> str:
         def one(name: str, kind: Kind) -> str:
-            thing, paper, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
+            thing, ground, crisp = kind.shares["things"], kind.shares["background"], self.crisp(name)
             which = {"pairs": "both things", "many": "all things"}.get(name, "thing")
             return (
                 f"{name} ({len(kind.scenes)}): {which} right {thing.value:.0%} "
-                f"({thing.low:.0%} to {thing.high:.0%}), background {paper.value:.0%}, crisp {crisp.value:.0%} "
+                f"({thing.low:.0%} to {thing.high:.0%}), background {ground.value:.0%}, crisp {crisp.value:.0%} "
                 f"({crisp.low:.0%} to {crisp.high:.0%}), {kind.median_psnr:.1f} dB to the drawing"
             )
 
-        return "Of its prompts, drawn and read exactly: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+        return (
+            "Prompts and what was read from the pictures: " + "; ".join(one(*item) for item in self.kinds.items()) + "."
+        )
 
 
 def judge_emoji(
@@ -90,45 +93,42 @@ def judge_emoji(
     n: int = 300,
     seed: int = 0,
     bounds: dict[str, float] | None = None,
+    sampling: Sampling = Sampling(),
     progress: Progress | None = None,
     stop: Stop | None = None,
-    **changes: Any,
 ) -> EmojiVerdict:
-    """Sample n scenes of each kind and read what is drawn. changes: of the `sample` section.
+    """Sample n scenes of each kind and read the pictures.
 
-    Raises UserError, also where the font that true drawings need is not installed.
-
-    bounds: the model's `crisp_bounds`, measured if left out.
+    bounds: the model's `crisp_bounds`, measured if left out. Raises UserError, also if the font for the true drawings
+    is not installed.
     """
     if model.vocabulary.kind != "words" or model.shape[1] != model.shape[2]:
         raise UserError(f"{model.name} does not draw square pictures from captions: the emoji measures do not fit it")
     font()  # before anything is sampled
     tell = phases(progress, stop)
     kinds, seconds = {}, 0.0
-    for kind in ASKED:
-        scenes = [asked(kind, k) for k in range(n)]
+    for kind in KINDS:
+        scenes = [judged_scene(kind, k) for k in range(n)]
         began = time.perf_counter()
-
-        def see(first: int, step: Any, kind: str = kind) -> None:
-            done = first * step.steps + (step.index + 1) * len(step.x)
-            tell(f"sampling: {kind}", min(n * step.steps, done), n * step.steps)
-
-        samples = model.sample(n, texts=[s.caption() for s in scenes], seed=seed, callback=see, warn=False, **changes)
+        samples = model.sample(
+            n, texts=[s.caption() for s in scenes], seed=seed, sampling=sampling, warn=False,
+            callback=steps_told(f"sampling: {kind}", n, tell),
+        )  # fmt: skip
         seconds += time.perf_counter() - began
         kinds[kind] = judged(scenes, samples)
     if bounds is None:
         bounds = crisp_bounds(lambda x: model.leave(model.enter(x)), model.shape[1])
     warnings = model.warnings([scene.caption() for kind in kinds.values() for scene in kind.scenes])
-    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(ASKED)), tuple(warnings))
+    return EmojiVerdict(kinds, bounds, 1000 * seconds / (n * len(KINDS)), tuple(warnings))
 
 
 def crisp_bounds(through: Through, side: int) -> dict[str, float]:
     """For each kind the PSNR to its drawing, in dB, above which a picture is crisp, given an autoencoder."""
-    return {kind: crisp_bound(through, kind, side) for kind in ASKED}
+    return {kind: crisp_bound(through, kind, side) for kind in KINDS}
 
 
 def judged(scenes: list[Scene], samples: Tensor) -> Kind:
-    """Pictures, uint8 (N, 3, S, S), read and compared with what they should show."""
+    """Read pictures, uint8 (N, 3, S, S), and compare them with their prompts' scenes."""
     shown: dict[int, Scene] = {}
     for number in sorted({len(scene.things) for scene in scenes}):
         rows = [k for k, scene in enumerate(scenes) if len(scene.things) == number]
@@ -140,9 +140,9 @@ def judged(scenes: list[Scene], samples: Tensor) -> Kind:
 
 
 def control(through: Through, side: int, n: int = 300) -> dict[str, Kind]:
-    """The measure itself: true drawings sent through an autoencoder, which bounds what any model on it can reach."""
+    """The measure on true drawings, encoded and decoded by an autoencoder: the best that a model with it can reach."""
     found = {}
-    for kind in ASKED:
+    for kind in KINDS:
         scenes, true = true_drawings(kind, n, side)
         found[kind] = judged(scenes, through(true))
     return found

@@ -1,7 +1,7 @@
-"""Pictures as feature vectors: what distances between sets of pictures are taken on.
+"""Features of pictures, on which distances between sets of pictures are measured.
 
-Only distances on `inception`, the network of Heusel et al. 2017, are called FID; all others say which
-features they stand on.
+Only distances on `inception`, the network of Heusel et al. 2017, are called FID; all others are named with their
+features.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,14 +32,14 @@ CLIP = "openai/clip-vit-large-patch14"  # the smaller ones are not published as 
 class Features:
     """Features by name: `features(pictures) -> (N, dim)` float32.
 
-    embed: takes uint8 (n, 3, H, W) on `device`, gives (n, dim); digest: names its weights, or None if they
+    embed: takes uint8 (n, 3, H, W) on `device`, returns (n, dim); digest: identifies the weights, None if they
     are unknown.
     """
 
     def __init__(
         self,
         name: str,
-        embed: Callable[[Tensor], Any],
+        embed: Callable[[Tensor], Tensor | np.ndarray],
         digest: str | None,
         device: str = "cpu",
         batch: int = 100,
@@ -75,11 +74,11 @@ class Features:
         return array
 
 
-def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> Features:
+def open_features(name: str | Callable[[Tensor], Tensor | np.ndarray], device: str = "cpu") -> Features:
     """Features of the registry (`mini`, `inception`, `dinov2`, `clip`), of a package (`package.module:Name`), of
     Inception's published file by its path, or of a callable: uint8 (n, 3, H, W) -> (n, dim).
 
-    Raises UserError for an unknown name, and one that says which files to bring where if the weights cannot
+    Raises UserError for an unknown name, and one with the files to copy if the weights cannot
     be had.
     """
     if not isinstance(name, str):
@@ -91,7 +90,7 @@ def open_features(name: str | Callable[[Tensor], Any], device: str = "cpu") -> F
 
 
 def distance_name(features: Features | str) -> str:
-    """What a Frechet distance on these features is called."""
+    """What a Fréchet distance on these features is called."""
     name = features if isinstance(features, str) else features.name
     return "FID" if name == "inception" else f"FD ({name} features)"
 

@@ -1,6 +1,4 @@
-"""The verdict on generated pictures: how far from the training set, how varied, and whether they are
-copies.
-"""
+"""The verdict on generated pictures: distance from the training set, variety, and copies."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,14 +17,14 @@ from torch import Tensor
 
 from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors
+from sfumato.files import Json, aside, save_tensors
 from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
 from sfumato.pictures.cache import cache_folder
 from sfumato.progress import Progress, Stop, phase
 
-MOST = 50_000  # training pictures a distance is taken to
+MOST = 50_000  # most training pictures in a distance
 
 
 class Pictures(Protocol):
@@ -39,9 +37,8 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Distance:
-    """The Frechet distance of n samples from the training set, its 95 % interval, and the floor: the
-    distance of `floor_n` real held-out pictures from the same training set, which no model is expected to
-    beat.
+    """The Fréchet distance of n samples from the training set, its 95 % interval, and the floor: the
+    distance of `floor_n` real held-out pictures from the same training set, the best to be expected.
     """
 
     value: float
@@ -53,8 +50,8 @@ class Distance:
 
 @dataclass(frozen=True)
 class GenerateVerdict:
-    """fd against `reference_n` training pictures; kid and its standard error; precision and recall at n
-    against n; notes: what limits these figures; metrics: further figures by name.
+    """fd: against `reference_n` training pictures; kid and its standard error; precision and recall with equal numbers
+    of pictures; notes: limits of these figures; metrics: further figures by name.
     """
 
     fd: Distance
@@ -69,8 +66,8 @@ class GenerateVerdict:
     notes: tuple[str, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Stable keys: `memorised` is the share of near-copies, `memorisation` everything known about it."""
+    def to_json(self) -> Json:
+        """Stable keys: `memorised` is the share of near-copies, `memorisation` all its figures."""
         return {
             "fd": asdict(self.fd),
             "kid": self.kid,
@@ -92,9 +89,9 @@ class GenerateVerdict:
         return " ".join(
             [
                 f"{distance_name(self.features)} {fd.value:.4g} on {self.n} samples "
-                f"(95% interval {fd.low:.4g} to {fd.high:.4g}); real held-out pictures score {fd.floor:.4g}.",
+                f"(95% interval {fd.low:.4g} to {fd.high:.4g}); real held-out pictures have {fd.floor:.4g}.",
                 f"{self.precision:.0%} of the samples look like training pictures (precision) and "
-                f"{self.recall:.0%} of the training pictures are within reach of the samples (recall).",
+                f"{self.recall:.0%} of the training pictures are covered by samples (recall).",
                 self.memorised.verdict,
                 *(f"{name}: {value:.4g}." for name, value in self.metrics.items()),
                 *self.notes,
@@ -109,17 +106,16 @@ def judge_generated(
     features: Features,
     *,
     seed: int = 0,
-    resamples: int = 100,
     digest: str | None = None,
     metrics: Sequence[str] = (),
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> GenerateVerdict:
-    """Judge samples, uint8 (n, C, H, W), against the pictures the model learned from and those it never saw.
+    """Judge samples, uint8 (n, C, H, W), against training and held-out pictures.
 
-    digest: the store's content address; with it the features of its pictures are kept in the cache. metrics: further
-    figures by name, each a function of the features of `samples`, `training` and `held_out` pictures, (n, dim).
-    progress: receives a phase for each kind of pictures; stop: read after each batch. The same seed gives the same
+    digest: of the store; with it the features of its pictures are cached. metrics: further figures by name, each a
+    function of the features of `samples`, `training` and `held_out` pictures, (n, dim).
+    progress: receives a phase for each kind of pictures; stop: checked after each batch. The same seed gives the same
     figures. Raises UserError if there are too few pictures of any kind or their shapes differ.
     """
     _check(samples, train, held_out)
@@ -141,23 +137,25 @@ def judge_generated(
         return array
 
     fake = run("samples", samples)
-    taught = real("training pictures", train, kept)
-    unseen = real("held-out pictures", held_out, np.arange(len(held_out)))
+    training = real("training pictures", train, kept)
+    held = real("held-out pictures", held_out, np.arange(len(held_out)))
 
-    n, floor_n = len(fake), min(len(fake), len(unseen))
-    interval = frechet_interval(fake, taught, resamples, seed)
-    floor = frechet(unseen[rng.permutation(len(unseen))[:floor_n]], Moments.of(taught))
-    kernel, kernel_error = kid(fake, taught, seed=seed)
-    even = min(n, len(taught))
-    precision, recall = precision_recall(taught[rng.permutation(len(taught))[:even]], fake[rng.permutation(n)[:even]])
-    copied = memorisation(fake, taught, unseen, (samples, _chosen(train, kept), held_out.pixels), seed)
+    n, floor_n = len(fake), min(len(fake), len(held))
+    interval = frechet_interval(fake, training, seed=seed)
+    floor = frechet(held[rng.permutation(len(held))[:floor_n]], Moments.of(training))
+    kernel, kernel_error = kid(fake, training, seed=seed)
+    even = min(n, len(training))
+    precision, recall = precision_recall(
+        training[rng.permutation(len(training))[:even]], fake[rng.permutation(n)[:even]]
+    )
+    copied = memorisation(fake, training, held, (samples, _chosen(train, kept), held_out.pixels), seed)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
-    given = {"samples": fake, "training": taught, "held_out": unseen}
+    given = {"samples": fake, "training": training, "held_out": held}
     found = {name: float(each(**registry.arguments(each, given, {}, name))) for name, each in further.items()}
     return GenerateVerdict(
         Distance(interval.value, interval.low, interval.high, floor, floor_n),
-        kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(taught),
-        _notes(n, floor_n, len(taught), even, features.dim), found,
+        kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
+        _notes(n, floor_n, len(training), even, features.dim), found,
     )  # fmt: skip
 
 
@@ -169,18 +167,20 @@ def _check(samples: Tensor, train: Pictures, held_out: Pictures) -> None:
     counts = {"samples": len(samples), "training pictures": len(train), "held-out pictures": len(held_out)}
     for (name, count), least in zip(counts.items(), (4, 4, 2), strict=True):
         if count < least:
-            raise UserError(f"{count} {name} are too few to judge by: at least {least} are needed")
+            raise UserError(f"{count} {name} are too few for judging: at least {least} are needed")
     ours, theirs = tuple(samples.shape[1:]), tuple(train.pixels.shape[1:])
     if not ours == theirs == tuple(held_out.pixels.shape[1:]):
-        raise UserError(f"samples are {ours} but the pictures {theirs}: judge on pictures of the same shape")
+        raise UserError(
+            f"samples have the shape {ours}, but the pictures {theirs}: judge on pictures of the same shape"
+        )
 
 
 def _notes(n: int, floor_n: int, reference: int, even: int, dim: int) -> tuple[str, ...]:
     notes = []
     if floor_n < n:
-        notes.append(f"The floor stands on {floor_n} held-out pictures, all there are; with {n} it would be lower.")
+        notes.append(f"The floor is from all {floor_n} held-out pictures; with {n} it would be lower.")
     if even < n:
-        notes.append(f"Precision and recall compare {even} with {even}, all training pictures there are.")
+        notes.append(f"Precision and recall compare {even} with {even} pictures, all training pictures.")
     if min(n, reference) < 2 * dim:
         notes.append(
             f"{min(n, reference)} pictures are few for {dim} features, so that most of the distance is bias: "
@@ -197,7 +197,7 @@ def _cached(digest: str | None, what: str, features: Features, rows: np.ndarray)
 
 
 def _read(path: Path, n: int, dim: int) -> np.ndarray | None:
-    """What was kept, if it is whole."""
+    """The cached features, None if they are missing or damaged."""
     with contextlib.suppress(OSError, KeyError, SafetensorError):
         array = load_file(path)["features"].numpy()
         if array.shape == (n, dim) and array.dtype == np.float32:

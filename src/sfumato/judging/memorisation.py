@@ -1,7 +1,7 @@
-"""Does a model repeat its training pictures? Nearest training picture against nearest held-out picture.
+"""Whether a model repeats its training pictures: nearest training picture against nearest held-out picture.
 
-A model that generalises is as near to pictures it has never seen as to those it was trained on: with equally
-many of both, the nearest picture is a training picture half the time. A model that memorises sits on its
+The samples of a model that generalises are as near to held-out pictures as to training pictures: with equally
+many of both, the nearest picture is a training picture half the time. Those of a model that memorises are nearer to
 training pictures.
 """
 
@@ -18,15 +18,15 @@ from torch.nn import functional as F
 from sfumato.judging.neighbours import nearest
 from sfumato.judging.stats import wilson
 
-CROWD = 50  # neighbours that tell how dense the training set is around a picture
-FEW = 100  # below this many held-out pictures, training pictures help to set the threshold
+CROWD = 50  # neighbours that measure the density of the training set around a picture
+FEW = 100  # with fewer held-out pictures the threshold is set by training pictures too
 MOST = 5000  # real pictures that set the threshold
-SIDE = 64  # pixels are compared at most at this side
+SIDE = 64  # largest side at which pixels are compared
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample beside its nearest training picture; indices count from 0 in the sets as they were given.
+    """A sample and its nearest training picture; indices into the given sets.
 
     Distances are in feature space; pixels: root mean square difference on the [0, 1] scale, mirrored if that
     is nearer.
@@ -45,8 +45,8 @@ class Memorisation:
     """nearer: share of samples nearer to a training than to a held-out picture, `compared` pictures of each,
     with a 95 % interval.
 
-    copies: share of samples that lie closer to one training picture, for its crowd, than 99 % of real
-    pictures do, with an interval; chance: what real pictures would give; pixel_copies: those of them whose
+    copies: share of samples that are closer to one training picture, relative to its neighbours, than 99 % of real
+    pictures, with an interval; chance: the share for real pictures; pixel_copies: those of them whose
     pixels agree too. pairs: the most suspicious first. level: "none", "some", "strong" or "unknown";
     verdict: the same in words.
     """
@@ -71,10 +71,10 @@ def nearer_share(
     """The share of samples whose nearest real picture is a training picture, its 95 % interval, and how many
     of each were compared.
 
-    The larger set is cut at random to the size of the smaller, so that 0.5 is what a model that generalises
-    gives, whatever the sizes. Samples that share a nearest picture are not independent: the interval is
-    Wilson's with n divided by the design effect, the variance of the share when the real pictures' sides are
-    dealt anew over that of n coins.
+    The larger set is cut at random to the size of the smaller, so that a model that generalises has 0.5 for any
+    sizes. Samples that share a nearest picture are not independent: the interval is Wilson's with n divided by the
+    design effect, the ratio of the share's variance under random exchange of training and held-out pictures to that of
+    n independent samples.
     """
     rng = np.random.default_rng(seed)
     size = min(len(train), len(held_out))
@@ -95,9 +95,9 @@ def crowding(
     """How much closer the nearest training picture is than the next ones: d1 / mean(d2 .. dk), (n,); with d1
     and its index.
 
-    Near 1 in a crowd, near 0 for a copy, whatever the scale of the features and however blurred the sample:
-    a distance alone calls every picture of average looks a copy (Carlini et al. 2023, section 4.2).
-    skip: the queries' own indices among the training pictures, if they are such.
+    It is near 1 for an ordinary picture and near 0 for a copy, for any scale of the features and for blurred samples;
+    by distance alone every average picture would count as a copy (Carlini et al. 2023, section 4.2).
+    skip: the queries' own indices, if they are training pictures.
     """
     k = min(CROWD + 1, len(train) - (skip is not None))
     distance, index = nearest(queries, train, k, skip)
@@ -134,7 +134,7 @@ def memorisation(
 ) -> Memorisation:
     """Judge from features (n, dim) of the samples, the training and the held-out pictures.
 
-    pixels: the same three sets as uint8 (n, C, H, W), in the same order; shown: how many pairs are given.
+    pixels: the same three sets as uint8 (n, C, H, W), in the same order; shown: number of pairs in the result.
     Needs at least 3 training pictures and 1 held-out picture (ValueError otherwise).
     """
     if len(train) < 3 or len(held_out) < 1:
@@ -179,18 +179,18 @@ def memorisation(
 def _words(
     nearer: float, low: float, compared: int, copies: float, copies_low: float, chance: float, doubt: float
 ) -> tuple[str, str]:
-    """doubt: what a threshold with few real pictures below it may let through by bad luck. A model is accused
-    on three standard deviations, not on the two of the interval: one honest model in forty is beyond those.
+    """doubt: the share that chance can produce if few real pictures are below the threshold. A verdict needs three
+    standard deviations and not the two of the interval, which one model in forty exceeds by chance.
     """
     facts = (
-        f"{copies:.1%} are near-copies, where real pictures give {chance:.0%}; "
-        f"{nearer:.0%} are nearer to the training set, where 50% is even"
+        f"{copies:.1%} are near-copies (of real pictures {chance:.0%}); "
+        f"{nearer:.0%} are nearer to a training than to a held-out picture (50% without memorisation)"
     )
     if copies_low > max(0.1, doubt) or low > 0.75:
         return "strong", f"The model repeats its training pictures: {facts}."
     if copies_low > doubt or nearer - 1.5 * (nearer - low) > 0.5:
-        return "some", f"The model leans on its training pictures: {facts}."
+        return "some", f"There are signs of memorised training pictures: {facts}."
     if compared < 20:
-        few = f"{compared} held-out pictures are too few to say more"
-        return "unknown", f"No more near-copies than chance gives, but {few}: {facts}."
+        few = f"{compared} held-out pictures are too few to be sure"
+        return "unknown", f"No more near-copies than by chance, but {few}: {facts}."
     return "none", f"No sign of memorised training pictures: {facts}."

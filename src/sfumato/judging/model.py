@@ -1,25 +1,25 @@
-"""The verb `judge`: a model's own samples against the pictures it learned from; and `compare`."""
+"""`judge`: a model's samples against its training and held-out pictures; and `compare`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from sfumato import registry
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
-from sfumato.models.model import Model
+from sfumato.models.model import Model, steps_told
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import Pictures, Store, open_store
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.recipe.sections import Data, Judge
-from sfumato.zoo import load
+from sfumato.zoo import opened
 
 
 @dataclass(frozen=True)
@@ -27,73 +27,69 @@ class Judged:
     """A verdict with what it was taken on and what it cost.
 
     similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
-    `clip` features; warnings: what of the captions the model does not read or does not know, a line each.
+    `clip` features; warnings: unknown words and cut captions, one line each.
     """
 
     model: Model
     store: Store
     samples: Tensor
     verdict: GenerateVerdict
-    settings: dict[str, Any]
+    settings: Json
     seconds: float
     similarity: float | None = None
     warnings: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         cost = {"ms_per_picture": 1000 * self.seconds / len(self.samples), "seconds": self.seconds}
         told = {} if self.similarity is None else {"clip_similarity": self.similarity}
         about = {"sample": self.settings, "cost": cost, "warnings": list(self.warnings)}
         return {"model": self.model.name, **self.verdict.to_json(), **told, **about}
 
 
-def judge(
-    name: str | Path | Model,
-    *,
-    n: int | None = None,
-    data: str | None = None,
-    features: str | Features | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
-    own: Judge | None = None,
-    metrics: Sequence[str] = (),
-    **changes: Any,
-) -> Judged:
-    """Draw n samples and judge them.
+@dataclass(frozen=True)
+class Order:
+    """What is judged and how, with the arguments of `sfumato.judge`."""
 
-    name: anything `load` takes, or a model; data: another source than the model's own; features: a name, or your own;
-    own: a section in place of the model's; metrics: further figures by name, beside those of the section; changes: of
-    the `sample` section (`steps`, `sampler`, `guidance`, ...). Conditions are drawn as often as in the training data.
-    progress: receives phases; stop: read once a step. Raises UserError, Stopped.
-    """
-    for given in (data, features, *metrics):
+    n: int | None = None
+    data: str | None = None
+    features: str | Features | None = None
+    metrics: tuple[str, ...] = ()
+    seed: int = 0
+    sampling: Sampling = Sampling()
+
+
+def judge(name: str | Path | Model, order: Order, progress: Progress | None = None, stop: Stop | None = None) -> Judged:
+    """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped."""
+    for given in (order.data, order.features, *order.metrics):
         registry.trust(given)
-    model = name if isinstance(name, Model) else load(name)
-    own = own or judge_of(model)
+    model = opened(name, progress, stop)
+    return _judged(model, judge_of(model), order, progress, stop)
+
+
+def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None) -> Judged:
+    """own: the section that has what the order leaves open."""
     if model.task == "denoise":
         raise UserError(
-            f"{model.name} was trained to clean pictures, not to draw them: use `sfumato denoise`, or --task denoise"
+            f"{model.name} was trained to denoise pictures, not to draw them: use `sfumato denoise`, or --task denoise"
         )
-    store = open_store(data_of(model, data), phase("pictures", progress, stop))
+    seed = order.seed
+    store = open_store(data_of(model, order.data), phase("pictures", progress, stop))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
-    chosen = model.settings(**changes)
-    extractor = features if isinstance(features, Features) else open_features(features or own.features)
-    count = n or min(own.n, max(4, len(store.train)))
+    chosen = model.settings(order.sampling)
+    asked = order.features or own.features
+    extractor = asked if isinstance(asked, Features) else open_features(asked)
+    count = order.n or min(own.n, max(4, len(store.train)))
     texts = told(model, store.train, count, seed)
-    total = count * chosen.steps
     began = time.perf_counter()
-
-    tell = phases(progress, stop)
-
-    def see(first: int, step: Any) -> None:
-        tell("sampling", min(total, first * step.steps + (step.index + 1) * len(step.x)), total)
-
-    samples = model.sample(count, texts=texts, seed=seed, callback=see, warn=False, **changes)
+    samples = model.sample(
+        count, texts=texts, seed=seed, sampling=order.sampling, warn=False,
+        callback=steps_told("sampling", count, phases(progress, stop)),
+    )  # fmt: skip
     seconds = time.perf_counter() - began
     verdict = judge_generated(
         samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest,
-        metrics=tuple(dict.fromkeys((*own.metrics, *metrics))), progress=progress, stop=stop,
+        metrics=tuple(dict.fromkeys((*own.metrics, *order.metrics))), progress=progress, stop=stop,
     )  # fmt: skip
     settings = {
         **chosen.model_dump(mode="json"),
@@ -107,38 +103,37 @@ def judge(
 
 
 def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
-    """Labels or captions for n samples, as often as the pictures have them; None if the model is told nothing."""
+    """Labels or captions for n samples, as frequent as in the data; None for an unconditional model."""
     if model.vocabulary.kind == "none":
         return None
-    texts = model.vocabulary.heard(pictures.texts(model.vocabulary.kind))
+    texts = model.vocabulary.encodable(pictures.texts(model.vocabulary.kind))
     order = np.random.default_rng(seed).permutation(len(texts))
     return [texts[order[k % len(texts)]] for k in range(n)]
 
 
-def compare(a: str | Path, b: str | Path, **options: Any) -> tuple[Judged, Judged]:
-    """Judge two models with the same seeds, on the first one's data by its features and as many pictures of each.
-
-    Options as for `judge`. Raises UserError if they draw pictures of different sizes.
-    """
-    models = load(a), load(b)
+def compare(a: str | Path, b: str | Path, order: Order, progress: Progress | None = None) -> tuple[Judged, Judged]:
+    """`sfumato.compare`. Raises UserError if they draw pictures of different sizes."""
+    for given in (order.data, order.features, *order.metrics):
+        registry.trust(given)
+    models = opened(a, progress), opened(b, progress)
     sizes = [tuple(model.shape) for model in models]
     if sizes[0] != sizes[1]:
         raise UserError(f"{a} draws pictures of {sizes[0]} and {b} of {sizes[1]}: these cannot be compared")
     first = judge_of(models[0])
     own = first.model_copy(update={"n": min(first.n, judge_of(models[1]).n)})
-    options["data"] = options.get("data") or data_of(models[0]).source
-    return judge(models[0], own=own, **options), judge(models[1], own=own, **options)
+    order = replace(order, data=order.data or data_of(models[0]).source)
+    return _judged(models[0], own, order, progress, None), _judged(models[1], own, order, progress, None)
 
 
 def judge_of(model: Model) -> Judge:
-    """The section that says how a model is judged."""
+    """The section `judge` of a model's recipe, or its defaults."""
     return model.recipe.judge if model.recipe else Judge()
 
 
 def data_of(model: Model, source: str | None = None) -> Data:
     """The pictures that a model is judged on: its own, or those of another source; at its size if it has no recipe.
 
-    Raises UserError if it does not say what it learned from.
+    Raises UserError if its training pictures are not known.
     """
     height, width = model.shape[1:]
     fits = min(height, width) >= 8 and max(height, width) <= 1024
@@ -147,5 +142,5 @@ def data_of(model: Model, source: str | None = None) -> Data:
     if source is not None:
         return own.of(source)
     if not own.source:
-        raise UserError(f"{model.name} does not say what it learned from: name pictures with --data")
+        raise UserError(f"{model.name} has no record of its training pictures: name pictures with --data")
     return own

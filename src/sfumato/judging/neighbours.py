@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-BLOCK = 1 << 24  # distances held at a time
+BLOCK = 1 << 24  # distances in memory at a time
 
 
 def nearest(
@@ -14,12 +14,12 @@ def nearest(
     """The k nearest references of each query: Euclidean distances, ascending, and their indices, both (n, k).
 
     queries: (n, d); references: (m, d); skip: for each query the index (n,) of a reference that does not
-    count, as itself. The search runs on norms and products in float64; the distances of what it finds are
-    taken again from differences, so that a copy is at exactly 0. Raises ValueError if there are fewer
+    count, such as itself. The search uses norms and products in float64; the distances of the neighbours are then
+    computed from differences, so that a copy has distance 0 exactly. Raises ValueError if there are fewer
     than k candidates.
     """
     if k > len(references) - (skip is not None):
-        raise ValueError(f"{k} neighbours asked of {len(references)} references")
+        raise ValueError(f"{k} neighbours need more than {len(references)} references")
     centre = references.mean(0, dtype=np.float64)  # small norms lose fewer digits
     y = torch.from_numpy(references - centre)
     y_norm = y.square().sum(1)

@@ -1,15 +1,15 @@
-"""A verdict as a page: pictures beside figures, and what they mean."""
+"""Reports: a verdict as a page with pictures, figures and explanations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from sfumato.files import write_json
+from sfumato.files import Json, write_json
 from sfumato.judging.denoise import DenoiseVerdict
 from sfumato.judging.emoji import PARTS, EmojiVerdict
 from sfumato.judging.features import distance_name
@@ -27,7 +27,7 @@ TONES: dict[str, Tone] = {"none": "good", "some": "unclear", "strong": "bad", "u
 
 
 def write(found: Judged, folder: Path) -> Path:
-    """Write report.html and report.json into a folder; the page's path."""
+    """Write report.html and report.json into a folder; return the page's path."""
     write_json(folder / "report.json", found.to_json())
     return write_page(folder / "report.html", page(found, folder))
 
@@ -44,13 +44,13 @@ def page(found: Judged, folder: Path | None = None) -> Page:
     sections.append(Section("How to repeat this", [about] if about else [], code=how))
     lead = (
         f"{v.n:,} pictures drawn with {found.settings['sampler']} in {found.settings['evaluations']} evaluations each, "
-        f"set against {v.reference_n:,} pictures the model learned from and {len(found.store.held_out):,} it never saw."
+        f"compared with {v.reference_n:,} training pictures and {len(found.store.held_out):,} held-out ones."
     )
     return Page(f"{found.model.name}: how good is it?", lead, v.words(), TONES[v.memorised.level], sections)
 
 
 def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
-    """Write report.html and report.json of a denoiser into a folder; the page's path."""
+    """Write report.html and report.json of a denoiser into a folder; return the page's path."""
     write_json(folder / "report.json", {"model": model.name, **verdict.to_json()})
     v = verdict
     columns = {name: to_uint8(x[:12]) for name, x in v.pictures.items()}
@@ -76,13 +76,13 @@ def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
         sections.append(curves_section(events))
     flags = f" --sigma {v.sigma:g}" + ("" if v.clip else " --no-clip") + (" --blind" if v.blind else "")
     sections.append(Section("How to repeat this", code=[f"sfumato judge {model.name} --task denoise -n {v.n}{flags}"]))
-    lead = f"{v.n:,} held-out pictures with noise of sigma {v.sigma:g} on the scale where white is 1."
-    made = Page(f"{model.name}: how well does it clean?", lead, v.words(), "unclear", sections)
+    lead = f"{v.n:,} held-out pictures with noise of sigma {v.sigma:g}, white being 1."
+    made = Page(f"{model.name}: how well does it remove noise?", lead, v.words(), "unclear", sections)
     return write_page(folder / "report.html", made)
 
 
 def write_emoji(model: Model, verdict: EmojiVerdict, folder: Path) -> Path:
-    """Write report.html and report.json of a text-to-image model into a folder; the page's path."""
+    """Write report.html and report.json of a text-to-image model into a folder; return the page's path."""
     write_json(folder / "report.json", {"model": model.name, **verdict.to_json()})
     rows: list[list[str | int | float]] = []
     sections = []
@@ -111,10 +111,10 @@ def write_emoji(model: Model, verdict: EmojiVerdict, folder: Path) -> Path:
     head = ["prompts", "n", *PARTS, "crisp", "dB to the drawing, median", "crisp above, dB"]
     table = Table(head, rows)
     made = Page(
-        f"{model.name}: does it draw what it is told?",
-        "Every picture is compared with every drawing that it could be, which tells whether it is right; and with the "
-        "drawing of its own prompt, which tells how near it is. One is crisp if it is nearer than 3 dB below what 95 % "
-        "of true drawings keep through the model's autoencoder.",
+        f"{model.name}: does it draw what prompts say?",
+        "Every picture is compared with all possible drawings: it is right if the drawing of its prompt is nearest. "
+        "Its PSNR to that drawing shows how near it is. It is crisp if the PSNR is above a bound that 95 % of true "
+        "drawings, encoded and decoded by the model's autoencoder, exceed by 3 dB.",
         verdict.words(),
         "unclear",
         [Section("Figures", tables=[table]), *sections],
@@ -131,7 +131,7 @@ def samples_section(found: Judged) -> Section:
             Picture(
                 grid(found.samples[:count]),
                 f"{count} samples",
-                "The first samples, in order; none was picked.",
+                "The first samples, in order, without selection.",
                 True,
             ),
             Picture(grid(real), "real pictures", "Real pictures that were held out of training.", True),
@@ -143,11 +143,11 @@ def figures_section(found: Judged) -> Section:
     v = found.verdict
     name = distance_name(v.features)
     facts = [
-        Fact(f"{v.fd.value:.4g}", name, f"95 % interval {v.fd.low:.4g} to {v.fd.high:.4g}; lower is nearer to real"),
-        Fact(f"{v.fd.floor:.4g}", "floor", f"what {v.fd.floor_n:,} real held-out pictures score themselves"),
-        Fact(f"{v.kid:.4g}", "kernel distance", f"± {v.kid_error:.2g}; unbiased, readable at small n"),
-        Fact(f"{v.precision:.0%}", "precision", "samples that look like training pictures"),
-        Fact(f"{v.recall:.0%}", "recall", "training pictures that samples come near to"),
+        Fact(f"{v.fd.value:.4g}", name, f"95 % interval {v.fd.low:.4g} to {v.fd.high:.4g}; lower is better"),
+        Fact(f"{v.fd.floor:.4g}", "floor", f"the value of {v.fd.floor_n:,} real held-out pictures"),
+        Fact(f"{v.kid:.4g}", "kernel distance", f"± {v.kid_error:.2g}; unbiased, also for few pictures"),
+        Fact(f"{v.precision:.0%}", "precision", "share of samples among the training pictures"),
+        Fact(f"{v.recall:.0%}", "recall", "share of training pictures among the samples"),
         *(Fact(f"{value:.4g}", name, "") for name, value in v.metrics.items()),
         Fact(f"{1000 * found.seconds / v.n:.1f} ms", "a picture", f"on {found.model.device}, {found.model.precision}"),
     ]  # fmt: skip
@@ -162,7 +162,7 @@ def copies_section(found: Judged) -> Section:
         "nearest training": torch.stack([train[p.train] for p in m.pairs]),
         "nearest held out": torch.stack([held[p.held_out] for p in m.pairs]),
     }
-    note = "The samples that lie closest to one training picture, the most suspicious first."
+    note = "The samples that are closest to one training picture, the most suspicious first."
     return Section(
         "Does it copy?",
         [m.verdict],
@@ -170,26 +170,26 @@ def copies_section(found: Judged) -> Section:
             Fact(
                 f"{m.copies:.1%}",
                 "near-copies",
-                f"{m.copies_low:.1%} to {m.copies_high:.1%}; chance gives 1 %",
+                f"{m.copies_low:.1%} to {m.copies_high:.1%}; of real pictures 1 %",
             ),
             Fact(
                 f"{m.nearer:.0%}",
                 "nearer to training",
-                f"{m.nearer_low:.0%} to {m.nearer_high:.0%}; 50 % is even",
+                f"{m.nearer_low:.0%} to {m.nearer_high:.0%}; 50 % without memorisation",
             ),
         ],
         [Picture(side_by_side(columns), "nearest pairs", note, True)],
     )
 
 
-def curves_section(events: Sequence[dict[str, Any]]) -> Section:
+def curves_section(events: Sequence[Json]) -> Section:
     ends = [event for event in events if event["event"] in ("report", "end")]
     prose = [f"{ends[-1]['images']:,} images seen."] if ends else []
-    return Section("How it learned", prose, pictures=[Picture(curves(events), "loss over images seen")])
+    return Section("Training curves", prose, pictures=[Picture(curves(events), "loss over images seen")])
 
 
 def write_comparison(a: Judged, b: Judged, paths: tuple[str, str], folder: Path) -> Path:
-    """Write compare.html and compare.json for two models judged with the same seeds; the page's path."""
+    """Write compare.html and compare.json for two models judged with the same seeds; return the page's path."""
     names = _names(a, b)
     count = min(32, len(a.samples), len(b.samples))
     both = [(names[0], a.samples[: count // 2]), (names[1], b.samples[: count // 2])]
@@ -217,7 +217,7 @@ def write_comparison(a: Judged, b: Judged, paths: tuple[str, str], folder: Path)
     ]  # fmt: skip
     if series:
         plot = lines(series, "images seen", "held-out loss", logy=True)
-        sections.append(Section("How they learned", pictures=[Picture(plot, "held-out loss")]))
+        sections.append(Section("Training curves", pictures=[Picture(plot, "held-out loss")]))
     write_json(folder / "compare.json", {"a": a.to_json(), "b": b.to_json(), "verdict": words_of(a, b)})
     made = Page(
         f"{names[0]} and {names[1]}",
@@ -230,7 +230,7 @@ def write_comparison(a: Judged, b: Judged, paths: tuple[str, str], folder: Path)
 
 
 def words_of(a: Judged, b: Judged) -> str:
-    """Which is better, if the intervals allow to say so."""
+    """Which model is better, if the intervals do not overlap."""
     first, second, (left, right) = a.verdict.fd, b.verdict.fd, _names(a, b)
     name = distance_name(a.verdict.features)
     if first.high < second.low:
@@ -262,7 +262,7 @@ def _seen(path: str) -> str | int:
     return int(events[-1]["images"]) if events else "not known"
 
 
-def _pairs(columns: Sequence[tuple[str, Tensor]]) -> Any:
+def _pairs(columns: Sequence[tuple[str, Tensor]]) -> Image.Image:
     half = len(columns[0][1]) // 2
     wide = [(name, part) for k in (0, half) for name, pictures in columns for part in [pictures[k : k + half]]]
     return side_by_side(wide)

@@ -1,4 +1,4 @@
-"""Intervals: how far a figure that was measured on n pictures can be trusted."""
+"""Confidence intervals of figures that were measured on n pictures."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def mean_interval(values: np.ndarray) -> Interval:
 
 
 def spread_interval(value: float, redrawn: Sequence[float], least: float = -math.inf) -> Interval:
-    """A figure that redrawing biases, as wide as the spread of its redrawn values and not below `least`."""
+    """A value with an interval from the spread of its bootstrap values, which are biased; not below `least`."""
     half = Z * float(np.std(redrawn, ddof=1))
     return Interval(value, max(least, value - half), value + half)
 
 
 def bootstrap(rows: Sequence[Tensor], figure: Callable[..., Tensor], draws: int = 400) -> Interval:
-    """`figure(*rows)` with the percentiles of what it is when the pictures of each row are drawn with replacement.
+    """`figure(*rows)` with its percentiles when the pictures of each row are drawn with replacement (bootstrap).
 
     rows: (N,) each, of any lengths, on the CPU. Equal arguments give equal intervals.
     """

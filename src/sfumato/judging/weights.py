@@ -1,4 +1,4 @@
-"""Where the weights of feature networks come from: a folder of one's own, the cache, the network."""
+"""The weights of feature networks: from `$SFUMATO_DATA`, the cache, or a download."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TIMEOUT = 30.0  # seconds without an answer
 
 
 def homes() -> list[Path]:
-    """Folders in which weights are looked for: `$SFUMATO_DATA/features`, then `features` in the cache."""
+    """Folders that are searched for weights: `$SFUMATO_DATA/features`, then `features` in the cache."""
     data = os.environ.get("SFUMATO_DATA")
     return [*([Path(data).expanduser() / "features"] if data else []), cache_folder() / "features"]
 
 
 def found(name: str) -> Path | None:
-    """The file or folder of that name in one of the homes."""
+    """The file or folder of that name in one of `homes`."""
     return next((home / name for home in homes() if (home / name).exists()), None)
 
 
@@ -37,7 +37,7 @@ def pinned_file(url: str, digest: str, path: Path | None = None) -> Path:
     """
     name = url.rsplit("/", 1)[-1]
     if path is not None and not path.is_file():
-        raise UserError(f"no file {path}: bring {name} there, or leave the path out")
+        raise UserError(f"no file {path}: copy {name} there, or leave the path out")
     path = path or found(name)
     if path is None:
         path = cache_folder() / "features" / name
@@ -50,13 +50,13 @@ def pinned_file(url: str, digest: str, path: Path | None = None) -> Path:
                 shutil.copyfileobj(answer, file)
                 file.flush()
                 if sha256(temporary) != digest:
-                    raise UserError(f"{url} does not give the published file: bring it to {path}")
+                    raise UserError(f"{url} is not the published file: copy that to {path}")
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
-            raise UserError(f"cannot get {url} ({reason}): bring it to {path} or judge with mini") from error
+            raise UserError(f"cannot download {url} ({reason}): copy it to {path}, or use --features mini") from error
     elif sha256(path) != digest:
         raise UserError(
-            f"{path} is not the published file (SHA-256 {digest[:12]}...): remove it or bring the right one"
+            f"{path} is not the published file (SHA-256 {digest[:12]}...): remove it or replace it by the published one"
         )
     return path
 
@@ -65,7 +65,7 @@ def hub_folder(repo: str) -> Path:
     """A folder with the configuration and safetensors weights of a Hub model: from one of the homes, the
     Hub's own cache, or the Hub.
 
-    Raises UserError that says which files to bring where.
+    Raises UserError with the files to copy, and where.
     """
     name = repo.rsplit("/", 1)[-1]
     folder = found(name)
@@ -78,11 +78,11 @@ def hub_folder(repo: str) -> Path:
             folder = folder or Path(snapshot_download(repo, allow_patterns=HUB_FILES, etag_timeout=TIMEOUT))
         except Exception as error:  # the Hub's client raises its own kinds and those of its HTTP library
             raise UserError(
-                f"cannot get {repo} from the Hub ({type(error).__name__}): bring its config.json, "
-                f"preprocessor_config.json and model.safetensors to {homes()[0] / name}, or judge with mini"
+                f"cannot get {repo} from the Hub ({type(error).__name__}): copy its config.json, "
+                f"preprocessor_config.json and model.safetensors to {homes()[0] / name}, or use --features mini"
             ) from error
     if (missing := _missing(folder)) is not None:
-        raise UserError(f"{folder} has no {missing}: bring the files of {repo} there")
+        raise UserError(f"{folder} has no {missing}: copy the files of {repo} there")
     return folder
 
 

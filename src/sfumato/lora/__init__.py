@@ -1,1 +1,1 @@
-"""LoRA files: read, written, laid over a base, merged and proven."""
+"""LoRA files: read, written, added to a base, merged and verified."""

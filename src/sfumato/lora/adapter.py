@@ -1,4 +1,4 @@
-"""A LoRA being learned: PEFT's layers put into a network, and taken out of it as pieces."""
+"""A LoRA in training: PEFT's layers are added to a network, and read from it as pieces."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sfumato.models.family import LatentNet, Part
 from sfumato.recipe.sections import Tune
 
 NAME = "default"
-TAKES_OUT = ("pissa", "olora")  # ways to begin that change the base's weights
+TAKES_OUT = ("pissa", "olora")  # initial values that change the base's weights
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is put where. alpha / rank is the scale of the change; feed_forward: not the attention alone; text: into
-    the text encoder's attention too; init: PEFT's `init_lora_weights`."""
+    """The settings of a LoRA. The change is scaled by alpha / rank; feed_forward: adapt feed-forward layers beside the
+    attention; text: adapt the text encoder's attention too; init: PEFT's `init_lora_weights`."""
 
     rank: int = 16
     alpha: float = 16.0
@@ -49,12 +49,14 @@ class Shape:
 
 
 def attach(net: LatentNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
-    """Put a LoRA into a network, drawn from `seed`, in float32; all else is frozen. Gives what is to be trained.
+    """Add a LoRA to a network, drawn from `seed`, in float32, and freeze the rest. Returns the parameters to train.
 
-    Raises UserError if the network has no layers of the names that a LoRA changes, or one is being learned in it.
+    Raises UserError if the network has none of the layers that a LoRA changes, or already has a LoRA in training.
     """
     if any(layers(net).values()):
-        raise UserError("this base holds a LoRA whose tuning is not finished: finish that, or name the base itself")
+        raise UserError(
+            "this base has a LoRA whose tuning is not finished: finish that tuning, or give the base itself"
+        )
     net.requires_grad_(False)
     torch.manual_seed(seed)
     taken_out = {id(m): m.weight.detach().clone() for m in _changed(net, shape)} if shape.init in TAKES_OUT else {}
@@ -69,7 +71,7 @@ def attach(net: LatentNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
         try:
             root.add_adapter(config, adapter_name=NAME)
         except ValueError as error:
-            raise UserError(f"this base has no layers called {', '.join(targets)}: a LoRA cannot change it") from error
+            raise UserError(f"this base has no layers named {', '.join(targets)}: it cannot be tuned") from error
     trained = [p for p in net.parameters() if p.requires_grad]
     for p in trained:
         p.data = p.data.float()
@@ -83,15 +85,15 @@ def attach(net: LatentNet, shape: Shape, seed: int = 0) -> list[nn.Parameter]:
                 )  # fmt: skip
     for module in net.modules():
         if isinstance(module, nn.Dropout):
-            module.eval()  # `Adapter` switches it on in training alone
+            module.eval()  # `Adapter` switches it on during training only
     return trained
 
 
 @dataclass(frozen=True)
 class Begun:
-    """Where a LoRA began that takes its first matrices out of the weight it changes (PiSSA, Meng et al. 2024; OLoRA).
+    """The initial state of a LoRA whose first matrices are subtracted from the weight (PiSSA, Meng et al. 2024; OLoRA).
 
-    down, up: those matrices; whole: the base's own weight; less: the same without them, which is what is in the net.
+    down, up: those matrices; whole: the base's weight; less: the weight less their product, which the network has.
     """
 
     down: Tensor
@@ -101,11 +103,11 @@ class Begun:
 
 
 _BEGUN: WeakKeyDictionary[LoraLayer, Begun] = WeakKeyDictionary()
-"""By PEFT's layers."""
+"""Initial states by PEFT's layers."""
 
 
 def _changed(net: LatentNet, shape: Shape) -> list[nn.Linear]:
-    """The layers that `attach` puts a LoRA into."""
+    """The layers to which `attach` adds a LoRA."""
     return [
         module
         for part in net.parts
@@ -125,7 +127,7 @@ def layers(net: LatentNet) -> dict[Part, dict[str, LoraLayer]]:
 
 @torch.no_grad()
 def taken(net: LatentNet) -> Lora:
-    """The LoRA that is in a network, copied."""
+    """A copy of the LoRA in a network."""
     parts: dict[Part, dict[str, Piece]] = {}
     for part, named in layers(net).items():
         parts[part] = {}
@@ -137,7 +139,7 @@ def taken(net: LatentNet) -> Lora:
             if NAME in layer.lora_magnitude_vector:
                 magnitude = _copied(layer.lora_magnitude_vector[NAME].weight)
             begun = _BEGUN.get(layer)
-            if begun is not None:  # what was taken out goes back
+            if begun is not None:  # subtract the initial matrices, so that the LoRA fits the base's own weights
                 down, up = torch.cat([down, begun.down]), torch.cat([up, -begun.up], 1)
             parts[part][name] = Piece(down, up, float(layer.scaling[NAME]), magnitude)
     return Lora(parts)
@@ -156,7 +158,7 @@ def enabled(net: LatentNet, on: bool) -> None:
 
 @contextlib.contextmanager
 def without(net: LatentNet) -> Iterator[None]:
-    """A network without its LoRA, while the block runs."""
+    """Within the block the network's LoRA is switched off."""
     enabled(net, False)
     try:
         yield
@@ -169,15 +171,15 @@ def _copied(tensor: Tensor) -> Tensor:
 
 
 class Adapter(nn.Module):
-    """The trained numbers of a LoRA as a network of their own: what is saved, averaged and resumed.
+    """The trained parameters of a LoRA as a module, which is saved, averaged and resumed.
 
-    The base is shared and no part of it, so that a copy costs as little as the LoRA. Called, it answers as the base
-    with this LoRA in it.
+    The base is shared and not a child of it, so that a copy needs no more memory than the LoRA. Calling it calls the
+    base with this LoRA.
     """
 
     def __init__(self, net: LatentNet) -> None:
         super().__init__()
-        self.base = (net,)  # a tuple is no child
+        self.base = (net,)  # in a tuple it is not registered as a child
         self.owners = {
             flat(f"{path}.{key}"): (module, key)
             for path, module in net.named_modules()
@@ -188,7 +190,7 @@ class Adapter(nn.Module):
         for name, (module, key) in self.owners.items():
             self.register_parameter(name, module._parameters[key])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
+    def __deepcopy__(self, memo: dict[int, object]) -> Adapter:
         other = Adapter.__new__(Adapter)
         nn.Module.__init__(other)
         other.base, other.owners, other.dropouts = self.base, self.owners, self.dropouts
@@ -209,7 +211,7 @@ class Adapter(nn.Module):
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[LatentNet]:
-        """The base with the numbers of this adapter in it, which may be a copy's."""
+        """Within the block the base has the parameters of this adapter, which may be a copy."""
         own = self._parameters
         before = {name: module._parameters[key] for name, (module, key) in self.owners.items()}
         for name, (module, key) in self.owners.items():

@@ -1,35 +1,32 @@
-"""LoRA files laid over a base."""
+"""LoRA files added to a base."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from sfumato.errors import UserError
 from sfumato.lora.formats import read
-from sfumato.lora.lora import merge
+from sfumato.lora.lora import merge, sharing
 from sfumato.lora.origin import check, origin
-from sfumato.models.latent import latent_of
+from sfumato.models.latent import LatentModel, latent_of
 from sfumato.models.model import Model
 
 
-def apply(model: Model, loras: Sequence[Path], scales: Sequence[float]) -> list[str]:
-    """Add LoRAs to the weights of a model, each with its weight; one line on each.
+def over(model: Model, loras: Sequence[tuple[Path, float]]) -> tuple[LatentModel, list[str]]:
+    """A model with LoRAs added to its weights, each with its weight, and one line on each.
 
-    scales: one for all, one a LoRA, or none for 1. All are read before anything is changed. Raises UserError, also for
-    a LoRA that was made for another version of this base.
+    The model itself stays as it is, and shares all tensors that no LoRA changes. All are read before anything is
+    changed. Raises UserError, also for a LoRA that was made for another version of this base.
     """
     base = latent_of(model)
-    weights = list(scales) or [1.0]
-    weights = weights * len(loras) if len(weights) == 1 else weights
-    if len(weights) != len(loras):
-        raise UserError(f"{len(loras)} LoRAs and {len(weights)} weights: give --lora-scale once, or once a LoRA")
-    origins = [origin(Path(path)) for path in loras]
-    for path, made in zip(loras, origins, strict=True):
+    origins = [origin(path) for path, _ in loras]
+    for (path, _), made in zip(loras, origins, strict=True):
         check(base, made, str(path))
-    found = [read(Path(path), base) for path in loras]
-    base.words = base.words and base.words.also(made.trigger for made in origins)
-    return [
-        f"{path}: {merge(base.net, lora, weight, str(path))} weights changed, at {weight:g}"
-        for path, lora, weight in zip(loras, found, weights, strict=True)
+    found = [read(path, base) for path, _ in loras]
+    words = base.words and base.words.also(made.trigger for made in origins)
+    changed = replace(base, net=sharing(base.net), words=words)
+    return changed, [
+        f"{path}: {merge(changed.net, lora, weight, str(path))} weights changed, at {weight:g}"
+        for (path, weight), lora in zip(loras, found, strict=True)
     ]

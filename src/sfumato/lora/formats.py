@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors, write_json
+from sfumato.files import Facts, Json, aside, save_tensors, write_json
 from sfumato.lora.lora import Lora, Piece, modules
 from sfumato.models.family import LatentNet, Part
 from sfumato.models.latent import LatentModel
@@ -39,10 +39,10 @@ ENDINGS = {
 def read(path: Path, model: LatentModel) -> Lora:
     """A LoRA for a model, from a folder of PEFT's or a safetensors file in kohya's or diffusers' keys.
 
-    Raises UserError: not there, no safetensors, a hostile header, another family, not finite.
+    Raises UserError: missing, not safetensors, a malformed header, another family, not finite.
     """
     if path.is_dir():
-        return _read_folder(path, model.net.parts)
+        return _read_folder(path, model)
     tensors, header = _tensors(path)
     if (foreign := model.family.foreign(tensors, header)) is not None:
         raise UserError(f"{path} is {foreign}")
@@ -57,14 +57,18 @@ def read(path: Path, model: LatentModel) -> Lora:
     return found
 
 
-def _read_folder(path: Path, known: Sequence[Part]) -> Lora:
+def _read_folder(path: Path, model: LatentModel) -> Lora:
+    known = model.net.parts
     parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
-    facts: dict[str, Any] = {}
+    facts: Json = {}
+    every: dict[str, Tensor] = {}
+    header: Facts = {}
     for part in known:
         weights, config = path / part.folder / WEIGHTS, path / part.folder / CONFIG
         if not weights.is_file():
             continue
-        tensors, _ = _tensors(weights)
+        tensors, header = _tensors(weights)
+        every |= {part.diffusers + key.removeprefix(PEFT): value for key, value in tensors.items()}
         try:
             facts[part.name] = settings = json.loads(config.read_text("utf-8"))
             groups = _grouped({key.removeprefix(PEFT): value for key, value in tensors.items()}, path)
@@ -74,13 +78,15 @@ def _read_folder(path: Path, known: Sequence[Part]) -> Lora:
             raise UserError(f"{config} does not describe a LoRA") from error
     if not facts:
         raise UserError(f"{path} is not a LoRA folder: it has no {WEIGHTS}")
+    if (foreign := model.family.foreign(every, header)) is not None:
+        raise UserError(f"{path} is {foreign}")
     found = Lora(parts, facts)
     found.verify(str(path))
     return found
 
 
-def _peft_scale(settings: Mapping[str, Any], name: str) -> float:
-    """alpha / rank of a module, which patterns may give values of its own (a name's ending, as PEFT matches it)."""
+def _peft_scale(settings: Facts, name: str) -> float:
+    """alpha / rank of a module, by PEFT's patterns for name endings if there are any."""
 
     def own(key: str, usual: Any) -> Any:
         patterns = settings.get(key) or {}
@@ -91,7 +97,7 @@ def _peft_scale(settings: Mapping[str, Any], name: str) -> float:
 
 
 def _scale(alpha: float, rank: int, rank_stabilised: bool) -> float:
-    """What a LoRA's product is multiplied by (Hu et al. 2021, section 4.1; Kalajdzievski 2023, eq. 3)."""
+    """The factor of a LoRA's product (Hu et al. 2021, section 4.1; Kalajdzievski 2023, eq. 3)."""
     return alpha / (math.sqrt(rank) if rank_stabilised else rank)
 
 
@@ -112,10 +118,10 @@ def _of_kohya(tensors: Mapping[str, Tensor], net: LatentNet, path: Path) -> Lora
     return Lora(parts)
 
 
-def _of_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, Any], known: Sequence[Part], path: Path) -> Lora:
+def _of_diffusers(tensors: Mapping[str, Tensor], header: Facts, known: Sequence[Part], path: Path) -> Lora:
     parts: dict[Part, dict[str, Piece]] = {part: {} for part in known}
     described = header.get("lora_adapter_metadata")
-    settings: dict[str, Any] = json.loads(described) if described else {}
+    settings: Json = json.loads(described) if described else {}
     for name, group in _grouped(tensors, path).items():
         part = next((each for each in known if name.startswith(each.diffusers)), None)
         if part is None:
@@ -148,10 +154,10 @@ def _piece(group: Mapping[str, Tensor], scale: float, path: Path, name: str) -> 
     return Piece(down, up, scale, group.get("magnitude"))
 
 
-def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
     """The tensors of a safetensors file and its header's metadata. Raises UserError."""
     if path.suffix in (".pt", ".bin", ".ckpt", ".pth"):
-        raise UserError(f"{path} can run code when it is loaded: bring the .safetensors file of the same LoRA")
+        raise UserError(f"{path} can run code when it is loaded: use the .safetensors file of the same LoRA")
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than any LoRA ({path.stat().st_size / 2**30:.1f} GB)")
@@ -195,10 +201,10 @@ def write_peft(
         scale = next(iter(pieces.values())).scale
         tensors: dict[str, Tensor] = {}
         for name, piece in pieces.items():
-            tensors[f"{PEFT}{name}.lora_A.weight"] = piece.down.float().contiguous()
-            tensors[f"{PEFT}{name}.lora_B.weight"] = piece.up.float().contiguous()
+            tensors[f"{PEFT}{part.outer}{name}.lora_A.weight"] = piece.down.float().contiguous()
+            tensors[f"{PEFT}{part.outer}{name}.lora_B.weight"] = piece.up.float().contiguous()
             if piece.magnitude is not None:
-                tensors[f"{PEFT}{name}.lora_magnitude_vector"] = piece.magnitude.float().contiguous()
+                tensors[f"{PEFT}{part.outer}{name}.lora_magnitude_vector"] = piece.magnitude.float().contiguous()
         settings = {
             "peft_type": "LORA", "base_model_name_or_path": base, "r": rank, "inference_mode": True, "bias": "none",
             "lora_alpha": scale * (math.sqrt(rank) if rank_stabilised else rank), "lora_dropout": 0.0,

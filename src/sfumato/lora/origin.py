@@ -1,4 +1,4 @@
-"""For which base a LoRA was made, by what its file says: on another version of that base it is refused."""
+"""The base and version for which a LoRA was made, by its file; on another version of that base it is refused."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from sfumato.errors import UserError
+from sfumato.files import Facts
 from sfumato.lora.formats import CONFIG, WEIGHTS
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 
 BASE, DIGEST, TRIGGER = "sfumato.base", "sfumato.base_digest", "modelspec.trigger_phrase"
-NAMED = "ss_sd_model_name"  # where kohya's files name their base
+NAMED = "ss_sd_model_name"  # the key of the base's name in kohya's files
 
 
 @dataclass(frozen=True)
 class Origin:
-    """base: the name of the base that a LoRA was made for; digest: its version; trigger: what it taught; "" for what is
-    not known."""
+    """base: the name of the base that a LoRA was made for; digest: the base's version; trigger: the name of the learned
+    thing; "" if unknown."""
 
     base: str = ""
     digest: str = ""
@@ -31,7 +31,7 @@ class Origin:
 
     @classmethod
     def of(cls, identity: Identity | None, base: str, trigger: str) -> Origin:
-        """Of a LoRA for a base with an identity, else by the name that the base was loaded by."""
+        """From a base's identity, else from the name by which the base was loaded."""
         return cls(identity.name, identity.digest, trigger) if identity else cls(base, "", trigger)
 
     def header(self) -> dict[str, str]:
@@ -41,9 +41,9 @@ class Origin:
 
 
 def origin(path: Path) -> Origin:
-    """What a LoRA's file or PEFT's folder says; nothing of one that cannot be read, which `formats.read` explains."""
+    """The origin by a LoRA's file or PEFT folder; empty if it cannot be read, which `formats.read` reports."""
     header: Mapping[str, str] = {}
-    settings: Any = {}
+    settings: object = {}
     found = [path] if not path.is_dir() else [*path.glob(WEIGHTS), *sorted(path.glob(f"*/{WEIGHTS}"))]
     for weights in found[:1]:
         with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(weights, "pt") as file:
@@ -58,8 +58,8 @@ def origin(path: Path) -> Origin:
 def check(model: LatentModel, made: Origin, where: str) -> None:
     """Raises UserError if a LoRA was made for another version of a base, or for another base that has a version.
 
-    A base without an identity takes any LoRA whose shapes fit; so does every base a LoRA that neither says a version
-    nor names this base, as other programs' do.
+    A base without an identity accepts any LoRA whose shapes fit. So does every base for LoRAs that neither have a
+    version nor name this base, such as those of other programs.
     """
     here = model.identity
     if here is None or made.digest == here.digest or not (made.digest or made.base == here.name):
@@ -72,7 +72,7 @@ def check(model: LatentModel, made: Origin, where: str) -> None:
     )
 
 
-def same_base(model: LatentModel, begun: Mapping[str, Any] | None, where: str) -> None:
+def same_base(model: LatentModel, begun: Facts | None, where: str) -> None:
     """Raises UserError if a tuning was begun on another version of a base. begun: its facts, None if there are none."""
     here = model.identity
     if begun is not None and begun.get("base") != (here and here.to_json()):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.lora.adapter import Adapter, Shape, attach
-from sfumato.lora.apply import apply
+from sfumato.lora.apply import over
 from sfumato.lora.formats import CONFIG
 from sfumato.lora.origin import Origin, check
 from sfumato.models.identity import Identity
@@ -28,22 +29,20 @@ def base_of(folder: Path) -> str:
 
 
 def finished(folder: Path, base: Model, name: str) -> Model:
-    """What `sfumato tune` left in a folder, or any PEFT folder, laid over its base. Raises UserError."""
-    apply(base, [folder], [])
-    base.name = name
-    return base
+    """The result of `sfumato tune`, or any PEFT folder, added to its base. Raises UserError."""
+    return replace(over(base, [(folder, 1.0)])[0], name=name)
 
 
-def base_of_run(config: dict[str, Any], folder: Path) -> str:
-    """The base of a tuning by what its checkpoint says. Raises UserError if that is damaged."""
+def base_of_run(config: Json, folder: Path) -> str:
+    """The base of a tuning by its checkpoint's configuration. Raises UserError if that is damaged."""
     try:
         return Recipe.model_validate(config["recipe"]).tune.base
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder / 'config.json'} does not describe a model") from error
 
 
-def unfinished(config: dict[str, Any], weights: Path, base: Model, name: str) -> Model:
-    """A checkpoint of a tuning: its base with the LoRA as it was then. Raises UserError."""
+def unfinished(config: Json, weights: Path, base: Model, name: str) -> Model:
+    """A checkpoint of a tuning: its base with the LoRA of that step. Raises UserError."""
     tune = Recipe.model_validate(config["recipe"]).tune
     model = latent_of(base)
     thing = str(config.get("thing", ""))

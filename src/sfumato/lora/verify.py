@@ -1,4 +1,4 @@
-"""An export proves itself: read by diffusers, by PEFT and by kohya's rules, it must do what the live model does."""
+"""Verification of LoRA files: read by diffusers, PEFT and kohya's rules, they must agree with the trained model."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sfumato.lora.formats import WEIGHTS
 from sfumato.lora.origin import check, origin
 from sfumato.models.latent import LatentModel
 
-WITHIN = 1e-3  # of the live model's predictions
-LEAST = 1e-5  # that a LoRA must change of its base's predictions
-OF_EFFECT = 0.05  # of that change
+WITHIN = 1e-3  # largest relative difference from the trained model's output
+LEAST = 1e-5  # least relative change of the base's output by a LoRA
+OF_EFFECT = 0.05  # largest difference relative to that change
 LEVELS = (-0.6, -0.2, 0.0, 0.2, 0.5)  # ln(sigma / alpha) / 4
 
 
 def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: str) -> dict[str, float]:
-    """How far each reading of what was written is from `want`, the live model's `answer`, relative to it.
+    """The relative difference of each reading of the files from `want`, the `answer` of the trained model.
 
-    bare: the base without any LoRA, which is left as it was. The keys are "effect", "kohya", "peft" and "diffusers";
-    diffusers leaves the magnitudes of DoRA out of files in kohya's keys, so it is asked for others alone.
-    Raises UserError if a reading differs by more than 1e-3, or by a twentieth of what the LoRA changes, or it changes
-    nothing, or it was made for another version of the base.
+    bare: the base without a LoRA, unchanged afterwards. The keys are "effect", "kohya", "peft" and "diffusers";
+    diffusers ignores the magnitudes of DoRA in files with kohya's keys, so for these it is left out.
+    Raises UserError if a reading differs by more than 1e-3 or a twentieth of the LoRA's effect, if the LoRA changes
+    nothing, or if it was made for another version of the base.
     """
     for written in (folder, file):
         check(bare, origin(written), str(written))
@@ -46,7 +46,7 @@ def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: st
         bar = min(WITHIN, OF_EFFECT * effect)
         if not found[name] <= bar:
             raise UserError(
-                f"the LoRA does not prove itself: read by {name} it differs by {found[name]:.1e} from the model that "
+                f"the LoRA's files are not right: read by {name} they differ by {found[name]:.1e} from the model that "
                 f"was trained, more than {bar:.1e}; nothing was written"
             )
     return found
@@ -54,12 +54,12 @@ def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: st
 
 @torch.no_grad()
 def answer(model: LatentModel, prompt: str) -> Tensor:
-    """What a model predicts of fixed latents at fixed levels, told a prompt, and what its text encoder says of it."""
+    """A model's output for fixed latents at fixed levels with a prompt, and the prompt embedding."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(LEVELS), *model.space, generator=generator).to(model.device)
     told = model.condition([prompt], 1)
     parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), told) for k, c in enumerate(LEVELS)]
-    said = [tensor[0].float().flatten() for tensor in told.tensors.values()]
+    said = [tensor[0].float().flatten() for tensor in told.tensors.values() if tensor.is_floating_point()]
     return torch.cat([*(part.float().flatten() for part in parts), *said]).cpu()
 
 
@@ -68,12 +68,12 @@ def _far(a: Tensor, b: Tensor) -> float:
 
 
 def _by_kohyas_rules(model: LatentModel, file: Path, prompt: str) -> Tensor:
-    """An independent reading, as A1111 and ComfyUI do it: W + (alpha / rank) up @ down under flattened module names."""
+    """An independent reading as in A1111 and ComfyUI: W + (alpha / rank) up @ down, with flattened module names."""
     tensors, net = load_file(file), model.net
     before: list[tuple[Any, Tensor]] = []
     for part in net.parts:
         for name, module in net.module(part).named_modules():
-            key = part.writes + name.removeprefix(part.inner).replace(".", "_")
+            key = part.writes + name.removeprefix(part.inner).removeprefix(part.outer).replace(".", "_")
             if f"{key}.lora_up.weight" not in tensors:
                 continue
             up, down = (tensors[f"{key}.lora_{which}.weight"].float() for which in ("up", "down"))

@@ -53,7 +53,8 @@ def located(name: str) -> Path:
     try:
         return Path(snapshot_download(repo, allow_patterns=WANTED))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        parts = ", ".join(f"{part}/" for part in (*FAMILIES[0].networks, *FAMILIES[0].others))
+        known = next((each for each in FAMILIES if repo in each.bases.values()), None)
+        parts = ", ".join(f"{part}/" for part in (*known.networks, *known.others)) if known else "all folders it names"
         where = f"$SFUMATO_DATA/{repo.split('/')[-1]}"
         raise UserError(
             f"{name}: the Hub's {repo} is not here and cannot be had ({type(error).__name__}): bring its folder, "

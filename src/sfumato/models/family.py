@@ -10,16 +10,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sfumato.diffusion.condition import Condition
+from sfumato.errors import UserError
+from sfumato.files import Facts
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DiffusionPipeline
+
     from sfumato.models.latent import LatentModel
 
+Size = tuple[int, int]
+"""(H, W) of a picture in pixels."""
 Seen = Literal["whole", "places"]
 """Features of a picture as a whole, or of what is where on it."""
 
@@ -31,7 +37,8 @@ class Part:
     name: of the module in the LatentNet, and in a Lora; text: it is a text encoder, which learns on wish alone;
     attention, feed_forward: endings of the names of layers that a LoRA changes; reads, writes: prefixes of kohya's
     keys; folder: of PEFT's files, in the LoRA's; diffusers: prefix of the keys in diffusers' files; inner: a prefix of
-    module names that only some versions of the library have.
+    module names that only some versions of the library have; outer: one that is left out of plain names, and stands in
+    PEFT's and diffusers' files.
     """
 
     name: str
@@ -43,10 +50,11 @@ class Part:
     folder: str = ""
     diffusers: str = ""
     inner: str = ""
+    outer: str = ""
 
     def plain(self, name: str) -> str:
         """A module's name in every version of the library, without PEFT's wrapping."""
-        return name.removeprefix(self.inner).replace(".base_layer", "")
+        return name.removeprefix(self.inner).removeprefix(self.outer).replace(".base_layer", "")
 
     def key(self, name: str) -> str:
         """The key that kohya's files have for a module of a plain name."""
@@ -55,8 +63,8 @@ class Part:
     def keys(self, names: Iterable[str]) -> dict[str, str]:
         """Plain names of modules by what may stand in a file behind one of `reads`."""
         flat = {name.replace(".", "_"): name for name in names}
-        inner = self.inner.replace(".", "_")
-        return flat | {inner + key: name for key, name in flat.items()}
+        before = {each.replace(".", "_") for each in (self.inner, self.outer)}
+        return flat | {prefix + key: name for prefix in before for key, name in flat.items()}
 
 
 class LatentNet(nn.Module, ABC):
@@ -105,16 +113,25 @@ class Family(ABC):
     """The class of diffusers that loads what `write` writes."""
 
     @abstractmethod
-    def tokens(self, model: LatentModel, prompts: Sequence[str]) -> Condition:
-        """Prompts as the text encoders' input, a row a prompt, on the CPU. Raises UserError on a monstrous one."""
+    def tokens(self, model: LatentModel, prompts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
+        """Prompts as the text encoders' input, a row a prompt, on the CPU. Raises UserError on a monstrous one.
+
+        sizes: (H, W) of the picture of each row before it was scaled to the model's, in pixels; left out: the model's
+        own. A family that is not told sizes leaves them out.
+        """
+
+    def nothing(self, model: LatentModel) -> Condition:
+        """The text encoders' input that stands for nothing, one row, on the CPU: the empty prompt."""
+        return self.tokens(model, [""])
 
     @abstractmethod
     def encode(self, model: LatentModel, prompts: Sequence[str]) -> Condition:
         """Prompts as the denoising network takes them, float32, a row a prompt, where the model is."""
 
     def null(self, model: LatentModel) -> Condition:
-        """The condition that stands for nothing, one row: the empty prompt."""
-        return self.encode(model, [""])
+        """The condition that stands for nothing, one row."""
+        with torch.inference_mode():
+            return model.net.embedded(self.nothing(model).to(model.device))
 
     @abstractmethod
     def cut(self, model: LatentModel, prompt: str) -> str:
@@ -133,7 +150,7 @@ class Family(ABC):
         """A picture's sides must be multiples of this."""
 
     @abstractmethod
-    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+    def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Why a LoRA's file, by its tensors and header, is for another family; None if it may be for this one."""
 
     @abstractmethod
@@ -145,19 +162,23 @@ class Family(ABC):
         """Python that loads a LoRA's file into a pipeline `pipe`. magnitudes: it is DoRA."""
 
     @abstractmethod
-    def pipeline(self, model: LatentModel) -> Any:
+    def pipeline(self, model: LatentModel) -> DiffusionPipeline:
         """The model as diffusers' pipeline of the same networks."""
 
     @abstractmethod
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
         """Write the model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
 
-    def latents(self, autoencoder: Any, x: Tensor) -> Tensor:
+    def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
+        """Write the model as one safetensors file in the family's original keys. Raises UserError if it has none."""
+        raise UserError(f"{model.name} has no form in one file: write its folder, with --to diffusers")
+
+    def latents(self, autoencoder: AutoencoderKL, x: Tensor) -> Tensor:
         """Pictures in [-1, 1] as latents of variance about 1, float32."""
         found: Tensor = autoencoder.encode(x).latent_dist.mean.float() * autoencoder.config.scaling_factor
         return found
 
-    def pictures(self, autoencoder: Any, latents: Tensor) -> Tensor:
+    def pictures(self, autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
         """Latents as pictures in [-1, 1]."""
         found: Tensor = autoencoder.decode((latents / autoencoder.config.scaling_factor).to(autoencoder.dtype)).sample
         return found

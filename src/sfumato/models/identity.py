@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sfumato.files import sha256
 
@@ -25,7 +24,7 @@ class Identity:
         return {"name": self.name, "digest": self.digest}
 
     @classmethod
-    def from_json(cls, values: Any) -> Identity | None:
+    def from_json(cls, values: object) -> Identity | None:
         """None if the values are no identity."""
         if not isinstance(values, Mapping) or not all(isinstance(values.get(key), str) for key in ("name", "digest")):
             return None

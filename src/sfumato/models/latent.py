@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.diffusion.condition import Condition, tensors_of
+from sfumato.diffusion.level import Level
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
-from sfumato.models.family import Family, LatentNet
+from sfumato.models.family import Family, LatentNet, Size
 from sfumato.models.identity import Identity
 from sfumato.models.model import Model
 from sfumato.models.words import Unknown, Words, warning
@@ -74,9 +75,16 @@ class LatentModel(Model):
     def null(self) -> Condition:
         return self.family.null(self)
 
-    def tokens(self, texts: Sequence[str]) -> Condition:
-        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn."""
-        return self.family.tokens(self, texts)
+    def tokens(self, texts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
+        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn.
+
+        sizes: of pictures before they were scaled, see `Family.tokens`.
+        """
+        return self.family.tokens(self, texts, sizes)
+
+    def nothing(self) -> Condition:
+        """`null` as the text encoders' input, on the CPU."""
+        return self.family.nothing(self)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens that a text falls into; low numbers are frequent ones."""
@@ -105,7 +113,7 @@ class LatentModel(Model):
         """Pictures that the autoencoder takes at a time: one of 512 px holds a gigabyte."""
         return min(16, max(1, PIXELS // (self.shape[1] * self.shape[2])))
 
-    def _frame(self, x: Tensor, level: Any) -> Tensor:
+    def _frame(self, x: Tensor, level: Level) -> Tensor:
         """Latents at a level, brought to the spread of clean ones and decoded."""
         spread = float((level.alpha**2 + level.sigma**2).sqrt())
         return self.leave(x / spread)

@@ -6,14 +6,14 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sfumato import registry
+from sfumato.denoising.arrays import P
 from sfumato.denoising.cleaner import Cleaner
-from sfumato.denoising.denoise import denoise
+from sfumato.denoising.denoise import Cleaning, Sigma, denoise
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Clipped, Denoiser, Preconditioned
 from sfumato.diffusion.guidance import Guided
@@ -21,9 +21,12 @@ from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import Step, evaluations
 from sfumato.diffusion.schedule import Schedule
 from sfumato.errors import PromptWarning, UserError
+from sfumato.files import Json
 from sfumato.models.named import sampler_of
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe.recipe import Recipe, build
+from sfumato.progress import Stages
+from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Sample
 from sfumato.show.film import frame
 
@@ -57,7 +60,7 @@ class Model(ABC):
     precision: str = "fp32"
     source: str = ""
     recipe: Recipe | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Json = field(default_factory=dict)
 
     @property
     def denoiser(self) -> Denoiser:
@@ -72,8 +75,7 @@ class Model(ABC):
 
     def autocast(self) -> torch.autocast:
         """The model's precision, for what runs inside."""
-        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        return torch.autocast(torch.device(self.device).type, dtype=low or torch.bfloat16, enabled=low is not None)
+        return Policy.of(self.precision).autocast(self.device)
 
     @property
     @abstractmethod
@@ -119,40 +121,35 @@ class Model(ABC):
         *,
         texts: Sequence[str] | None = None,
         seed: int = 0,
+        sampling: Sampling = Sampling(),
+        init: Tensor | None = None,
         batch: int | None = None,
         callback: Callable[[int, Step], None] | None = None,
-        negative: str | None = None,
-        init: Tensor | None = None,
-        strength: float = 0.7,
         warn: bool = True,
-        **changes: Any,
     ) -> Tensor:
-        """Draw n pictures, uint8 (n, C, H, W).
+        """Draw n pictures, uint8 (n, C, H, W). Picture k depends on seed + k alone, not on n or the batch.
 
-        texts: labels or captions, picture k is of texts[k % len]; negative: what guidance leads away from, in place
-        of nothing; init: a picture, uint8 (C, H, W), to start from, of which `strength` in (0, 1] is drawn anew;
-        changes: `sampler`, `steps`, `guidance`, `rescale`, `interval`, `eta`, `churn`, `clip`, `options` in place of
-        `defaults`; callback(first, step) sees every step of the batch that starts with picture `first`; warn: each of
-        `warnings` is given as a PromptWarning.
-        Picture k depends on seed + k alone, not on n or the batch.
+        texts: labels or captions, picture k is of texts[k % len]; init: a picture, uint8 (C, H, W), to start from;
+        batch: pictures at a time, left out: as many as fit; callback(first, step): at every step of the batch that
+        starts with picture `first`; warn: give each of `warnings` as a PromptWarning. Raises UserError.
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
         if self.task == "denoise":
             raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
-        s = self.settings(**changes)
+        s = self.settings(sampling)
         sampler = sampler_of(s)
         cond = self.condition(texts, n)
-        null = self.null if negative is None else self.condition([negative], 1)
-        for line in self.warnings(texts, negative) if warn else ():
+        null = self.null if sampling.negative is None else self.condition([sampling.negative], 1)
+        for line in self.warnings(texts, sampling.negative) if warn else ():
             warnings.warn(line, PromptWarning, stacklevel=3)  # 2 is inference_mode
         levels = self._path(s)
         start: Tensor | float = 0.0
         if init is not None:
-            levels = levels[len(levels) - 1 - kept_steps(s.steps, strength) :]
+            levels = levels[len(levels) - 1 - sampling.kept(s.steps) :]
             start = float(levels.alpha[0]) * self.enter(init[None])
         batch = batch or fitting_batch(self.shape, self.device)
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         done = []
         for first in range(0, n, batch):
             count = min(batch, n - first)
@@ -170,11 +167,9 @@ class Model(ABC):
             done.append(self.leave(x))
         return torch.cat(done)
 
-    def settings(self, **changes: Any) -> Sample:
-        """`defaults` with changes (None: as it stands). Raises UserError on a bad value."""
-        given = {key: value for key, value in changes.items() if value is not None}
-        registry.trust(given.get("sampler"))
-        return build({"sample": self.defaults.model_dump() | given}, where="sample").sample
+    def settings(self, sampling: Sampling = Sampling()) -> Sample:
+        """`defaults` with what `sampling` changes. Raises UserError on a bad value."""
+        return sampling.over(self.defaults)
 
     def evaluations(self, s: Sample) -> int:
         """Calls of the denoiser that a picture takes; guidance makes one of two. Raises UserError."""
@@ -194,12 +189,20 @@ class Model(ABC):
             ready = Guided(ready, s.guidance, null, s.interval or (0.0, float("inf")), s.rescale)
         return Clipped(ready) if s.clip else ready
 
-    def denoise(self, picture: Any, sigma: Any = None, **options: Any) -> Any:
+    def denoise(self, picture: P, sigma: Sigma = None, cleaning: Cleaning = Cleaning()) -> P:
         """Clean a picture, at the noise level it has: see `sfumato.denoising.denoise.denoise`."""
-        return denoise(self.cleaner(), picture, sigma, **options)
+        return denoise(self.cleaner(), picture, sigma, cleaning)
 
-    def film(self, n: int = 8, **options: Any) -> tuple[Tensor, Film]:
-        """Draw n pictures and keep the way there: options as for `sample`. Gives the pictures and the reverse film."""
+    def film(
+        self,
+        n: int = 8,
+        *,
+        texts: Sequence[str] | None = None,
+        seed: int = 0,
+        sampling: Sampling = Sampling(),
+        init: Tensor | None = None,
+    ) -> tuple[Tensor, Film]:
+        """Draw n pictures, as `sample` does, and keep the way there. Gives the pictures and the reverse film."""
         frames: list[Tensor] = []
         captions: list[str] = []
 
@@ -207,12 +210,12 @@ class Model(ABC):
             frames.append(self._frame(step.x, step.level))
             captions.append(caption(step.level))
 
-        done = self.sample(n, batch=n, callback=see, **options)
+        done = self.sample(n, texts=texts, seed=seed, sampling=sampling, init=init, batch=n, callback=see)
         return done, Film([*frames, done], [*captions, "done"])
 
-    def forward_film(self, pictures: Tensor, seed: int = 0, **options: Any) -> Film:
+    def forward_film(self, pictures: Tensor, seed: int = 0, sampling: Sampling = Sampling()) -> Film:
         """The forward process: the pictures, uint8 (N, C, H, W), drowning in the noise that `seed` gives."""
-        levels = self._path(self.settings(**options))
+        levels = self._path(self.settings(sampling))
         x0 = self.enter(pictures)
         noise = torch.stack([torch.randn(self.space, generator=g) for g in picture_generators(seed, len(x0))]).to(x0)
         path = [levels[i] for i in range(len(levels) - 1, -1, -1)]
@@ -236,11 +239,13 @@ def caption(level: Level) -> str:
     return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
 
 
-def kept_steps(steps: int, strength: float) -> int:
-    """How many of a path's steps are taken from a picture of which `strength` is drawn anew. Raises UserError."""
-    if not 0 < strength <= 1:
-        raise UserError(f"strength={strength:g}: how much is drawn anew, above 0 and at most 1")
-    return max(1, round(steps * strength))
+def steps_told(what: str, n: int, tell: Stages) -> Callable[[int, Step], None]:
+    """A callback for `Model.sample` of n pictures, which reports them as a phase: steps of pictures done."""
+
+    def told(first: int, step: Step) -> None:
+        tell(what, min(n * step.steps, first * step.steps + (step.index + 1) * len(step.x)), n * step.steps)
+
+    return told
 
 
 def fitting_batch(shape: Sequence[int], device: str) -> int:

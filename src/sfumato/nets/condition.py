@@ -1,4 +1,4 @@
-"""What the model is told, as vectors: one label, or the words of a caption."""
+"""Conditions as vectors: of one label, or of the words of a caption."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class TokenTable(nn.Module):
-    """A learned table of `vocabulary` words at `length` places; token 0 stands for nothing.
+    """A learned table of `vocabulary` words at `length` places; token 0 means no condition.
 
-    A word is bound to its place by an elementwise product, so that "a red circle on a blue background" and "a blue
-    circle on a red background" differ also in the sum. Gives that sum (N, width), for every block, and the bound words
-    (N, length, width), for cross-attention. With length 1 this is a table of classes.
+    A word's vector is multiplied elementwise by that of its place, so that "a red circle on a blue background" and "a
+    blue circle on a red background" differ in the sum too. Returns the sum (N, width), for every block, and the
+    products (N, length, width), for cross-attention. With length 1 this is a table of classes.
     """
 
     def __init__(self, vocabulary: int, length: int, width: int) -> None:
@@ -22,7 +22,7 @@ class TokenTable(nn.Module):
         self.leave = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor | None, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """tokens: (N, length), or None for nothing. Raises ValueError if its shape is another."""
+        """tokens: (N, length), or None for no condition. Raises ValueError for another shape."""
         if tokens is None:
             tokens = torch.zeros(n, self.length, dtype=torch.long, device=device)
         if tokens.shape != (n, self.length):

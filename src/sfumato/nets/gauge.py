@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FLOOR = -6.3  # ln of a quarter of 1/255 in [-1, 1] scale, a little below: almost nothing
-STEP = 1 / 255  # of details, below which their size counts and above which its logarithm does
-SURE = 5.0  # the most by which a place counts more or less than others, as a power of e
+STEP = 1 / 255  # size of details below which the input is linear in them, and above which logarithmic
+SURE = 5.0  # largest absolute value of a place's ln weight
 
 
 class NoiseGauge(nn.Module):
     """ln sigma of the noise on a picture, read from the picture: (N, C, H, W) in [-1, 1] scale -> (N,)."""
 
-    side = 0  # it reads pictures whole
+    side = 0  # it needs whole pictures
 
     def __init__(self, colours: int = 3, width: int = 48) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class NoiseGauge(nn.Module):
 
 
 class PlaceGauge(nn.Module):
-    """ln sigma of the noise on a photo, read place by place: texture here and a flat wall there are told apart.
+    """ln sigma of the noise on a photo, read place by place, so that flat areas can count more than texture.
 
-    Each place of 8 x 8 pixels says a level and how sure it is, and sees some 100 pixels; a picture's level is the mean
-    so weighted, so that parts of a photo that were read apart can be put together.
+    For each place of 8 x 8 pixels there is a level and a weight, from a field of some 100 pixels; a picture's level is
+    the weighted mean, so that the results of separate parts of a photo can be combined.
     """
 
-    side = 160  # pixels of the parts that it reads of a large photo
+    side = 160  # side of the parts of a large photo that are read, in pixels
 
     def __init__(self, colours: int = 3, width: int = 32) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class PlaceGauge(nn.Module):
         return torch.stack([(weight * level).sum((1, 2)), weight.sum((1, 2))], 1)
 
     def places(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What each place says, (N, H / 8, W / 8): ln sigma, and its weight in [exp(-SURE), exp(SURE)]."""
+        """For each place, (N, H / 8, W / 8): ln sigma, and its weight in [exp(-SURE), exp(SURE)]."""
         h = F.relu(self.enter(_details(x)))
         for k, block in enumerate(self.blocks):
             if k and k % 2 == 0:
@@ -76,8 +76,8 @@ class PlaceGauge(nn.Module):
 
 
 def _details(x: Tensor) -> Tensor:
-    """Haar's details of 2 x 2 pixels and of their means, (N, C, H, W) -> (N, 5 C, H / 2, W / 2), in a scale that shows
-    noise of a fraction of 1/255 and of a third of white alike; and the means themselves.
+    """Haar details of 2 x 2 pixels and of their means, (N, C, H, W) -> (N, 5 C, H / 2, W / 2), on a scale that resolves
+    noise from a fraction of 1/255 to a third of white; and the means themselves.
     """
     a, b, c, d = (x[..., y::2, z::2] for y in (0, 1) for z in (0, 1))
     mean = (a + b + c + d) / 4

@@ -1,4 +1,4 @@
-"""What every network on pictures says of itself."""
+"""The interface of networks on pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sfumato.nets.gauge import NoiseGauge, PlaceGauge
 
 
 class PictureNet(nn.Module, ABC):
-    """F(x, c, tokens=..., noisy=...): x (N, C, H, W), c (N,) the level; each subclass says what else it takes."""
+    """F(x, c, tokens=..., noisy=...): x (N, C, H, W), c (N,) the level; subclasses may take more."""
 
     gauge: NoiseGauge | PlaceGauge | None
     """Reads the noise level from a picture; None: the level must be given."""
@@ -26,5 +26,5 @@ class PictureNet(nn.Module, ABC):
 
     @property
     def reach(self) -> int | None:
-        """No pixel further away than this, in pixels, changes what is said of a pixel; None: every pixel may."""
+        """No pixel further away than this, in pixels, influences the output at a pixel; None: every pixel may."""
         return None

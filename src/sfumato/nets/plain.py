@@ -1,6 +1,6 @@
-"""A U-Net of plain convolutions for photos of any size: what it says of a pixel depends on a known distance alone.
+"""A U-Net of plain convolutions for photos of any size: an output depends on pixels within a known distance only.
 
-No normalisation, no attention, no pooling over the whole picture, so that tiles make the same picture as the whole; and
+No normalisation, no attention, no pooling over the whole picture, so that tiles give the same result as the whole; and
 no layer at full resolution (Zhang et al. 2018, FFDNet: pixels to depth, and the level as one more channel). The level
 may be a map.
 """
@@ -8,7 +8,6 @@ may be a map.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +19,9 @@ from sfumato.nets.net import PictureNet
 
 @dataclass(frozen=True)
 class PlainConfig:
-    """channels: of each level, top first; blocks: of two convolutions a level, down and up; stem: space-to-depth
-    factor; colours: of a picture; vocabulary: words of the condition and nothing, or 0 for none; gauge: whether it
-    reads the level too.
+    """channels: of each resolution, finest first; blocks: of two convolutions, at each resolution, down and up; stem:
+    space-to-depth factor; colours: channels of a picture; vocabulary: number of tokens of the condition, 0 for none;
+    gauge: whether it estimates the noise level too.
     """
 
     channels: tuple[int, ...] = (48, 96, 160)
@@ -39,16 +38,16 @@ class PlainConfig:
 
     @property
     def reach(self) -> int:
-        """No pixel further away than this, in pixels, changes what is said of a pixel."""
+        """No pixel further away than this, in pixels, influences the output at a pixel."""
         convolutions = [4 * self.blocks] * len(self.channels)
         convolutions[0] += 2  # the first and the last layer
         return self.multiple + sum(count * self.stem * 2**level for level, count in enumerate(convolutions))
 
 
 class PlainUNet(PictureNet):
-    """F(x, c, tokens): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, tokens (N, 1) or None for nothing.
+    """F(x, c, tokens): x (N, C, H, W), c (N,) or (N, 1, H, W) the level, tokens (N, 1) or None for no condition.
 
-    The level enters as one more channel, sigma itself bent to stay below 1, and thresholds of ReLUs can follow it.
+    The level is one more input channel, sigma / sqrt(1 + sigma^2), on which the thresholds of ReLUs can depend.
     """
 
     def __init__(self, config: PlainConfig) -> None:
@@ -56,8 +55,8 @@ class PlainUNet(PictureNet):
         self.config = config
         widths = config.channels
         inner = config.colours * config.stem**2
-        told = max(0, config.vocabulary - 1)
-        self.enter = nn.Conv2d(inner + 1 + told, widths[0], 3, padding=1)
+        kinds = max(0, config.vocabulary - 1)
+        self.enter = nn.Conv2d(inner + 1 + kinds, widths[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
@@ -83,7 +82,7 @@ class PlainUNet(PictureNet):
     def forward(
         self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also what the gauge reads of them.
+        """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also the gauge's ln sigma of them.
 
         Raises ValueError if a side is not a multiple of `config.multiple`.
         """
@@ -110,8 +109,8 @@ class PlainUNet(PictureNet):
         stem = self.config.stem
         rows = [F.pixel_unshuffle(x, stem)]
         shape = (len(x), 1, x.shape[2] // stem, x.shape[3] // stem)
-        told = (1 + (-8 * c).exp()).rsqrt()  # sigma / sqrt(1 + sigma^2)
-        rows.append(F.avg_pool2d(told, stem) if c.ndim == 4 else told.view(-1, 1, 1, 1).expand(shape))
+        bent = (1 + (-8 * c).exp()).rsqrt()  # sigma / sqrt(1 + sigma^2)
+        rows.append(F.avg_pool2d(bent, stem) if c.ndim == 4 else bent.view(-1, 1, 1, 1).expand(shape))
         for word in range(1, self.config.vocabulary):
             chosen = torch.zeros(len(x), device=x.device) if tokens is None else tokens[:, 0] == word
             rows.append(chosen.to(x.dtype).view(-1, 1, 1, 1).expand(shape))
@@ -130,11 +129,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         changed: Tensor = self.second(F.relu(self.first(x), inplace=True))
-        return changed.add_(x)  # large tensors are dear to allocate
+        return changed.add_(x)  # in place: allocating large tensors is slow
 
 
-def _earlier_gauge(net: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Give a network the kind of gauge whose weights are to be loaded: earlier versions had another here."""
+def _earlier_gauge(net: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Use the kind of gauge whose weights are loaded: earlier versions had a NoiseGauge."""
     assert isinstance(net, PlainUNet)
     if net.gauge is not None and f"{prefix}gauge.middle.weight" in state:
         net.gauge = NoiseGauge(net.config.colours).to(net.leave.weight)

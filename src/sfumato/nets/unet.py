@@ -1,4 +1,4 @@
-"""The pixel U-Net: fast on a CPU as on a GPU.
+"""The pixel U-Net, fast on CPUs and on GPUs.
 
 Most of the time goes into 3 x 3 convolutions: one normalisation a block instead of two, modulation as one fused
 multiply-add, channels_last throughout, scaled-dot-product attention, and an optional space-to-depth stem that runs
@@ -23,12 +23,12 @@ from sfumato.nets.net import PictureNet
 class UNetConfig:
     """The shape of a U-Net.
 
-    channels: of each level, top first, multiples of 8; each level has half the resolution of the one above;
-    blocks: residual blocks a level, down and up; attention: at each level; stem: space-to-depth factor; places: every
-    position is told where it lies in the picture; shortcut: the input is added to the output, by a learned weight of
-    the level, so that noise need not pass through narrow layers; colours: channels of a picture; vocabulary, length: of
-    the condition's tokens (0: unconditional); gauge: whether it reads the noise level too.
-    Raises ValueError if channels and attention do not fit these words.
+    channels: of each resolution, finest first, multiples of 8; each has half the resolution of the one before;
+    blocks: residual blocks at each resolution, down and up; attention: at each resolution; stem: space-to-depth factor;
+    places: add an encoding of its position to every place; shortcut: add the input to the output with a learned weight
+    that depends on the level, so that noise need not pass through narrow layers; colours: channels of a picture;
+    vocabulary, length: of the condition's tokens (0: unconditional); gauge: whether it estimates the noise level too.
+    Raises ValueError for other channels, or if attention is not as long as channels.
     """
 
     channels: tuple[int, ...] = (64, 128)
@@ -55,7 +55,7 @@ class UNetConfig:
         return self.stem * 2 ** (len(self.channels) - 1)
 
 
-PLACES = 4  # octaves of waves that tell a place
+PLACES = 4  # octaves of the encoding of positions
 
 PRESETS: dict[str, UNetConfig] = {
     "tiny": UNetConfig((32, 64, 96), 1, (False, False, True), stem=2),
@@ -117,7 +117,7 @@ class UNet(PictureNet):
     def forward(
         self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also what the gauge reads of them.
+        """(N, C, H, W) -> (N, C, H, W); with `noisy`, pictures in [-1, 1] scale, also the gauge's ln sigma of them.
 
         Raises ValueError if a side is not a multiple of `config.multiple`.
         """
@@ -126,8 +126,8 @@ class UNet(PictureNet):
             raise ValueError(f"{height} x {width} is not a multiple of {self.config.multiple}")
         emb, bound = self.embed(self.fourier(c)), None
         if self.condition is not None:
-            told, bound = self.condition(tokens, len(x), x.device)
-            emb = emb + told
+            vector, bound = self.condition(tokens, len(x), x.device)
+            emb = emb + vector
         h = F.pixel_unshuffle(x, self.config.stem) if self.config.stem > 1 else x
         h = self.enter(h.contiguous(memory_format=torch.channels_last))
         if self.places is not None:
@@ -146,13 +146,13 @@ class UNet(PictureNet):
         h = self.leave(F.silu(self.norm(h)))
         h = F.pixel_shuffle(h, self.config.stem) if self.config.stem > 1 else h
         if self.shortcut is not None:
-            with torch.autocast(x.device.type, enabled=False):  # noise of a picture needs more digits than bf16 has
+            with torch.autocast(x.device.type, enabled=False):  # bf16 has too few digits for the noise of a picture
                 h = h + self.shortcut(emb.to(x.dtype))[:, :, None, None] * x
         return h if noisy is None or self.gauge is None else (h, self.gauge(noisy))
 
 
 class Block(nn.Module):
-    """x + conv(silu(modulate(conv(silu(norm(x)))))), then attention if asked for."""
+    """x + conv(silu(modulate(conv(silu(norm(x)))))), then attention if set."""
 
     def __init__(
         self, cin: int, cout: int, width: int, dropout: float = 0.0, attention: bool = False, context: int = 0
@@ -180,7 +180,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention over positions, to themselves or to the tokens of the condition (N, L, context)."""
+    """Multi-head attention from positions to positions, or to the tokens of the condition (N, L, context)."""
 
     def __init__(self, channels: int, context: int = 0, head: int = 32) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ class Fourier(nn.Module):
 
 
 def waves(height: int, width: int, device: torch.device) -> Tensor:
-    """Sines and cosines of the place of each pixel, of 1/2 to 2^(PLACES - 2) periods a side, (1, 4 PLACES, H, W)."""
+    """Sines and cosines of each pixel's position, with 1/2 to 2^(PLACES - 2) periods a side, (1, 4 PLACES, H, W)."""
     rows = []
     for axis, side in enumerate((height, width)):
         at = (torch.arange(side, device=device) + 0.5) / side * math.pi
@@ -265,7 +265,7 @@ def norm(channels: int) -> nn.GroupNorm:
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
-    """The layer with its parameters at zero, so that a fresh block passes its input on."""
+    """The layer with all parameters 0, so that a new block is the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

@@ -1,1 +1,1 @@
-"""Noise as photos have it, drawn for whole batches on the device where the pictures are; no learning, no files."""
+"""Noise as photos have it, drawn for whole batches on the device of the pictures; no learning, no files."""

@@ -1,7 +1,7 @@
 """The noise of a camera: in linear light, before colours are interpolated and balanced.
 
-After Brooks et al. 2019 ("Unprocessing images for learned raw denoising"): a picture is taken back to what the sensor
-counted, gets the sensor's noise, and is developed again.
+After Brooks et al. 2019 ("Unprocessing images for learned raw denoising"): a picture is converted back to linear light
+of a sensor, gets the sensor's noise, and is developed again.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch.nn import functional as F
 
 from sfumato.noises.dice import Dice
 
-SHOT = (3e-7, 0.05)  # variance of the noise a unit of light; Brooks et al. have 1e-4 to 0.012, one sensor's range
+SHOT = (3e-7, 0.05)  # noise variance per unit of light; Brooks et al.: 1e-4 to 0.012, the range of one sensor
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # ln of the read noise's variance by ln of the shot noise's
-GAIN, GAIN_SPREAD = 0.8, 0.1  # 1 over the brightness' gain
-RED, BLUE = (1.9, 2.4), (1.5, 1.9)  # the white balance's
-CROSSTALK = 0.45  # the most that a colour matrix takes of one other channel
-CFA_ERROR = 0.25  # share of pictures whose own detail is interpolated too; others are as sharp as before
+GAIN, GAIN_SPREAD = 0.8, 0.1  # inverse of the brightness gain: mean and standard deviation
+RED, BLUE = (1.9, 2.4), (1.5, 1.9)  # ranges of the white balance's gains
+CROSSTALK = 0.45  # largest share of another channel in a colour matrix
+CFA_ERROR = 0.25  # share of pictures whose detail is interpolated too; in the others only the noise is
 NO_CFA = 0.15  # share whose sensor has all colours at each pixel
 
 
 def camera(x0: Tensor, dice: Dice) -> Tensor:
-    """Clean pictures (N, 3, H, W) in [-1, 1] as a camera would have given them, with noise of any strength.
+    """Clean pictures (N, 3, H, W) in [-1, 1] with camera noise of any strength.
 
-    Where a picture's own detail is interpolated, what interpolation does to it counts as noise.
+    Where a picture's detail is interpolated, the error of interpolation counts as noise.
     """
     n = len(x0)
     matrix = _matrices(n, dice)
@@ -46,24 +46,24 @@ def camera(x0: Tensor, dice: Dice) -> Tensor:
 
 
 def linear(x: Tensor) -> Tensor:
-    """Light by value, both in [0, 1] (IEC 61966-2-1, sRGB)."""
+    """sRGB values to linear light, both in [0, 1] (IEC 61966-2-1)."""
     return torch.where(x <= 0.04045, x / 12.92, ((x.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
 
 
 def curve(x: Tensor) -> Tensor:
-    """Value by light, the inverse of `linear`."""
+    """Linear light to sRGB values, the inverse of `linear`."""
     return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def _matrices(n: int, dice: Dice) -> Tensor:
-    """Random matrices (n, 3, 3) from a sensor's colours to sRGB: white stays white, other colours get purer."""
+    """Random matrices (n, 3, 3) from a sensor's colours to sRGB: white is kept, other colours are saturated."""
     taken = CROSSTALK * torch.rand((n, 3, 3), generator=dice.own, device=dice.device)
     taken = taken * (1 - torch.eye(3, device=dice.device))
     return torch.diag_embed(1 + taken.sum(2)) - taken
 
 
 def _inverse(matrix: Tensor) -> Tensor:
-    """Of matrices (n, 3, 3), by cross products, with no library that would have to be set up."""
+    """The inverse of matrices (n, 3, 3), by cross products, without a linear algebra library."""
     a, b, c = matrix.unbind(1)
     crossed = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], 2)
     return crossed / (a * crossed[:, :, 0]).sum(1).view(-1, 1, 1)
@@ -75,24 +75,24 @@ def _times(matrix: Tensor, x: Tensor) -> Tensor:
 
 
 class Bayer:
-    """A red, green, green, blue pattern over pictures of `size`; down, right: (N, 1, 1, 1) bool, where it begins."""
+    """A red, green, green, blue pattern over pictures of `size`; down, right: (N, 1, 1, 1) bool, its offset."""
 
     def __init__(self, size: tuple[int, int] | torch.Size, down: Tensor, right: Tensor) -> None:
         y = (torch.arange(size[0], device=down.device).view(1, 1, -1, 1) + down.long()) % 2 == 0
         x = (torch.arange(size[1], device=down.device).view(1, 1, 1, -1) + right.long()) % 2 == 0
         self.red, self.blue = y & x, ~y & ~x
-        self.red_row, self.blue_row = y & ~x, ~y & x  # the green ones
+        self.red_row, self.blue_row = y & ~x, ~y & x  # green pixels in rows with red and with blue
 
     def mosaic(self, x: Tensor) -> Tensor:
-        """The one colour that each pixel has, (N, 3, H, W) -> (N, 1, H, W)."""
+        """The colour that the sensor measures at each pixel, (N, 3, H, W) -> (N, 1, H, W)."""
         r, g, b = x.split(1, 1)
         return torch.where(self.red, r, torch.where(self.blue, b, g))
 
     def interpolate(self, m: Tensor, sharp: Tensor) -> Tensor:
-        """All colours from one a pixel, (N, 1, H, W) -> (N, 3, H, W).
+        """All three colours from one per pixel, (N, 1, H, W) -> (N, 3, H, W).
 
-        sharp: (N, 1, 1, 1) bool: the linear filters of Malvar, He and Cutler 2004 (figure 2), or else the mean of the
-        nearest.
+        sharp: (N, 1, 1, 1) bool: true: the linear filters of Malvar, He and Cutler 2004 (figure 2); false: the mean of
+        the nearest pixels of that colour.
         """
         wide = F.conv2d(F.pad(m, (2, 2, 2, 2), mode="reflect"), _filters(m.device).to(m.dtype))
         green, across, along, aslant = torch.where(sharp, wide[:, :4], wide[:, 4:]).split(1, 1)

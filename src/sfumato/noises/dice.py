@@ -1,4 +1,4 @@
-"""Random numbers a picture, drawn where the pictures are."""
+"""Random numbers per picture, drawn on the pictures' device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Dice:
-    """Numbers (N, 1, 1, 1) and fields on `device`, a pure function of the seed of a generator of the CPU.
+    """Random numbers (N, 1, 1, 1) and fields on `device`, a pure function of the seed of a generator on the CPU.
 
-    On a CPU the generator itself is used, on another device one of its own with the same seed, so that nothing is
-    copied and nothing waits.
+    On a CPU that generator is used, on another device a new one with the same seed, so that nothing is copied between
+    devices.
     """
 
     def __init__(self, generator: torch.Generator, device: torch.device | str) -> None:
@@ -41,15 +41,15 @@ class Dice:
         return self.normal(n, 1, 1, 1)
 
     def coin(self, n: int, share: float) -> Tensor:
-        """(n, 1, 1, 1) bool, true for `share` of them."""
+        """(n, 1, 1, 1) bool, true with probability `share`."""
         return self.uniform(n) < share
 
     def whole(self, most: int) -> int:
-        """One number of the host in [0, most), for what must be the same in a whole batch."""
+        """One integer of the CPU's generator in [0, most), the same for a whole batch."""
         return int(torch.randint(0, most, (), generator=self.host))
 
     def split(self, n: int, shares: list[float]) -> list[int]:
-        """n in as many parts as there are shares; on average each part is its share of n, also for a small n."""
+        """n divided by shares into counts; on average each count is its share of n, also for a small n."""
         offset, total = float(torch.rand((), generator=self.host)), sum(shares)
         bounds, passed = [0], 0.0
         for share in shares[:-1]:

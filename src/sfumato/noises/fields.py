@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from sfumato.noises.dice import Dice
 
-REACH = 10  # pixels a side that a blur sees: 2.5 of the widest one's standard deviations
+REACH = 10  # half-width of the blur's kernel in pixels: 2.5 standard deviations of the widest
 WIDEST = 4.0
-REDUCED, SHARPENED = 0.8, 0.3  # shares of processed noise
+REDUCED, SHARPENED = 0.8, 0.3  # shares of noise that is smoothed, and sharpened
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -35,7 +35,7 @@ def _weights(width: Tensor) -> Tensor:
 
 
 def enlarged(x: Tensor, scale: Tensor) -> Tensor:
-    """Bilinear enlargement about the middle by scale (N, 1, 1, 1) >= 1, cut to the size it had."""
+    """Bilinear enlargement about the middle by scale (N, 1, 1, 1) >= 1, cropped to the original size."""
     n, _, height, width = x.shape
     theta = torch.zeros(n, 2, 3, device=x.device, dtype=x.dtype)
     theta[:, 0, 0] = theta[:, 1, 1] = scale.flatten().reciprocal()
@@ -44,7 +44,7 @@ def enlarged(x: Tensor, scale: Tensor) -> Tensor:
 
 
 def coloured(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
-    """Noise of `sigma` (N, 1, 1, 1) that is stronger in colour than in brightness and spans 1 to 6 pixels there."""
+    """Noise of `sigma` (N, 1, 1, 1), stronger in colour than in brightness; the colour noise spans 1 to 6 pixels."""
     n = len(x0)
     width = dice.uniform(n, 0.4, 3.0)
     luma = dice.uniform(n, 0.0, 0.5) * dice.normal(n, 1, *x0.shape[-2:])
@@ -63,7 +63,7 @@ def grain(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
 
 
 def smeared(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
-    """White noise that was blurred or enlarged with its picture, of `sigma` afterwards."""
+    """White noise that was blurred or enlarged with its picture, then scaled to `sigma`."""
     n = len(x0)
     width = dice.uniform(n, 0.3, 1.2)
     noise = dice.normal(*x0.shape)
@@ -72,9 +72,9 @@ def smeared(x0: Tensor, dice: Dice, sigma: Tensor) -> Tensor:
 
 
 def processed(noise: Tensor, dice: Dice) -> Tensor:
-    """Noise (N, 3, H, W) after a camera's reduction and sharpening: smoothed, colour most, and edges lifted.
+    """Noise (N, 3, H, W) after a camera's noise reduction and sharpening: smoothed, most in colour, then sharpened.
 
-    Widths are those that make noise as correlated as it is in files of two Canon cameras (PolyU, Xu et al. 2018): 0.65
+    The widths give the correlation of noise in files of two Canon cameras (PolyU, Xu et al. 2018): 0.65
     from pixel to pixel in brightness, 0.9 in colour, 0.6 over four pixels there.
     """
     n = len(noise)

@@ -1,4 +1,4 @@
-"""What JPEG does to pictures, for a batch at once: the loss of the format without its bytes (ITU-T T.81, JFIF)."""
+"""The loss of JPEG on a batch of pictures, without writing files (ITU-T T.81, JFIF)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ BLOCK = 8
 
 
 def jpeg(x: Tensor, quality: Tensor, halved: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-    """Pictures as they come back from a JPEG file, (N, 3, H, W) in [-1, 1].
+    """Pictures after being saved as JPEG and read again, (N, 3, H, W) in [-1, 1].
 
-    quality: (N,) from 1 to 100 as libjpeg counts it; halved: (N,) bool, colour at half resolution (4:2:0) or whole
-    (4:4:4); shift: where in the first block the picture begins, (down, right), as if it were cut from a larger one.
+    quality: (N,) from 1 to 100 as in libjpeg; halved: (N,) bool, colour at half resolution (4:2:0) or full
+    (4:4:4); shift: offset (down, right) within the first block, as if the picture were cut from a larger one.
     """
     height, width = x.shape[-2:]
     top, left = shift

@@ -1,7 +1,7 @@
-"""The noises that photos come with, mixed: white, of cameras, of colour, of film, of enlargement and of JPEG.
+"""The kinds of noise in photos, mixed: white, of cameras, in colour, film grain, enlarged noise, and JPEG.
 
-The order and the choice of what happens to a picture are random, as in Zhang et al. 2022 ("Practical blind denoising
-via Swin-Conv-UNet and data synthesis").
+Which steps are applied to a picture is random, as in Zhang et al. 2022 ("Practical blind denoising via Swin-Conv-UNet
+and data synthesis").
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ UNIT = 2 / 255  # one step of 8 bits in [-1, 1]
 FLOOR = 0.25 * UNIT  # below this a picture counts as clean
 TOP, TAIL, LEAST = 60 * UNIT, 100 * UNIT, 0.25 * UNIT
 SHARES = {"white": 0.46, "camera": 0.26, "coloured": 0.06, "grain": 0.05, "smeared": 0.07, "none": 0.10}
-CLEAN, RARE = 0.08, 0.03  # of the white ones: no noise at all; the tail of strong noise
-BYTES, FILES = 0.8, 0.4  # of the others: rounded to 8 bits; saved as JPEG
-QUALITY, LOW = (50.0, 98.0), (5.0, 95.0)  # of JPEG after noise, and alone
-FINISHED = 0.8  # share of noise that a camera's reduction and sharpening went over
+CLEAN, RARE = 0.08, 0.03  # shares of white noise: none at all; stronger than TOP
+BYTES, FILES = 0.8, 0.4  # shares of the other kinds: rounded to 8 bits; saved as JPEG
+QUALITY, LOW = (50.0, 98.0), (5.0, 95.0)  # JPEG qualities: after noise, and as the only damage
+FINISHED = 0.8  # share of noise after a camera's noise reduction and sharpening
 
 
 @dataclass(frozen=True)
 class Noisy:
-    """x: (N, 3, H, W) in [-1, 1] scale, white noise perhaps beyond it; sigma: (N,) the noise's standard deviation,
-    FLOOR at least, of white noise before it was cut off; clipped: (N,) bool, white noise that was cut off and rounded;
-    white: (N,) bool.
+    """x: (N, 3, H, W) in [-1, 1] scale, with unclipped white noise also beyond; sigma: (N,) the noise's standard
+    deviation, at least FLOOR, of white noise before clipping; clipped: (N,) bool, white noise that was clipped and
+    rounded; white: (N,) bool.
     """
 
     x: Tensor
@@ -42,7 +42,7 @@ class Noisy:
 def photo_noise(x0: Tensor, dice: Dice, clipped: float = 0.5, grey: Tensor | None = None) -> Noisy:
     """Each of the pictures (N, 3, H, W) in [-1, 1] with one kind of noise, in the order of SHARES.
 
-    clipped: share of the white noise that is cut off; grey: (N,) bool, pictures of one colour whose noise is too.
+    clipped: share of the white noise that is clipped; grey: (N,) bool, grey pictures, which get grey noise.
     """
     counts = dice.split(len(x0), list(SHARES.values()))
     kinds = dict(zip(SHARES, x0.split(counts), strict=True))
@@ -68,18 +68,18 @@ def photo_noise(x0: Tensor, dice: Dice, clipped: float = 0.5, grey: Tensor | Non
 
 
 def levels(n: int, dice: Dice) -> Tensor:
-    """Standard deviations (n, 1, 1, 1) in [-1, 1] scale: every order of magnitude, more of the strong ones."""
+    """Standard deviations (n, 1, 1, 1) in [-1, 1] scale: LEAST to TOP, more of the strong ones, and few to TAIL."""
     most = (TOP / LEAST) ** dice.strata(n).pow(0.6) * LEAST
     return torch.where(dice.coin(n, RARE), dice.uniform(n, TOP, TAIL), most)
 
 
 def rounded(x: Tensor) -> Tensor:
-    """As in a file of 8 bits."""
+    """Clipped and rounded as in a file of 8 bits."""
     return ((x.clamp(-1, 1) + 1) / UNIT).round() * UNIT - 1
 
 
 def finished(x0: Tensor, noise: Tensor, bare: int, dice: Dice) -> Tensor:
-    """Pictures and their noise as files: processed, cut off, rounded and saved; the last `bare` ones as JPEG always."""
+    """Pictures plus noise as in files: processed, clipped, rounded, saved as JPEG; the last `bare` ones always JPEG."""
     n = len(x0)
     if not n:
         return x0

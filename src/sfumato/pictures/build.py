@@ -1,4 +1,4 @@
-"""The making of a store: decode every picture once, write aside, rename."""
+"""Building a store: decode every picture once into a temporary folder, then rename it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from sfumato.recipe.sections import Data
 
 FORMAT = 1
 MANIFEST, PIXELS = "store.json", "pixels.u8"
-STALE_SECONDS = 86_400  # what a build left aside that long ago was killed
+STALE_SECONDS = 86_400  # a temporary folder of this age belongs to a build that was killed
 
 
 def build(source: Source, data: Data, digest: str, folder: Path, progress: Advance | None) -> None:
-    """Decode a source's pictures into a new store at `folder`; nothing is there until all of it is.
+    """Decode a source's pictures into a new store at `folder`, which appears only when it is complete.
 
-    All pixels lie in one file, held-out pictures first. Raises UserError.
+    All pixels are in one file, held-out pictures first. Raises UserError.
     """
     chosen = choose.chosen_items(source, data)
     items = [item for part in chosen.values() for item in part]
-    heads = choose.looks(chosen, data)
+    heads = choose.headers(chosen, data)
     _check_any_left(source, items, heads)
     size = choose.size_of(source, data, heads)
     count = 1 if data.grey or (data.grey is None and choose.all_grey(heads)) else 3
@@ -83,7 +83,7 @@ def _write(
     count: int,
     progress: Advance | None,
 ) -> list[int]:
-    """Decode and append; gives how many pieces each item became, and puts errors in `heads`."""
+    """Decode and append; returns how many pieces each item was cut into, and puts errors in `heads`."""
 
     def prepare(index: int) -> np.ndarray | PictureError:
         try:
@@ -106,7 +106,7 @@ def _write(
             if isinstance(result, PictureError):
                 heads[index] = result
             else:
-                file.write(result.data)  # not through a map: a full disk is an error here, and a signal there
+                file.write(result.data)  # not through a memory map, where a full disk is a signal and no error
                 pieces[index] = len(result)
             if progress is not None:
                 progress(done, len(order))
@@ -114,7 +114,7 @@ def _write(
 
 
 def _thin(path: Path, size: tuple[int, int]) -> bool:
-    """Rewrite a file of RGB pictures with one channel, if all are grey; says whether they were."""
+    """Rewrite a file of RGB pictures with one channel if all are grey; returns whether they were."""
     pixels = np.memmap(path, np.uint8, mode="r").reshape(-1, 3, *size)
     block = max(1, 2**24 // (3 * size[0] * size[1]))
     parts = [pixels[start : start + block] for start in range(0, len(pixels), block)]
@@ -140,7 +140,7 @@ def _check_any_left(source: Source, items: Sequence[Item], heads: choose.Heads) 
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed builds left aside."""
+    """Remove temporary folders of killed builds."""
     for path in folder.glob(".*.*"):
         if path.is_dir() and time.time() - path.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Where decoded pictures are kept, and what is remembered of files already read."""
+"""The cache folder of decoded pictures, and remembered facts of files that were read before."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from sfumato.errors import UserError
 from sfumato.files import write_json
 
-FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one tick of its clock
+FRESH_NS = 2_000_000_000  # a file this new may change again without a new time stamp
 
 
 def cache_folder() -> Path:
@@ -29,35 +28,35 @@ def cache_folder() -> Path:
 
 
 class Memory:
-    """Facts learned by reading files, valid while a file's size and times stay the same.
+    """Facts about files, valid while a file's size and times stay the same.
 
-    One small JSON a data set in the cache folder; losing it costs only a new reading.
+    One small JSON per data set in the cache folder; without it the files are read again.
     """
 
     def __init__(self, name: str) -> None:
         digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
         self.path = cache_folder() / "index" / f"{digest[:32]}.json"
-        self.facts: dict[str, list[Any]] = {}
+        self.facts: dict[str, list[object]] = {}
         self.changed = False
         with contextlib.suppress(OSError, ValueError):
             read = json.loads(self.path.read_text(encoding="utf-8"))
             self.facts = read if isinstance(read, dict) else {}
 
-    def recall(self, key: str, stat: os.stat_result) -> list[Any] | None:
-        """What was learned of a file that has not changed since, or None."""
+    def recall(self, key: str, stat: os.stat_result) -> list[object] | None:
+        """The facts of a file, or None if there are none or it has changed."""
         entry = self.facts.get(key)
         if not isinstance(entry, list) or entry[:3] != [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]:
             return None
         return entry[3:]
 
-    def learn(self, key: str, stat: os.stat_result, facts: list[Any]) -> None:
-        """Remember facts of a file as it was when `stat` was taken."""
+    def learn(self, key: str, stat: os.stat_result, facts: list[object]) -> None:
+        """Store facts of a file whose state was `stat`."""
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > FRESH_NS:
             self.facts[key] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, *facts]
             self.changed = True
 
     def save(self, keep: set[str]) -> None:
-        """Write what is known of the files in `keep`; a cache that cannot be written is done without."""
+        """Write the facts of the files in `keep`; a cache that cannot be written is skipped."""
         kept = {key: entry for key, entry in self.facts.items() if key in keep}
         if self.changed or len(kept) != len(self.facts):
             with contextlib.suppress(OSError, UserError):

@@ -1,4 +1,4 @@
-"""Captions that lie beside pictures: `NAME.txt`, and the Hub's `metadata.csv` and `metadata.jsonl`."""
+"""Captions from files beside pictures: `NAME.txt`, and the Hub's `metadata.csv` and `metadata.jsonl`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 CAPTION_COLUMNS = ("text", "caption", "prompt")
@@ -25,7 +26,7 @@ class Row(NamedTuple):
 def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str]) -> dict[str, Row]:
     """Rows of metadata files by picture key; `file_name` is relative to its metadata file.
 
-    Rows of pictures that are not there are counted in `notes`. Raises UserError naming file and line.
+    Rows of missing pictures are counted in `notes`. Raises UserError naming file and line.
     """
     rows: dict[str, Row] = {}
     for path in sorted(files):
@@ -41,7 +42,7 @@ def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str
             else:
                 absent.append(name)
         if absent:
-            notes.append(f"{path.name} names {len(absent)} pictures that are not there, such as {absent[0]!r}")
+            notes.append(f"{path.name} names {len(absent)} missing pictures, such as {absent[0]!r}")
     return rows
 
 
@@ -59,7 +60,7 @@ def read_sidecar(path: Path, key: str, notes: list[str]) -> str | None:
         return None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[int, Json]]:
     line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -79,7 +80,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(f"{path}, line {line}: {' '.join(str(error).split())}") from error
 
 
-def _first(values: dict[str, Any], columns: tuple[str, ...]) -> str | None:
+def _first(values: Json, columns: tuple[str, ...]) -> str | None:
     for column in columns:
         value = values.get(column)
         if isinstance(value, (str, int)) and (text := " ".join(str(value).split())):

@@ -1,4 +1,4 @@
-"""Which pictures of a source are used, what shape they get and on which side of the split they fall."""
+"""Which pictures of a source are used, their size, and which of them are held out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sfumato.pictures.source import Item, Source, sides
 from sfumato.pictures.vocabulary import nearest
 from sfumato.recipe.sections import Data
 
-LOOKED_AT = 2000  # headers that decide on a size
+SAMPLED = 2000  # headers that decide on a size
 Heads = Sequence[Header | PictureError]  # of all chosen items, in their order
 
 
 def chosen_items(source: Source, data: Data) -> dict[str, list[Item]]:
-    """The items of each split that carry the wanted labels. Raises UserError if there are none."""
+    """The items of each split with the labels of `data.labels`. Raises UserError if there are none."""
     if data.labels is not None:
         if not data.labels:
             raise UserError("data.labels is empty: name at least one label, or leave it out to use all")
@@ -40,7 +40,7 @@ def chosen_items(source: Source, data: Data) -> dict[str, list[Item]]:
     return chosen
 
 
-def looks(chosen: Mapping[str, Sequence[Item]], data: Data) -> list[Header | PictureError]:
+def headers(chosen: Mapping[str, Sequence[Item]], data: Data) -> list[Header | PictureError]:
     """The headers of all chosen items."""
     limit = int(data.max_megapixels * 1e6)
     items = [item for part in chosen.values() for item in part]
@@ -48,40 +48,40 @@ def looks(chosen: Mapping[str, Sequence[Item]], data: Data) -> list[Header | Pic
 
 
 def side_of(source: Source, data: Data, at_most: int) -> int | tuple[int, int]:
-    """A size to learn at where none is set: the one that all pictures share, if it is small, else a square that most
-    of them fill. Looks at some thousand headers."""
+    """The size to train at if none is set: the common size of all pictures if it is small, else a square that most
+    pictures can fill without enlargement. Reads at most SAMPLED headers."""
     items = [item for part in chosen_items(source, data).values() for item in part]
     limit = int(data.max_megapixels * 1e6)
-    some = items[:: math.ceil(len(items) / LOOKED_AT) or 1]
-    found = _sized(source, ordered(lambda item: look(item, limit), some, 64))
-    if len(found.sizes) == 1:
-        height, width = found.size_range()["common"]
+    some = items[:: math.ceil(len(items) / SAMPLED) or 1]
+    sized = _sized(source, ordered(lambda item: look(item, limit), some, 64))
+    if len(sized.sizes) == 1:
+        height, width = sized.size_range()["common"]
         if max(height, width) <= at_most and height % 4 == width % 4 == 0:
             return height, width
-    return found.suggested_size(at_most)
+    return sized.suggested_size(at_most)
 
 
 def _sized(source: Source, heads: Iterable[Header | PictureError]) -> Report:
-    found = Report(source.name, sizes={})
+    sized = Report(source.name, sizes={})
     for head in heads:
         if isinstance(head, Header):
-            found.sizes[head.size] = found.sizes.get(head.size, 0) + 1
-    return found
+            sized.sizes[head.size] = sized.sizes.get(head.size, 0) + 1
+    return sized
 
 
 def size_of(source: Source, data: Data, heads: Heads) -> tuple[int, int]:
     """Height and width of the store: `data.image_size`, or the size all pictures share. Raises UserError."""
     if (size := sides(data)) is not None:
         return size
-    found = _sized(source, heads)
-    proposal = f"set data.image_size, for instance data.image_size={found.suggested_size()}"
-    if len(found.sizes) > 1:
-        (low, left), (high, right) = found.size_range()["min"], found.size_range()["max"]
+    sized = _sized(source, heads)
+    proposal = f"set data.image_size, for instance data.image_size={sized.suggested_size()}"
+    if len(sized.sizes) > 1:
+        (low, left), (high, right) = sized.size_range()["min"], sized.size_range()["max"]
         raise UserError(
-            f"the pictures of {source.name} have {len(found.sizes)} sizes, "
+            f"the pictures of {source.name} have {len(sized.sizes)} sizes, "
             f"from {left}x{low} to {right}x{high}: {proposal}"
         )
-    height, width = found.size_range()["common"]
+    height, width = sized.size_range()["common"]
     if not (8 <= height <= 1024 and 8 <= width <= 1024):
         raise UserError(
             f"the pictures of {source.name} are {width}x{height}, and a side is between 8 and 1024 pixels: {proposal}"
@@ -90,15 +90,15 @@ def size_of(source: Source, data: Data, heads: Heads) -> tuple[int, int]:
 
 
 def all_grey(heads: Heads) -> bool:
-    """Whether every header says grey."""
+    """Whether all pictures are grey by their headers."""
     return all(head.mode.split()[0] in ("1", "L", "LA", "F") for head in heads if isinstance(head, Header))
 
 
 def order_of(chosen: Mapping[str, Sequence[Item]], heads: Heads) -> list[int]:
-    """Indices of the items with good headers as they will lie in the store, held-out ones first.
+    """Indices of the items with good headers in the order of the store, held-out ones first.
 
-    Without a test split they are ordered by a hash of their content: equal pictures are neighbours, and the
-    border between the sides can be drawn once it is known which pictures are whole.
+    Without a test split they are ordered by a hash of their content: equal pictures are neighbours, and the split
+    can be decided after decoding, when it is known which pictures are intact.
     """
     train = len(chosen["train"])
     good = [index for index, head in enumerate(heads) if isinstance(head, Header)]
@@ -109,10 +109,10 @@ def order_of(chosen: Mapping[str, Sequence[Item]], heads: Heads) -> list[int]:
 
 
 def border_of(source: Source, chosen: Mapping[str, Sequence[Item]], good: Sequence[int], data: Data) -> int:
-    """How many of the whole items, in the store's order, are held out.
+    """How many of the intact items, in the store's order, are held out.
 
-    The test split if there is one, else `data.held_out` of the different contents and at least one on each
-    side. Raises UserError if a side stays empty.
+    The test split if there is one, else the share `data.held_out` of the different contents, at least one. Raises
+    UserError if no picture is left for training or for the held-out part.
     """
     train = chosen["train"]
     if chosen.get("test"):
@@ -122,8 +122,8 @@ def border_of(source: Source, chosen: Mapping[str, Sequence[Item]], good: Sequen
         return border
     contents = list(dict.fromkeys(train[index].digest for index in good))
     if len(contents) < 2:
-        found = "only one picture" if len(good) == 1 else f"only {len(good)} copies of one picture"
-        raise UserError(f"{source.name} has {found}; two different ones are needed, one of them held out")
+        sized = "only one picture" if len(good) == 1 else f"only {len(good)} copies of one picture"
+        raise UserError(f"{source.name} has {sized}; two different ones are needed, one of them held out")
     share = min(max(1, round(data.held_out * len(contents))), len(contents) - 1)
     held_out = set(contents[:share])
     return sum(train[index].digest in held_out for index in good)

@@ -21,20 +21,20 @@ HUB_NAME = "uoft-cs/cifar10"
 
 def open_cifar10(data: Data) -> Source:
     """50,000 training and 10,000 test pictures of 32 x 32, with their class names. Raises UserError."""
-    shelf = data_folder()
-    if shelf is not None:
-        files = {split: sorted((shelf / "cifar10").glob(f"{split}-*.parquet")) for split in ("train", "test")}
+    root = data_folder()
+    if root is not None:
+        files = {split: sorted((root / "cifar10").glob(f"{split}-*.parquet")) for split in ("train", "test")}
         if all(files.values()):
             tables = {split: partial(_table, paths) for split, paths in files.items()}
             return TableSource("cifar10", tables, files, Columns("img", "label"), LABELS, data)
     try:
         return open_hub(HUB_NAME, data)
     except UserError as error:
-        where = f"in {shelf / 'cifar10'}" if shelf is not None else "because SFUMATO_DATA is not set"
+        where = f"in {root / 'cifar10'}" if root is not None else "because SFUMATO_DATA is not set"
         raise UserError(
             f"cifar10: no train-*.parquet and test-*.parquet {where}, and {error}; "
-            f"bring the two files of the Hub's {HUB_NAME} into a folder cifar10/ "
-            f"and set SFUMATO_DATA to the folder above it"
+            f"copy the two files of the Hub's {HUB_NAME} into a folder cifar10/ "
+            f"and set SFUMATO_DATA to the folder that contains it"
         ) from error
 
 

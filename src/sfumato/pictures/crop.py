@@ -47,7 +47,7 @@ def tiles(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def pieces(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As few pieces as cover a picture at its own scale, where noise and grain are what they are.
+    """As few pieces as cover a picture at its own scale, so that noise and grain are not resampled.
 
     Shapes and errors as for `tiles`; a picture smaller than a piece is scaled up.
     """
@@ -69,7 +69,7 @@ CROPS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
 
 
 def _starts(length: int, tile: int, gap: int | None = None) -> list[int]:
-    """Where tiles begin along a side, at most `gap` (half a tile) apart."""
+    """The first pixels of tiles along a side, at most `gap` (half a tile) apart."""
     gaps = math.ceil((length - tile) / (gap or tile // 2))
     return [0] if gaps == 0 else [round(i * (length - tile) / gaps) for i in range(gaps + 1)]
 

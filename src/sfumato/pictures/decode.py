@@ -1,7 +1,7 @@
 """One picture file to one array, safely.
 
-A file is hostile until shown otherwise: its header is read and judged before a pixel is decoded, only five
-formats are looked at (and HEIC with the extra `heic`), and whatever goes wrong becomes a `PictureError` with one line.
+Files are untrusted: the header is read and checked before a pixel is decoded, only five
+formats are accepted (and HEIC with the extra `heic`), and every failure becomes a `PictureError` of one line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LOOKS_LIKE = {
+OTHER_FORMATS = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
     b"<": "text",
@@ -52,8 +52,8 @@ class TooLargeError(PictureError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file claims: sides in pixels once upright, a mode for people ("RGB", "L 16-bit", "CMYK"), its format, and
-    frames or pages."""
+    """What a file's header states: sides in pixels after rotation by EXIF, a readable mode ("RGB", "L 16-bit", "CMYK"),
+    the format, and the number of frames or pages."""
 
     height: int
     width: int
@@ -92,7 +92,7 @@ def decode(source: Path | bytes, *, max_pixels: int = 200_000_000, shorter: int 
 
 
 def header(source: Path | bytes) -> Header:
-    """What the file claims, without decoding it and whatever its size. Raises PictureError."""
+    """The file's header, without decoding and without a limit of size. Raises PictureError."""
     with _tidy(source), _opened(source, None) as image:
         width, height = image.size
         upright = isinstance(image, TiffImagePlugin.TiffImageFile)  # its reader swaps the sides itself
@@ -112,7 +112,7 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
 
 @contextlib.contextmanager
 def _tidy(source: Path | bytes) -> Iterator[None]:
-    """Turn whatever a decoder raises into a PictureError of one line."""
+    """Turn every exception of a decoder into a PictureError of one line."""
     try:
         yield
     except PictureError:
@@ -144,7 +144,7 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
         stream.seek(0)
         if not head:
             raise PictureError("empty file")
-        heic = head[4:8] == b"ftyp" and head[8:12] in HEIC and _learn_heic()
+        heic = head[4:8] == b"ftyp" and head[8:12] in HEIC and _register_heic()
         for name in ("HEIF",) if heic else FORMATS:
             factory, accept = Image.OPEN[name]
             if accept is None or not (heic or accept(head) is True):
@@ -156,11 +156,11 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
                 check_size(image.height, image.width, max_pixels)
             yield image
             return
-    found = next((what for start, what in LOOKS_LIKE.items() if head.startswith(start)), None)
-    raise PictureError("not a JPEG, PNG, WebP, BMP or TIFF picture" + (f" (looks like {found})" if found else ""))
+    other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
+    raise PictureError("not a JPEG, PNG, WebP, BMP or TIFF picture" + (f" (looks like {other})" if other else ""))
 
 
-def _learn_heic() -> bool:
+def _register_heic() -> bool:
     """Register the reader of HEIC. Raises PictureError if it is not installed."""
     try:
         from pillow_heif import register_heif_opener
@@ -174,21 +174,21 @@ def _stream(source: Path | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if not source.is_file():
-        raise PictureError("not a regular file" if source.exists() else "the file is not there")
+        raise PictureError("not a regular file" if source.exists() else "the file does not exist")
     if source.stat().st_size > MAX_BYTES:
         raise TooLargeError(f"the file is larger than {MAX_BYTES >> 30} GiB")
     return source.open("rb")
 
 
 def _check_sums(source: Path | bytes, max_pixels: int) -> None:
-    """A PNG's own checksums, which decoding alone does not look at."""
+    """Verify a PNG's own checksums, which decoding alone does not check."""
     with _opened(source, max_pixels) as image:
         image.verify()
 
 
 def _orientation(image: Image.Image) -> int:
     if isinstance(image, PngImagePlugin.PngImageFile) and image.tile and "exif" not in image.info:
-        return 1  # asking would decode the pixels, to look behind them
+        return 1  # getexif() would decode all pixels, to search for EXIF after them
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # a broken EXIF block does not spoil the pixels
@@ -197,7 +197,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the samples lie in the file ("RGB;16B"), before loading."""
+    """The layout of the samples in the file ("RGB;16B"), before loading."""
     tiles: Any = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else ""
     raw = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""

@@ -1,4 +1,4 @@
-"""Batches for training, drawn so that a resumed run sees what an uninterrupted one would have seen."""
+"""Batches for training, the same for a resumed run as for an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfumato.pictures.vocabulary import Vocabulary
 
 
 class Drawable(Protocol):
-    """What a feed needs of `store.Pictures`."""
+    """What a feed needs from `store.Pictures`."""
 
     @property
     def pixels(self) -> Tensor: ...
@@ -23,9 +23,9 @@ class Drawable(Protocol):
 
 
 class Order:
-    """Which of `count` pictures come when, a pure function of the seed and the number of images seen before.
+    """The order of `count` pictures, a pure function of the seed and the number of images seen before.
 
-    Epoch e = images // count is a permutation drawn from (seed, e), and batches run on across epochs.
+    Epoch e = images // count is a permutation drawn from (seed, e); a batch may span two epochs.
     """
 
     def __init__(self, count: int, seed: int, device: torch.device | str = "cpu") -> None:
@@ -53,8 +53,8 @@ class Order:
 class Feed:
     """Pictures and their conditions, batch by batch, in an `Order`.
 
-    Pixels are kept on the device as uint8 if they take at most a quarter of its free memory, and on a CPU as the
-    memory map they are.
+    Pixels are kept on a GPU as uint8 if they take at most a quarter of its free memory; on a CPU they stay a memory
+    map.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Feed:
         self.resident = self.device.type == "cpu" or pixels.numel() <= _free(self.device) / 4
         self._home = self.device if self.resident else torch.device("cpu")
         self._pixels = pixels.to(self._home)
-        self._tokens = vocabulary.encode(vocabulary.heard(pictures.texts(vocabulary.kind))).to(self._home)
+        self._tokens = vocabulary.encode(vocabulary.encodable(pictures.texts(vocabulary.kind))).to(self._home)
         self.order = Order(len(pixels), seed, self._home)
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ class Feed:
         """The batch that follows `images` images seen.
 
         Returns pictures, float32 (batch, C, H, W) in [-1, 1], channels_last, mirrored left to right by coin
-        flips of `generator` if the feed flips; and conditions, int64 (batch, L).
+        flips of `generator` if `flip` is set; and conditions, int64 (batch, L).
         """
         which = self.order.indices(images, batch)
         picked, tokens = (self._send(part.index_select(0, which)) for part in (self._pixels, self._tokens))
@@ -89,17 +89,17 @@ class Feed:
             coins = self._send(torch.rand(batch, generator=generator, device=generator.device)) < 0.5
             rows = torch.arange(batch, device=self.device)
             picked = torch.cat([picked, picked.flip(3)]).index_select(0, rows + batch * coins)
-        picked = picked.contiguous(memory_format=torch.channels_last)  # while it is small
+        picked = picked.contiguous(memory_format=torch.channels_last)  # while it is uint8, a quarter of the bytes
         pictures = from_uint8(picked)
         return pictures, tokens
 
     def _send(self, tensor: Tensor) -> Tensor:
-        """To the device, without waiting for what it is doing."""
+        """To the device, without waiting for its queue."""
         return tensor.to(self.device, non_blocking=True)
 
 
 def _free(device: torch.device) -> int:
-    """Free bytes of a device."""
+    """Free bytes of memory of a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return int(psutil.virtual_memory().available)

@@ -1,4 +1,4 @@
-"""A folder of somebody's pictures: subfolders are labels, sidecars are captions."""
+"""A folder of pictures as a source: subfolders are labels, text files beside pictures are captions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A picture file as the walk met it."""
+class PictureFile:
+    """A picture file of the folder."""
 
     key: str
     path: Path
@@ -42,7 +42,7 @@ class FolderSource:
 
     The first subfolder's name is the label. A caption is the row of a `metadata.csv` or `metadata.jsonl`
     beside or above the picture, or else the text of `NAME.txt` beside it. If all pictures lie in `train` and
-    `test` (or `validation`), these are splits and the labels are one level down. Hidden files are left alone;
+    `test` (or `validation`), these are splits and the labels are one level down. Hidden files are skipped;
     links that lead out of the folder, links to folders and files that are not regular are refused and named.
     """
 
@@ -52,18 +52,18 @@ class FolderSource:
         self.refused: dict[str, str] = {}
         self.notes: list[str] = []
         self._data = data
-        self._found: list[Found] = []
+        self._files: list[PictureFile] = []
         self._metadata: list[Path] = []
         self._texts: dict[str, Path] = {}  # caption files by key without extension
         others: Counter[str] = Counter()
         self._walk(others)
-        self._found.sort(key=lambda found: found.key)
-        self._captions = read_metadata(self.root, self._metadata, {f.key for f in self._found}, self.notes)
-        others[".txt"] += len(self._texts.keys() - {found.stem for found in self._found})
+        self._files.sort(key=lambda file: file.key)
+        self._captions = read_metadata(self.root, self._metadata, {f.key for f in self._files}, self.notes)
+        others[".txt"] += len(self._texts.keys() - {file.stem for file in self._files})
         self.ignored = {extension: count for extension, count in sorted(others.items()) if count}
         self._tops = self._split_folders()
         self.splits: tuple[str, ...] = ("train", "test") if self._tops else ("train",)
-        self.label_names = sorted({label for f in self._found if (label := self._label(f)) is not None})
+        self.label_names = sorted({label for f in self._files if (label := self._label(f)) is not None})
         self._items: dict[str, list[Item]] | None = None
 
     def items(self, split: str) -> list[Item]:
@@ -90,35 +90,35 @@ class FolderSource:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
                 else:
-                    self._meet(path, others)
+                    self._assign(path, others)
 
-    def _meet(self, path: Path, others: Counter[str]) -> None:
-        """Sort one file that is not a folder into pictures, captions, refused and others."""
+    def _assign(self, path: Path, others: Counter[str]) -> None:
+        """Assign a file to pictures, captions, refused or others."""
         key, extension = self._key(path), path.suffix.lower()
-        wanted = extension in EXTENSIONS or extension == ".txt" or path.name.lower() in METADATA
-        if path.is_symlink() and (wanted or path.is_dir()):
+        relevant = extension in EXTENSIONS or extension == ".txt" or path.name.lower() in METADATA
+        if path.is_symlink() and (relevant or path.is_dir()):
             target = Path(os.path.realpath(path))
             if target.is_dir():
                 self.refused[key] = "a link to a folder: copy the folder here"
                 return
             if not target.exists() or target.is_symlink():
-                self.refused[key] = "a link that leads nowhere"
+                self.refused[key] = "a link to nothing"
                 return
             if not target.is_relative_to(self.root):
                 self.refused[key] = "a link that leads out of the folder: copy the file here"
                 return
-        if not wanted:
+        if not relevant:
             others[extension or "(none)"] += 1
             return
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError as error:
             self.refused[key] = f"not readable ({error.strerror})"
             return
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             self.refused[key] = "not a regular file"
         elif extension in EXTENSIONS:
-            self._found.append(Found(key, path, found))
+            self._files.append(PictureFile(key, path, status))
         elif path.name.lower() in METADATA:
             self._metadata.append(path)
         else:
@@ -131,72 +131,72 @@ class FolderSource:
 
     def _split_folders(self) -> dict[str, str]:
         """The splits' folders, if all pictures lie in a training and a test folder and nowhere else."""
-        tops = {found.key.split("/")[0] if "/" in found.key else "" for found in self._found}
+        tops = {file.key.split("/")[0] if "/" in file.key else "" for file in self._files}
         train, test = [t for t in tops if t.lower() in TRAIN], [t for t in tops if t.lower() in TEST]
         if len(train) != 1 or len(test) != 1 or len(tops) != 2:
             return {}
         self.notes.append(f"{train[0]}/ and {test[0]}/ are taken as splits, {test[0]}/ is held out")
         return {train[0]: "train", test[0]: "test"}
 
-    def _label(self, found: Found) -> str | None:
-        if found.key in self._captions and (label := self._captions[found.key].label) is not None:
+    def _label(self, file: PictureFile) -> str | None:
+        if file.key in self._captions and (label := self._captions[file.key].label) is not None:
             return label
-        parents = found.key.split("/")[1 if self._tops else 0 : -1]
+        parents = file.key.split("/")[1 if self._tops else 0 : -1]
         return parents[0] if parents else None
 
-    def _caption(self, found: Found) -> str | None:
-        if found.key in self._captions and (caption := self._captions[found.key].caption) is not None:
+    def _caption(self, file: PictureFile) -> str | None:
+        if file.key in self._captions and (caption := self._captions[file.key].caption) is not None:
             return caption
-        sidecar = self._texts.get(found.stem)
-        return None if sidecar is None else read_sidecar(sidecar, found.key, self.notes)
+        sidecar = self._texts.get(file.stem)
+        return None if sidecar is None else read_sidecar(sidecar, file.key, self.notes)
 
     def _read(self, progress: Advance | None) -> dict[str, list[Item]]:
-        """The items, with digest and header from memory where the file is unchanged."""
+        """The items; digest and header come from the cache where a file is unchanged."""
         if self._items is not None:
             return self._items
         memory = Memory(str(self.root))
-        known = {found.key: memory.recall(found.key, found.stat) for found in self._found}
-        missing = [found for found in self._found if known[found.key] is None]
-        for done, (found, learned) in enumerate(zip(missing, ordered(_study, missing, 8), strict=True), 1):
+        known = {file.key: memory.recall(file.key, file.stat) for file in self._files}
+        missing = [file for file in self._files if known[file.key] is None]
+        for done, (file, learned) in enumerate(zip(missing, ordered(_inspect, missing, 8), strict=True), 1):
             if isinstance(learned, PictureError):
-                self.refused[found.key] = str(learned)
+                self.refused[file.key] = str(learned)
             else:
-                memory.learn(found.key, found.stat, learned)
-                known[found.key] = learned
+                memory.learn(file.key, file.stat, learned)
+                known[file.key] = learned
             if progress is not None:
                 progress(done, len(missing))
-        memory.save({found.key for found in self._found})
+        memory.save({file.key for file in self._files})
         items: dict[str, list[Item]] = {split: [] for split in self.splits}
-        for found in self._found:
-            if (facts := known[found.key]) is not None:
-                items[self._tops.get(found.key.split("/")[0], "train")].append(self._item(found, facts))
+        for file in self._files:
+            if (facts := known[file.key]) is not None:
+                items[self._tops.get(file.key.split("/")[0], "train")].append(self._item(file, facts))
         self._items = items
         return items
 
-    def _item(self, found: Found, facts: list) -> Item:
+    def _item(self, file: PictureFile, facts: list) -> Item:
         size, crop = sides(self._data), self._data.crop
-        # twice the pixels the crop will keep, so that a JPEG decoded small loses nothing that shows
+        # a JPEG is decoded at no less than twice the pixels that the crop keeps, so that no detail is lost
         shorter = None if size is None or crop == "pieces" else max(size) * (4 if crop == "tiles" else 2)
         limit = int(self._data.max_megapixels * 1e6)
         return Item(
-            key=found.key,
-            label=self._label(found),
-            caption=self._caption(found),
+            key=file.key,
+            label=self._label(file),
+            caption=self._caption(file),
             digest=facts[0],
-            read=partial(_read, found.path, facts[0], limit, shorter),
+            read=partial(_read, file.path, facts[0], limit, shorter),
             look=partial(_look, facts[1:]),
         )
 
 
-def _study(found: Found) -> list | PictureError:
+def _inspect(file: PictureFile) -> list | PictureError:
     """[digest, height, width, mode], or [digest, reason] for a broken header."""
     try:
-        with found.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with file.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         return PictureError(f"not readable ({error.strerror})")
     try:
-        claims = header(found.path)
+        claims = header(file.path)
     except PictureError as error:
         return [digest, str(error)]
     return [digest, claims.height, claims.width, claims.mode]

@@ -1,4 +1,4 @@
-"""Any image data set of the Hub, through `datasets`; code that comes with a data set is never run."""
+"""Image data sets of the Hub, through `datasets`; code that comes with a data set is never run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.captions import CAPTION_COLUMNS
 from sfumato.pictures.source import Source
 from sfumato.pictures.table import Columns, TableSource
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-ANSWER = 10.0  # seconds in which the Hub says something
+TIMEOUT = 10.0  # seconds to wait for the Hub
 TESTS = ("test", "validation", "valid", "val")
 
 
@@ -32,22 +33,22 @@ def open_hub(name: str, data: Data) -> Source:
             loaded = datasets.load_dataset(path, configuration or None)
     except Exception as error:  # the network, the Hub, the cache and the disk each have their own errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"the Hub's {path} cannot be had ({reason[:160].rstrip('. ')})") from error
+        raise UserError(f"cannot load {path} from the Hub ({reason[:160].rstrip('. ')})") from error
     return from_datasets(name, loaded, data)
 
 
 @contextlib.contextmanager
 def _offline_without_network(path: str) -> Iterator[None]:
-    """Ask the Hub once; if there is no network, look in the cache alone, in place of minutes of retries."""
+    """Try the Hub once; without a network use the cache alone, and spare minutes of retries."""
     import datasets
     import huggingface_hub
 
     before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
     try:
-        huggingface_hub.HfApi().dataset_info(path, timeout=ANSWER)
-    except huggingface_hub.errors.HfHubHTTPError:  # it answers, and what it says comes again, in better words
+        huggingface_hub.HfApi().dataset_info(path, timeout=TIMEOUT)
+    except huggingface_hub.errors.HfHubHTTPError:  # it answers: load_dataset will report the error in clearer words
         pass
-    except Exception:  # no name, no route, no answer: each HTTP library has its own kinds
+    except Exception:  # no DNS, no route, no answer: each HTTP library has its own exceptions
         datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
         yield
@@ -77,7 +78,7 @@ def from_datasets(name: str, splits: dict[str, Dataset], data: Data) -> TableSou
     )
 
 
-def _columns(name: str, features: dict[str, Any]) -> tuple[Columns, list[str]]:
+def _columns(name: str, features: Json) -> tuple[Columns, list[str]]:
     """The columns by feature type, and the names of the classes."""
     import datasets
 

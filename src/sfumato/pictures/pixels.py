@@ -1,4 +1,4 @@
-"""The two scales of pictures: 0 to 255 in stores and files, [-1, 1] in networks; and PSNR, how near two are."""
+"""The two scales of pictures, 0 to 255 in stores and files and [-1, 1] in networks; and PSNR."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def to_uint8(x: Tensor) -> Tensor:
 def psnr(error: Tensor, span: float) -> Tensor:
     """10 log10(span^2 / error), in dB, of mean squared errors of any shape.
 
-    span: between the least and the greatest value of a picture: 255 of uint8, 2 of [-1, 1], 1 of [0, 1].
+    span: the range of a picture's values: 255 for uint8, 2 for [-1, 1], 1 for [0, 1].
     """
     return 10 * (span**2 / error).log10()

@@ -1,4 +1,4 @@
-"""A few threads that hand back their results in order."""
+"""A few threads whose results are returned in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 def ordered(work: Callable[[T], R], items: Sequence[T], chunk: int) -> Iterator[R]:
-    """`work` of each item in order, `chunk` items a task; the threads never run far ahead of the reader."""
+    """`work(item)` for each item, in order, `chunk` items a task; the threads stay at most a few tasks ahead."""
     pool = ThreadPoolExecutor(THREADS)
     try:
         waiting: deque[Future[list[R]]] = deque()

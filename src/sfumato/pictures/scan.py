@@ -1,26 +1,26 @@
-"""What a person should know about their pictures before anything is learned from them."""
+"""A report on pictures before training: counts, sizes, duplicates, and files that cannot be used."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from sfumato.files import Json
 from sfumato.pictures.decode import Header, PictureError, TooLargeError, check_size
 from sfumato.pictures.source import Item, Source
 
-FEW = 10  # a class with fewer pictures than this is hardly learned
+FEW = 10  # a label with fewer pictures than this is reported
 SHOWN = 10  # names printed of a long list; the JSON has them all
 SIDES = (256, 128, 64, 32)
 
 
 @dataclass
 class Report:
-    """Counts of a source's pictures, and by name whatever was left out.
+    """Counts of a source's pictures, and the names of all that are left out.
 
-    `sizes` maps "WIDTHxHEIGHT" to how many pictures have it, `duplicates` lists groups of equal content,
-    `corrupt` and `refused` map names to reasons. Sizes and modes are the files' own, upright.
+    `sizes` maps "WIDTHxHEIGHT" to a count of pictures, `duplicates` lists groups of equal content,
+    `corrupt` and `refused` map names to reasons. Sizes are those of the files after rotation by EXIF.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Report:
 
     @property
     def pictures(self) -> int:
-        """How many can be used."""
+        """The number of usable pictures."""
         return sum(self.splits.values())
 
     @property
@@ -59,12 +59,12 @@ class Report:
         return {"min": ordered[0], "median": median, "max": ordered[-1], "common": common}
 
     def suggested_size(self, at_most: int = 64) -> int:
-        """A side to learn at: the largest of 32, 64, 128, 256 that fits the median picture and `at_most`."""
+        """A side to train at: the largest of 32, 64, 128, 256 that fits the median picture and `at_most`."""
         median = self.size_range().get("median", (at_most, at_most))
         return next((side for side in SIDES if side <= min(at_most, *median)), SIDES[-1])
 
     def include(self, source: Source) -> Report:
-        """Add what the source found while listing its files."""
+        """Add the source's refused and ignored files, and its notes."""
         self.refused |= source.refused
         self.ignored, self.notes = dict(source.ignored), self.notes + source.notes
         return self
@@ -90,7 +90,7 @@ class Report:
         if self.modes:
             lines.append("modes: " + ", ".join(f"{mode} {count}" for mode, count in self.modes.items()))
         if self.near_empty:
-            lines.append(f"hardly any pictures (fewer than {FEW}) for: {_some(self.near_empty)}")
+            lines.append(f"labels with fewer than {FEW} pictures: {_some(self.near_empty)}")
         if self.duplicates:
             extra = sum(len(group) - 1 for group in self.duplicates)
             pairs = [" = ".join(group) for group in self.duplicates]
@@ -104,19 +104,19 @@ class Report:
             lines.append(f"{_count(sum(self.ignored.values()), 'other file')} ignored: {_some(kinds)}")
         return lines + self.notes
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, with the derived figures."""
+    def to_json(self) -> Json:
+        """All fields and the derived figures."""
         derived = {"pictures": self.pictures, "near_empty": self.near_empty, "size_range": self.size_range()}
         return asdict(self) | derived
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Report:
+    def from_json(cls, values: Json) -> Report:
         derived = ("pictures", "near_empty", "size_range")
         return cls(**{key: value for key, value in values.items() if key not in derived})
 
 
 def report(name: str, splits: Mapping[str, Sequence[Item]], headers: Iterable[Header | PictureError]) -> Report:
-    """Count the chosen items of each split; `headers` are theirs in order, errors where they failed."""
+    """Count the chosen items of each split; `headers`: of all items in order, with errors in place of some."""
     result = Report(name)
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
@@ -144,7 +144,7 @@ def report(name: str, splits: Mapping[str, Sequence[Item]], headers: Iterable[He
 
 
 def leave_out(result: Report, key: str, error: PictureError) -> None:
-    """Note by name why a picture is not used."""
+    """Record why a picture is not used."""
     (result.refused if isinstance(error, TooLargeError) else result.corrupt)[key] = str(error)
 
 

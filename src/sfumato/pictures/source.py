@@ -1,4 +1,4 @@
-"""Where pictures come from: what every source offers."""
+"""The interface of a source of pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sfumato.recipe.sections import Data
 class Item:
     """One picture of a source, not yet decoded.
 
-    `key` names it for people, `digest` is the SHA-256 of its content; `look` reads its header and `read`
+    `key`: a readable name; `digest`: the SHA-256 of its content; `look` reads its header and `read`
     decodes it to uint8 (H, W, C): both raise PictureError.
     """
 
@@ -42,11 +42,11 @@ class Source(Protocol):
     label_names: list[str]
     """In the source's own order; empty if nothing is labelled."""
     refused: dict[str, str]
-    """What will not be read, and why."""
+    """Names of files that are not read, with the reasons."""
     ignored: dict[str, int]
-    """How many files of each other extension lie there."""
+    """The number of other files by extension."""
     notes: list[str]
-    """Anything else a person should know, one line each."""
+    """Other remarks for the user, one line each."""
 
     def fingerprint(self, progress: Advance | None = None) -> str:
         """A digest that changes if any picture, label or caption does."""
@@ -114,6 +114,6 @@ def sides(data: Data) -> tuple[int, int] | None:
 
 
 def data_folder() -> Path | None:
-    """`$SFUMATO_DATA`, in which data sets are looked for before the network is asked."""
+    """`$SFUMATO_DATA`, where data sets and bases are looked up before anything is downloaded; None if it is not set."""
     folder = os.environ.get("SFUMATO_DATA")
     return Path(folder).expanduser() if folder else None

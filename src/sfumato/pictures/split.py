@@ -13,9 +13,9 @@ RESERVED = (
     *("oxilu", "pravu", "sofni", "tarbu", "ulmox", "vexo", "wiblo", "xanu", "yorpa", "zilba", "brenu", "cluvo"),
     *("dasko", "enkor", "fupri", "gorvi", "holpu", "irzak", "jeluo", "kwimo"),
 )
-"""Words that mean nothing and are one token each: no training sees them, so that one can become a new thing's name."""
+"""Meaningless words of one token each. No training caption contains them, so that a tuning can use one as a name."""
 
 
 def split(text: str) -> list[str]:
-    """The words of a text in lower case, as CLIP's tokenizer splits it: runs of letters, and digits one by one."""
+    """The words of a text in lower case, split as CLIP's tokenizer does: runs of letters, and single digits."""
     return WORD.findall(ENDING.sub(" ", unicodedata.normalize("NFC", text).lower()))

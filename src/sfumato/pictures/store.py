@@ -1,4 +1,4 @@
-"""Decoded pictures in a memory-mapped file, found again by what they are made of."""
+"""Decoded pictures in a memory-mapped file of the cache, whose name is a hash of their content."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from filelock import FileLock
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.build import FORMAT, MANIFEST, PIXELS, build
 from sfumato.pictures.cache import cache_folder
-from sfumato.pictures.choose import chosen_items, looks
+from sfumato.pictures.choose import chosen_items, headers
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
 from sfumato.pictures.source import Lexicon
@@ -32,12 +33,11 @@ NOT_OF_PIXELS = {"source", "condition", "flip", "captions"}
 
 @dataclass(frozen=True)
 class Pictures:
-    """One side of the split.
+    """The training pictures, or the held-out ones.
 
-    `pixels` is uint8 (N, C, H, W) over a memory map that is never written back, or something that draws the rows which
-    are taken of it; `labels` int64 (N,) into `label_names`, -1 where there is none; `captions` N texts, "" where there
-    is none, or V N of them, those of picture k being number k, k + N, ..., or None if nothing has one; `keys` N names
-    for people.
+    pixels: uint8 (N, C, H, W), a memory map that is never written back, or an object that draws the rows that are
+    indexed; labels: int64 (N,), indices into `label_names`, -1 for none; captions: N texts, "" for none, or V N texts,
+    of which k, k + N, ... belong to picture k, or None if no picture has one; keys: N readable names.
     """
 
     pixels: Any
@@ -50,14 +50,14 @@ class Pictures:
         return len(self.keys)
 
     def texts(self, kind: str) -> list[str]:
-        """What a vocabulary of this kind ("none", "class", "words") encodes, a text a picture."""
+        """The texts that a vocabulary of this kind ("none", "class", "words") encodes, one for each picture."""
         if kind == "class":
             return [self.label_names[label] if label >= 0 else "" for label in self.labels.tolist()]
-        return ((self.said if kind == "words" else None) or [""] * len(self))[: len(self)]
+        return ((self.sentences if kind == "words" else None) or [""] * len(self))[: len(self)]
 
     @property
-    def said(self) -> list[str] | None:
-        """The captions; of labelled pictures without any "a photo of a LABEL"; None if there is nothing to say."""
+    def sentences(self) -> list[str] | None:
+        """The captions; without captions "a photo of a LABEL"; None if there are no labels either."""
         if self.captions is not None or not self.label_names:
             return self.captions
         named = [f"a photo of {'an' if name[:1].lower() in 'aeiou' else 'a'} {name}" for name in self.label_names]
@@ -68,8 +68,8 @@ class Pictures:
 class Store:
     """Training and held-out pictures of one shape (C, H, W).
 
-    digest: the address of the content; known, synonyms: the words of the captions and other words for them, if the
-    source lists them.
+    digest: a hash of the content; known, synonyms: the words of the captions and other words for them, if the source
+    lists them.
     """
 
     train: Pictures
@@ -84,9 +84,9 @@ class Store:
 def open_store(data: Data, progress: Advance | None = None) -> Store:
     """The pictures of a recipe, decoded on first use and mapped from the cache after that.
 
-    The address is a SHA-256 over the content of every picture, label and caption, the fields of `data` that
+    A store's name is a SHA-256 over the content of every picture, label and caption, the fields of `data` that
     change pixels, and the format. `progress(done, total)` is called while files are read, and again while
-    they are decoded. A store is built aside and renamed; a second process that wants it waits for the first.
+    they are decoded. A store is built in a temporary folder and renamed; a second process waits for the first.
 
     Raises UserError if there are fewer than two different pictures, sizes that differ with no
     `data.image_size`, labels that do not exist, or no room.
@@ -101,22 +101,22 @@ def _drawn(data: Data) -> Store:
     from sfumato.pictures.drawn.emoji.drawn import drawn_store
 
     if data.source != "emoji":
-        raise UserError(f"data.count is of the drawn source `emoji`, not of {data.source}: set data.count=null")
+        raise UserError(f"data.count needs the source emoji, not {data.source}: set data.count=null")
     return drawn_store(data)
 
 
 def survey(data: Data, progress: Advance | None = None) -> Report:
-    """The report from the files' headers alone, before anything is decoded or chosen. Raises UserError."""
+    """The report from the files' headers alone, without decoding. Raises UserError."""
     with _quiet():
         source = open_source(data.source, data)
         source.fingerprint(progress)
         chosen = chosen_items(source, data)
-        return report(source.name, chosen, looks(chosen, data)).include(source)
+        return report(source.name, chosen, headers(chosen, data)).include(source)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Pillow's own warnings about broken files: what matters of them is in the report."""
+    """Suppress Pillow's warnings about broken files, which are in the report."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
@@ -157,9 +157,9 @@ def _address(fingerprint: str, data: Data) -> str:
 
 
 def _load(folder: Path, digest: str) -> Store | None:
-    """The store in a folder, or None if there is none that is whole."""
+    """The store in a folder, or None if it is missing or incomplete."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        about: Json = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["format"] != FORMAT or about["digest"] != digest:
             return None
         channels, height, width = about["shape"]
@@ -167,7 +167,7 @@ def _load(folder: Path, digest: str) -> Store | None:
         path = folder / PIXELS
         if path.stat().st_size != int(np.prod(shape)):
             return None
-        # copy on write: torch wants a writable array, and the file must stay as it is
+        # copy on write: torch needs a writable array, and the file must not change
         pixels = torch.from_numpy(np.memmap(path, np.uint8, mode="c", shape=shape))
         held_out, captions = about["held_out"], about["captions"]
         labels = torch.tensor(about["labels"], dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Pictures that lie encoded in the rows of an Arrow table: parquet files and the Hub's data sets."""
+"""Encoded pictures in the rows of an Arrow table: parquet files and the Hub's data sets."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Columns:
 
 
 class TableSource:
-    """Rows of tables as pictures; a table is opened only when its rows are asked for.
+    """Rows of tables as pictures; a table is opened only when its rows are needed.
 
-    `files` are the files a split's table comes from: their content is the fingerprint, so that a table that
-    was seen before need not be opened at all. Without files the rows are hashed.
+    `files`: the files of a split's table. Their content is the fingerprint, so that a known table need not be opened.
+    Without files the rows are hashed.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ def _digest(path: Path, memory: Memory) -> str:
 
 
 def _texts(table: pa.Table, column: str | None, names: list[str]) -> list[str | None]:
-    """A column as texts; numbers are looked up in `names`, those outside (-1 for "not known") become None."""
+    """A column as texts; numbers are indices into `names`, those out of range (-1 for unknown) become None."""
     if column is None:
         return [None] * table.num_rows
     texts: list[str | None] = []
@@ -122,7 +122,7 @@ def _bytes(pictures: pa.ChunkedArray, row: int) -> bytes:
     try:
         return Path(value["path"]).read_bytes()
     except (OSError, ValueError) as error:
-        raise PictureError("the row's file is not there") from error
+        raise PictureError("the row's file does not exist") from error
 
 
 def _read(content: Callable[[], bytes], max_pixels: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A tokenizer in CLIP's format, its byte-pair merges learned from captions."""
+"""A tokenizer in CLIP's format, with byte-pair merges learned from captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
-LENGTH = 32  # tokens of a prompt, start and end among them
+LENGTH = 32  # tokens of a prompt, start and end included
 
 Word = tuple[str, ...]
 Pair = tuple[str, str]
@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 def learn_tokenizer(captions: Iterable[str], size: int = 2048, length: int = LENGTH) -> CLIPTokenizer:
     """A tokenizer of at most `size` tokens in CLIP's order: bytes, bytes that end a word, merges, start, end.
 
-    RESERVED are single tokens. The same captions give the same tokens. Raises UserError if `size` is too small.
+    Each word of RESERVED is one token. The same captions give the same tokens. Raises UserError if `size` is too small.
     """
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
@@ -42,13 +42,13 @@ def learn_tokenizer(captions: Iterable[str], size: int = 2048, length: int = LEN
     made = CLIPTokenizer({token: k for k, token in enumerate(tokens)}, merges, model_max_length=length)
     for word in RESERVED:
         if len(made(word).input_ids) != 3:
-            raise UserError(f"text.words={size} is too few: the reserved word {word!r} falls apart; give more")
+            raise UserError(f"text.words={size} is too few: the reserved word {word!r} is not one token; give more")
     return made
 
 
 def byte_pairs(counts: Counter[str], most: int) -> list[Pair]:
-    """Up to `most` merges of the pair of symbols that is most frequent, again and again, while it occurs more than once
-    (Sennrich et al. 2016, algorithm 1); of equally frequent pairs the first in the alphabet."""
+    """Up to `most` merges, each of the most frequent pair of symbols, while it occurs more than once (Sennrich et al.
+    2016, algorithm 1); of equally frequent pairs the first in alphabetical order."""
     words: list[Word] = [(*word[:-1], word[-1] + WORD_END) for word in sorted(counts)]
     often = [counts[word] for word in sorted(counts)]
     pairs: Counter[Pair] = Counter()
@@ -76,7 +76,7 @@ def byte_pairs(counts: Counter[str], most: int) -> list[Pair]:
 
 
 def _merged(word: Word, pair: Pair) -> Word:
-    """A word with every occurrence of a pair made one symbol."""
+    """A word with every occurrence of a pair merged into one symbol."""
     done: list[str] = []
     for symbol in word:
         if done and (done[-1], symbol) == pair:

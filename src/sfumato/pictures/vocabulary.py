@@ -1,4 +1,4 @@
-"""What a model can be told: nothing, one label, or the words of a caption, as tokens of a learned table."""
+"""Conditions of pixel models as tokens: none, one label, or the words of a caption."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 LONGEST = 77  # words of a caption
@@ -49,8 +50,8 @@ class Vocabulary:
                 known[text] = self._tokens(text, numbers)
         return torch.tensor([known[text] for text in texts], dtype=torch.int64).reshape(len(texts), self.length)
 
-    def heard(self, texts: Sequence[str]) -> list[str]:
-        """Texts of the data without what the model does not know or has no room for, so that `encode` takes them."""
+    def encodable(self, texts: Sequence[str]) -> list[str]:
+        """Texts of the data without unknown words and words beyond `length`, so that `encode` accepts them."""
         known = set(self.words)
         if not known:
             return list(texts)
@@ -63,11 +64,11 @@ class Vocabulary:
             short[text] = text if len(kept) == len(words) else " ".join(kept)
         return [short[text] for text in texts]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {"kind": self.kind, "words": self.words, "length": self.length}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Vocabulary:
+    def from_json(cls, values: Json) -> Vocabulary:
         return cls(values["kind"], list(values["words"]), int(values["length"]))
 
     @classmethod
@@ -76,23 +77,24 @@ class Vocabulary:
     ) -> Vocabulary:
         """The vocabulary of a data set: its label names in their order, or its captions' words sorted.
 
-        Of a caption of more than 77 words the rest is left out, with one line that says so. Raises UserError if the
-        data has no labels or captions to be told.
+        A caption is cut after 77 words, with a warning. Raises UserError if the data has no labels or no captions.
         """
         if kind == "none":
             return cls(kind, [], 0)
         if kind == "class":
             names = [name for name in dict.fromkeys(labels or ()) if name]
             if not names:
-                raise UserError("data.condition=class, but the pictures have no labels: put them in one folder a label")
+                raise UserError(
+                    "data.condition=class, but the pictures have no labels: put them into one folder per label"
+                )
             return cls(kind, names, 1)
         lists = {text: _words(text) for text in dict.fromkeys(captions or ())}
-        words = sorted({word for found in lists.values() for word in found[:LONGEST]})
+        words = sorted({word for each in lists.values() for word in each[:LONGEST]})
         if not words:
             raise UserError("data.condition=words, but the pictures have no captions: put NAME.txt beside each picture")
-        if long := sum(len(found) > LONGEST for found in lists.values()):
+        if long := sum(len(each) > LONGEST for each in lists.values()):
             logging.getLogger(__name__).warning(
-                "%d captions have more than %d words: the rest is left out", long, LONGEST
+                "%d captions have more than %d words: the words beyond are left out", long, LONGEST
             )
         return cls(kind, words, min(LONGEST, max(map(len, lists.values()))))
 
@@ -101,10 +103,10 @@ class Vocabulary:
             return [0] * self.length
         if self.kind == "class":
             return [self._number(text, numbers, "label")]
-        found = _words(text)
-        if len(found) > self.length:
-            raise UserError(f"{text[:40]!r} has {len(found)} words; this model reads at most {self.length}")
-        return [self._number(word, numbers, "word") for word in found] + [0] * (self.length - len(found))
+        words = _words(text)
+        if len(words) > self.length:
+            raise UserError(f"{text[:40]!r} has {len(words)} words; this model takes at most {self.length}")
+        return [self._number(word, numbers, "word") for word in words] + [0] * (self.length - len(words))
 
     def _number(self, word: str, numbers: dict[str, int], what: str) -> int:
         if word in numbers:
@@ -114,11 +116,11 @@ class Vocabulary:
 
 PURE, CLIPPED = "pure", "clipped"
 NOISE = Vocabulary("class", [PURE, CLIPPED], 1)
-"""What a denoiser is told that was trained for both kinds of noise."""
+"""The condition of a denoiser that was trained for both kinds of noise."""
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    """The end of an error message about an unknown name: the most similar known name, or all of them."""
     folded = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), folded, 1)
     if near:

@@ -1,1 +1,1 @@
-"""Recipes: their sections, how they are read, and the ones that come with sfumato."""
+"""Recipes: their sections, how they are read, and the shipped ones."""

@@ -138,7 +138,7 @@ def _either(words: Sequence[str]) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
-def _limit(limit: Any) -> str:
+def _limit(limit: object) -> str:
     match limit:
         case annotated_types.Ge():
             return f"{limit.ge} or more"

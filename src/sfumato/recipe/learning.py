@@ -12,7 +12,9 @@ from sfumato.recipe.section import FeatureName, MetricName, Options, SamplerName
 class Tune(Section):
     """A LoRA from a few photos (task tune)."""
 
-    base: str = Field("mini", description="the model that is adapted: mini, sd15, sd2, a folder, a file or a Hub id")
+    base: str = Field(
+        "mini", description="the model that is adapted: mini, a short name as sd15, a folder, a file or a Hub id"
+    )
     noun: str = Field("", description="what the photos show, in a word that the base knows, such as car")
     trigger: str = Field("", description="name of the thing in prompts; empty: a word that the base does not know")
     caption: str = Field(

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in one line: keys that do not exist, and values that do not fit."""
+"""Errors of a recipe in one line: keys that do not exist, and invalid values."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ OTHERS = {
     "here it is tune.caption": "instance_prompt prompt",
     "leave it out: pictures are decoded once and kept": "num_workers workers dataloader_num_workers",
     "leave it out: the fastest device is used": "device gpu cuda",
-    "leave it out: the same command goes on where it stopped": "resume resume_from",
+    "leave it out: the same command resumes where it stopped": "resume resume_from",
     "give --out to the command": "out out_dir output_dir save_dir checkpoint_dir",
 }  # fmt: skip
 ELSEWHERE = {name: place for place, names in OTHERS.items() for name in names.split()}
-"""Where a setting is found here, by the names that other projects give it."""
+"""The setting of sfumato for names that other projects use."""
 
 
 def unknown_keys(values: Mapping[str, object], kind: type[BaseModel]) -> str:
@@ -68,7 +68,7 @@ def unknown_keys(values: Mapping[str, object], kind: type[BaseModel]) -> str:
 
 
 def first_trouble(error: ValidationError) -> str:
-    """The first thing that pydantic finds wrong, in one line."""
+    """The first error of pydantic, in one line."""
     first = error.errors(include_url=False, include_context=False)[0]
     dotted = shown(".".join(str(part) for part in first["loc"]))
     message, value = first["msg"].removeprefix("Value error, "), first["input"]

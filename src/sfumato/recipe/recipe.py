@@ -11,13 +11,13 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
 
 from sfumato import registry, yaml12
 from sfumato.errors import UserError
+from sfumato.files import Facts, Json
 from sfumato.recipe import mistakes
 from sfumato.recipe.sections import Data, Judge, Net, Noise, Options, Sample, Section, TaskName, Text, Train, Tune
 
@@ -105,6 +105,28 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     return build(values, overrides, str(path))
 
 
+def check(what: str | Path | Recipe, overrides: Iterable[str] = ()) -> None:
+    """Raises UserError for what a name, a file or overrides show to be wrong before anything is opened.
+
+    what: as for `sfumato.train`.
+    """
+    if isinstance(what, Recipe):
+        build(what.model_dump(), overrides)
+    elif _is_file(Path(what) / "recipe.yaml"):
+        load(Path(what) / "recipe.yaml", overrides)
+    elif _is_folder(Path(what)) or ("/" in str(what) and Path(what).suffix not in (".yaml", ".yml")):
+        build({"data": {"source": str(what)}}, overrides)  # pictures in a folder, or on the Hub
+    else:
+        load(what, overrides)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
@@ -112,10 +134,10 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
+def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
     """Check plain values, with overrides laid over them, and give the recipe."""
     given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
-    merged: dict[str, Any] = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
+    merged: Json = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
     overrides = list(overrides)
     parsed = [parse_override(text) for text in overrides]
     _make_way(merged, parsed)
@@ -131,7 +153,7 @@ def build(values: Mapping[str, Any], overrides: Iterable[str] = (), where: str =
         raise UserError(f"{where}: {mistakes.first_trouble(error)}") from error
 
 
-def _make_way(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> None:
+def _make_way(values: Json, changes: Iterable[tuple[str, object]]) -> None:
     """Take out the length that another one is about to replace: `train.images` or `train.epochs`."""
     train = values.get("train")
     for key, value in changes:
@@ -140,7 +162,7 @@ def _make_way(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> 
             train.pop(other, None)
 
 
-def _lay(values: dict[str, Any], key: str, value: object, text: str) -> None:
+def _lay(values: Json, key: str, value: object, text: str) -> None:
     """Put a value at a dotted path. text: what a person wrote, for the error."""
     *parents, last = key.split(".")
     for parent in parents:
@@ -150,7 +172,7 @@ def _lay(values: dict[str, Any], key: str, value: object, text: str) -> None:
     values[last] = value
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, object]:
     """`train.batch=64` -> ("train.batch", 64); the value is read as YAML."""
     key, equals, value = text.partition("=")
     shown = mistakes.shown(text, 200)

@@ -1,1 +1,1 @@
-"""Run folders: recipe, log, checkpoints; one process at a time, and what stops it."""
+"""Run folders: recipe, log, checkpoints; a lock for one process at a time, and the signals that stop it."""

@@ -1,7 +1,7 @@
-"""Checkpoints: folders that are whole or not there, named by images seen.
+"""Checkpoints: folders named by images seen, each complete or absent.
 
-A folder is written under another name, every file synced, `manifest.json` with each file's SHA-256 last, then
-renamed. Reading verifies every hash, the manifest's own too.
+A folder is written under a temporary name: every file is synced, last `manifest.json` with all SHA-256; then the
+folder is renamed. Reading verifies every hash, that of the manifest included.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
-from sfumato.files import disk_trouble, save_tensors, sha256, sync
+from sfumato.files import Json, disk_trouble, save_tensors, sha256, sync
 
 MANIFEST = "manifest.json"
 DIGITS = 9
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint that is not what was written; the message says which file and why."""
+    """A damaged checkpoint; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk. `facts` is what was saved with it: images, held-out loss and so on."""
+    """A complete checkpoint on disk. facts: saved with it, such as images and held-out loss."""
 
     path: Path
-    facts: dict[str, Any]
+    facts: Json
 
     @property
     def images(self) -> int:
@@ -48,12 +47,12 @@ def save(
     folder: Path,
     images: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
-    config: dict[str, Any],
-    facts: dict[str, Any],
+    config: Json,
+    facts: Json,
 ) -> Checkpoint:
-    """Write `folder/000120000` with one safetensors file a group of tensors, config.json and the manifest.
+    """Write `folder/000120000`: one safetensors file for each group of tensors, config.json and the manifest.
 
-    Raises UserError if the disk is full or read-only; what was there before is whole then.
+    Raises UserError if the disk is full or read-only; earlier checkpoints stay intact then.
     """
     path = folder / f"{images:0{DIGITS}d}"
     temporary = folder / f".{path.name}.part"
@@ -72,7 +71,7 @@ def save(
         content = {**facts, "files": files}
         manifest.write_text(json.dumps({**content, "digest": _digest(content)}, indent=1), encoding="utf-8")
         sync(manifest)
-        if path.exists():  # a damaged checkpoint of the same moment
+        if path.exists():  # a damaged checkpoint with the same number of images
             shutil.rmtree(path)
         temporary.replace(path)
         sync(folder)
@@ -94,7 +93,7 @@ def read(path: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(f"{path.name}/{MANIFEST} is missing or unreadable") from error
     if not intact:
-        raise DamagedCheckpointError(f"{path.name}/{MANIFEST} is damaged (its digest is not its content's)")
+        raise DamagedCheckpointError(f"{path.name}/{MANIFEST} is damaged (its digest does not match its content)")
     if path.name != f"{images:0{DIGITS}d}":
         raise DamagedCheckpointError(f"{path.name}/{MANIFEST} belongs to another checkpoint ({images} images)")
     for name, entry in files.items():
@@ -102,11 +101,11 @@ def read(path: Path) -> Checkpoint:
         if not file.is_file():
             raise DamagedCheckpointError(f"{path.name}/{name} is missing")
         if sha256(file) != entry["sha256"]:
-            raise DamagedCheckpointError(f"{path.name}/{name} is damaged (its SHA-256 is not the manifest's)")
+            raise DamagedCheckpointError(f"{path.name}/{name} is damaged (its SHA-256 differs from the manifest's)")
     return Checkpoint(path, manifest)
 
 
-def _digest(content: dict[str, Any]) -> str:
+def _digest(content: Json) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -118,7 +117,7 @@ def listing(folder: Path) -> list[Path]:
 
 
 def holds(folder: Path, images: int) -> bool:
-    """Whether there is a whole checkpoint of that moment."""
+    """Whether there is a complete checkpoint at `images`."""
     try:
         return (path := folder / f"{images:0{DIGITS}d}").is_dir() and read(path) is not None
     except DamagedCheckpointError:
@@ -126,20 +125,20 @@ def holds(folder: Path, images: int) -> bool:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the leftovers of a killed save: for the process that holds the run."""
+    """Remove temporary folders of a killed save; only for the process that holds the run's lock."""
     for leftover in folder.glob(".*.part"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint, and what was wrong with each newer one. Changes nothing: the run may be alive."""
-    troubles: list[str] = []
+    """The newest complete checkpoint, and the damage of each newer one. Changes nothing: the run may be in progress."""
+    damage: list[str] = []
     for path in reversed(listing(folder)):
         try:
-            return read(path), troubles
+            return read(path), damage
         except DamagedCheckpointError as error:
-            troubles.append(str(error))
-    return None, troubles
+            damage.append(str(error))
+    return None, damage
 
 
 def prune(folder: Path, total: int, keep: int, every: int | None = None) -> None:
@@ -177,7 +176,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, in the memory layout of the parameters, which fused optimisers walk flat.
+    """Restore the output of `optimizer_tensors`, in the memory layout of the parameters, which fused optimisers need.
 
     Raises UserError if it belongs to another network.
     """
@@ -186,7 +185,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors:
         name, _, key = flat.rpartition("/")
         if name not in parameters:
             raise UserError(
-                f"the checkpoint's optimiser knows {name}, which this network has not: choose another --out"
+                f"the checkpoint's optimiser has a parameter {name}, which this network lacks: choose another --out"
             )
         p = parameters[name]
         state = optimizer.state[p]

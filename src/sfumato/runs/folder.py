@@ -1,4 +1,4 @@
-"""The run folder: recipe, data, environment, log, checkpoints, samples; one process at a time."""
+"""The run folder: recipe, data, environment, log, checkpoints, samples; locked to one process at a time."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import contextlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
 from sfumato.errors import Busy, UserError
-from sfumato.files import aside, disk_trouble, write_json, write_text
+from sfumato.files import Facts, Json, aside, disk_trouble, write_json, write_text
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
 from sfumato.runs.signals import has_parent
 
 PATIENCE = 60.0  # seconds that a child of SFUMATO_PARENT waits for the lock
-FREE = {  # may change between two starts of one run
+CHANGEABLE = {  # settings that may change when a run is resumed
     "name",
     "about",
     *(
@@ -34,7 +33,7 @@ FREE = {  # may change between two starts of one run
 
 
 class RunFolder:
-    """`runs/NAME`. Everything a command needs to go on with a run, sample it or judge it."""
+    """`runs/NAME`: everything needed to resume a run, sample it or judge it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,23 +51,23 @@ class RunFolder:
         return recipes.load(self.path / "recipe.yaml")
 
     def threads(self) -> int | None:
-        """Threads that earlier starts of this run used, if it has begun."""
+        """The number of threads of earlier starts of this run, None before the first."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return int(json.loads((self.path / "env.json").read_text(encoding="utf-8"))["threads"])
         return None
 
-    def facts(self) -> dict[str, Any] | None:
-        """What was written of the data when this run began, None if it has not or that is damaged."""
+    def facts(self) -> Json | None:
+        """The facts about the data from the first start, None before it or if the file is damaged."""
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else None
+            facts = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            return facts if isinstance(facts, dict) else None
         return None
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep every other process out. Raises Busy if one is at work here.
+        """Lock the folder against other processes. Raises Busy if another one holds the lock.
 
-        With SFUMATO_PARENT it waits up to a minute: an earlier attempt, whose parent has died, may still be saving.
+        With SFUMATO_PARENT it waits up to a minute: an earlier process, whose parent died, may still be saving.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -85,8 +84,8 @@ class RunFolder:
         finally:
             lock.release()
 
-    def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
-        """Write recipe, data and environment, or check that the folder's own agree with them.
+    def begin(self, recipe: Recipe, data: Json) -> None:
+        """Write recipe, data and environment, or check that those in the folder agree with them.
 
         Raises UserError naming the first difference.
         """
@@ -95,7 +94,7 @@ class RunFolder:
             try:
                 old = self.recipe()
             except UserError as error:
-                raise UserError(f"{error}: mend it or choose another --out") from error
+                raise UserError(f"{error}: correct it or choose another --out") from error
             difference = _difference(old.model_dump(mode="json"), recipe.model_dump(mode="json"))
             if difference:
                 raise UserError(f"{self.path} holds a run of another recipe ({difference}): choose another --out")
@@ -105,17 +104,17 @@ class RunFolder:
         if known.is_file():
             before = json.loads(known.read_text(encoding="utf-8"))
             if before.get("digest") != data.get("digest"):
-                raise UserError(f"the pictures of {self.path} have changed since it began: choose another --out")
+                raise UserError(f"the pictures of {self.path} have changed since the run began: choose another --out")
         log = self.path / "log.jsonl"
         if log.is_file() and log.stat().st_size and not log.read_bytes().endswith(b"\n"):
-            with log.open("a") as tail:  # a kill cut the last line short
+            with log.open("a") as tail:  # the last line was cut short by a kill
                 tail.write("\n")
         checkpoint.tidy(self.checkpoints)
         write_json(known, data)
         write_text(file, recipe.dump())
         write_json(self.path / "env.json", environment())
 
-    def log(self, event: Mapping[str, Any]) -> None:
+    def log(self, event: Facts) -> None:
         """Append one line to log.jsonl."""
         try:
             with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -123,8 +122,8 @@ class RunFolder:
         except OSError as error:
             raise disk_trouble(error, self.path / "log.jsonl") or error from error
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """The log's lines; a last line cut short by a kill is left out."""
+    def events(self, kind: str | None = None) -> list[Json]:
+        """The log's lines, without a last line that was cut short by a kill."""
         file = self.path / "log.jsonl"
         rows = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
@@ -140,8 +139,8 @@ class RunFolder:
         return path
 
 
-def environment() -> dict[str, Any]:
-    """Versions and device, for a reader who wants to repeat the run."""
+def environment() -> Json:
+    """Versions and device, to repeat the run."""
     import torch
 
     packages = ("sfumato", "torch", "numpy", "accelerate", "safetensors", "pillow")
@@ -161,13 +160,13 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _difference(old: Any, new: Any, prefix: str = "") -> str | None:
+def _difference(old: object, new: object, prefix: str = "") -> str | None:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in new:
             dotted = prefix + key
-            if dotted in FREE or dotted in ("sample", "judge"):
+            if dotted in CHANGEABLE or dotted in ("sample", "judge"):
                 continue
-            if (found := _difference(old.get(key), new[key], f"{dotted}.")) is not None:
-                return found
+            if (difference := _difference(old.get(key), new[key], f"{dotted}.")) is not None:
+                return difference
         return None
     return None if old == new else f"{prefix[:-1]} is {old}, not {new}"

@@ -1,1 +1,1 @@
-"""Showing: grids, films, plots, the HTML report."""
+"""Pictures out: grids, films, plots, the HTML report."""

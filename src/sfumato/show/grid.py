@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-PAPER, INK = 255, 64
-"""Grey levels of the ground and of the writing."""
+BACKGROUND, TEXT = 255, 64
+"""Grey levels of the background and of the text."""
 GAP = 2
 TILE = 96
-"""Pixels that the longer side of a small picture is brought to, or near it."""
+"""Pixels: small pictures are enlarged until their longer side is near this."""
 
 
 def enlargement(height: int, width: int) -> int:
-    """The whole factor that brings the longer side near TILE pixels: 3 for 32 px, 2 for 64 px, 1 for 128 px."""
+    """The integer factor that makes the longer side about TILE pixels: 3 for 32 px, 2 for 64 px, 1 for 128 px."""
     return max(1, round(TILE / max(height, width)))
 
 
@@ -29,12 +29,12 @@ def grid(
 ) -> Image.Image:
     """Pictures in rows, left to right.
 
-    pictures: uint8 (N, C, H, W), C 1 or 3, N at least 1. columns: pictures a row; left out: as square as it
-    gets. scale: whole factor of the nearest-neighbour enlargement; left out: `enlargement`. captions: a text
-    under each picture, N of them, wrapped to its width.
+    pictures: uint8 (N, C, H, W), C 1 or 3, N at least 1. columns: pictures in a row; left out: about as many as rows.
+    scale: integer factor of the nearest-neighbour enlargement; left out: `enlargement`. captions: N texts, each
+    shown under its picture, wrapped to its width.
 
     Without captions, picture k starts at (GAP + column * (W * scale + GAP), GAP + row * (H * scale + GAP)).
-    Gives an image of mode L for grey pictures and RGB for colour. Raises ValueError for other shapes.
+    Returns an image of mode L for grey pictures and RGB for colour. Raises ValueError for other shapes.
     """
     array = as_array(pictures)
     count, height, width, _ = array.shape
@@ -50,7 +50,7 @@ def grid(
     sheet = Image.new(
         "L" if array.shape[-1] == 1 else "RGB",
         (GAP + columns * (width * factor + GAP), tops[-1] + height * factor + GAP + under[-1]),
-        _colour(PAPER, array.shape[-1]),
+        _colour(BACKGROUND, array.shape[-1]),
     )
     for k in range(count):
         x, y = GAP + k % columns * (width * factor + GAP), tops[k // columns]
@@ -63,11 +63,11 @@ def side_by_side(
     columns: Mapping[str, Tensor | np.ndarray] | Sequence[tuple[str, Tensor | np.ndarray]],
     scale: int | None = None,
 ) -> Image.Image:
-    """Columns of pictures under their titles; row k holds picture k of every column.
+    """Columns of pictures under titles; row k has picture k of every column.
 
-    columns: title -> uint8 (N, C, H, W), the same N in each (or pairs, where titles may repeat). Columns may
-    differ in size and in C: each is enlarged by its own whole factor to fit the largest, and grey becomes
-    colour if any is. scale: enlargement of the largest; left out: `enlargement`.
+    columns: title -> uint8 (N, C, H, W), the same N in each; or a list of pairs, if titles repeat. Columns may
+    differ in size and in C: each is enlarged by an integer factor to fit the largest, and grey becomes RGB if any
+    column is RGB. scale: enlargement of the largest column; left out: `enlargement`.
     """
     pairs = list(columns.items() if isinstance(columns, Mapping) else columns)
     arrays = [as_array(pictures) for _, pictures in pairs]
@@ -81,7 +81,7 @@ def side_by_side(
     titles = [wrap(title, font, width) for title, _ in pairs]
     top = GAP + max(text_height(title, font) for title in titles)
     size = (GAP + len(pairs) * (width + GAP), top + len(arrays[0]) * (height + GAP))
-    sheet = Image.new("L" if channels == 1 else "RGB", size, _colour(PAPER, channels))
+    sheet = Image.new("L" if channels == 1 else "RGB", size, _colour(BACKGROUND, channels))
     for column, (title, array) in enumerate(zip(titles, arrays, strict=True)):
         left = GAP + column * (width + GAP)
         write(sheet, (left + width // 2, GAP), title, font)
@@ -93,7 +93,7 @@ def side_by_side(
 
 
 def as_array(pictures: Tensor | np.ndarray) -> np.ndarray:
-    """uint8 (N, C, H, W) to a checked array (N, H, W, C)."""
+    """uint8 (N, C, H, W) as an array (N, H, W, C). Raises ValueError for other shapes and types."""
     array = pictures.detach().cpu().numpy() if isinstance(pictures, Tensor) else np.asarray(pictures)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
         raise ValueError(f"pictures are uint8 (N, 1 or 3, H, W), not {array.dtype} {array.shape}")
@@ -101,7 +101,7 @@ def as_array(pictures: Tensor | np.ndarray) -> np.ndarray:
 
 
 def enlarge(picture: np.ndarray, factor: int) -> Image.Image:
-    """uint8 (H, W, C) to an image in which every pixel is a square of `factor` pixels."""
+    """uint8 (H, W, C) as an image enlarged by `factor`, nearest neighbour."""
     flat = picture[..., 0] if picture.shape[-1] == 1 else picture
     return Image.fromarray(np.ascontiguousarray(flat.repeat(factor, 0).repeat(factor, 1)))
 
@@ -110,13 +110,13 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def legible(width: int) -> Font:
-    """Pillow's own font, at a size that suits texts over a picture of that width in pixels."""
+    """Pillow's default font, in a size that suits a picture of this width in pixels."""
     return ImageFont.load_default(min(18, max(11, width // 8)))
 
 
 def wrap(text: str, font: Font, width: int, lines: int = 3) -> str:
-    """The text broken into lines of at most `width` pixels; beyond `lines` of them, or in a word too long, it is
-    cut with an ellipsis."""
+    """The text broken into at most `lines` lines of at most `width` pixels; what does not fit is
+    replaced by an ellipsis."""
     done: list[str] = []
     words = " ".join(text.split()).split(" ")
     while words and len(done) < lines:
@@ -130,16 +130,16 @@ def wrap(text: str, font: Font, width: int, lines: int = 3) -> str:
 
 
 def text_height(text: str, font: Font) -> int:
-    """Pixels that a wrapped text needs, with a little air; 0 for none."""
+    """The height of a wrapped text in pixels, with a margin; 0 for no text."""
     return text.count("\n") * _line(font) + _line(font) + 2 * GAP if text else 0
 
 
 def write(sheet: Image.Image, at: tuple[int, int], text: str, font: Font) -> None:
-    """Write a wrapped text, centred at x, from y downwards."""
+    """Write a wrapped text below y, centred at x. at: (x, y)."""
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(text.split("\n") if text else []):
         x = at[0] - font.getlength(line) / 2
-        draw.text((round(x), at[1] + number * _line(font)), line, _colour(INK, len(sheet.getbands())), font)
+        draw.text((round(x), at[1] + number * _line(font)), line, _colour(TEXT, len(sheet.getbands())), font)
 
 
 def _cut(line: str, font: Font, width: int) -> str:

@@ -1,26 +1,27 @@
-"""Quiet plots as PNG bytes, on a light ground, in colours that everybody tells apart."""
+"""Plots as PNG bytes, in colours that people with colour blindness can distinguish too."""
 
 from __future__ import annotations
 
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, ScalarFormatter
 
+from sfumato.files import Facts
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Okabe and Ito's palette (2008), for things of different kinds."""
+"""Okabe and Ito's palette (2008), for series without an order."""
 RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#d4b600")
-"""Steps of viridis, dark to light, for things in an order."""
-PAPER, INK, SOFT, LINE = "#ffffff", "#2b2a26", "#6d6a60", "#e6e3da"
+"""Steps of viridis, dark to light, for series with an order."""
+BACKGROUND, TEXT, MUTED, LINE = "#ffffff", "#2b2a26", "#6d6a60", "#e6e3da"
 WIDTH, HEIGHT, DPI = 8.0, 4.0, 160
 
 Points = Sequence[tuple[float, float]]
 Intervals = Sequence[tuple[float, float, float]]
-Events = Sequence[Mapping[str, Any]]
+Events = Sequence[Facts]
 
 
 def lines(
@@ -36,7 +37,7 @@ def lines(
     """Named series of (x, y) as a PNG.
 
     bands: (x, low, high), shaded in the colour of the series of the same name. levels: named dashed heights.
-    Values that are not finite, or not positive on a logarithmic axis, leave a gap; an empty plot says so.
+    Values that are not finite, or not positive on a logarithmic axis, leave a gap; an empty plot has a note.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -53,7 +54,7 @@ def lines(
             )
     for name, height in (levels or {}).items():
         if _shown(height, logy):
-            axes.axhline(height, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=1)
+            axes.axhline(height, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=1)
     _finish(axes, xlabel, ylabel, drawn, logx, logy)
     return _png(figure)
 
@@ -64,7 +65,7 @@ def bars(
     *,
     levels: Mapping[str, float] | None = None,
 ) -> bytes:
-    """Named values as horizontal bars with their figures beside them, first on top, as a PNG.
+    """Named values as horizontal bars with numbers beside them, the first on top, as a PNG.
 
     A value is a number or (value, low, high), drawn with its interval. levels: named dashed heights, such as a
     floor. A value that is not finite is written as "not measured".
@@ -75,21 +76,21 @@ def bars(
     ends = [max(part for part in triple if math.isfinite(part)) for triple in triples if math.isfinite(triple[0])]
     for place, (value, low, high) in enumerate(triples):
         if not math.isfinite(value):
-            axes.text(0, place, " not measured", va="center", color=SOFT, fontsize=9)
+            axes.text(0, place, " not measured", va="center", color=MUTED, fontsize=9)
             continue
         axes.barh(place, value, height=0.62, color=COLOURS[0], alpha=0.85, zorder=2)
         end = value
         if low < high and math.isfinite(low) and math.isfinite(high):
-            axes.plot([low, high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt", zorder=3)
+            axes.plot([low, high], [place, place], color=TEXT, linewidth=1.4, solid_capstyle="butt", zorder=3)
             end = max(value, high)
         axes.annotate(
-            f"{value:.4g}", (end, place), (5, 0), textcoords="offset points", va="center", color=INK, fontsize=9
+            f"{value:.4g}", (end, place), (5, 0), textcoords="offset points", va="center", color=TEXT, fontsize=9
         )
     for name, height in (levels or {}).items():
         if math.isfinite(height):
-            axes.axvline(height, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=4)
+            axes.axvline(height, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label=name, zorder=4)
     _finish(axes, xlabel, "", len(ends), False, False)
-    axes.set_yticks(range(len(values)), [_short(name) for name in values], fontsize=9.5, color=INK)
+    axes.set_yticks(range(len(values)), [_short(name) for name in values], fontsize=9.5, color=TEXT)
     axes.set_ylim(len(values) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=LINE, linewidth=0.8)
@@ -101,11 +102,11 @@ def bars(
 
 
 def curves(events: Events) -> bytes:
-    """How a training went, as a PNG: on the left training and held-out loss over images seen, on the right the
-    held-out loss of each noise band (sigma on the [-1, 1] scale).
+    """The curves of a training as a PNG: on the left training and validation loss over images seen, on the right the
+    validation loss of each noise band (sigma on the [-1, 1] scale).
 
-    events: the rows of log.jsonl. What a resumed or rolled-back run did over is shown once, as it went the last
-    time; a loss that is not a number leaves a gap, and rollbacks are marked.
+    events: the rows of log.jsonl. Steps that were repeated after a resume or rollback are shown once, as in their last
+    repetition; a loss that is not a number leaves a gap, and rollbacks are marked.
     """
     rows = _last_time(events)
     training = _smooth([(e["images"], _number(e.get("loss"))) for e in rows if e.get("event") == "report"])
@@ -131,9 +132,9 @@ def curves(events: Events) -> bytes:
     return _png(figure)
 
 
-def _last_time(events: Events) -> list[Mapping[str, Any]]:
-    """The rows without those that a later start or rollback to fewer images made void."""
-    rows: list[Mapping[str, Any]] = []
+def _last_time(events: Events) -> list[Facts]:
+    """The rows without those that a later start or rollback to fewer images replaced."""
+    rows: list[Facts] = []
     for event in events:
         if not isinstance(event.get("images"), (int, float)):
             continue
@@ -166,24 +167,24 @@ def _line(axes: Axes, name: str, points: Points, colour: str, logx: bool = False
 
 
 def _figure(height: float = HEIGHT) -> Figure:
-    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=PAPER)
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=BACKGROUND)
 
 
 def _finish(axes: Axes, xlabel: str, ylabel: str, drawn: int, logx: bool = False, logy: bool = False) -> None:
-    """Scales, labels and the quiet frame."""
-    axes.set_facecolor(PAPER)
+    """Scales, labels, frame and legend."""
+    axes.set_facecolor(BACKGROUND)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color("#b9b5a9")
-    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT, which="both")
+    axes.tick_params(length=0, labelsize=9, labelcolor=MUTED, which="both")
     if not drawn:
-        axes.text(0.5, 0.5, "nothing measured yet", ha="center", va="center", color=SOFT, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "nothing measured yet", ha="center", va="center", color=MUTED, transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
         axes.spines["bottom"].set_visible(False)
         return
     axes.grid(axis="y", color=LINE, linewidth=0.8)
-    axes.set_xlabel(xlabel, fontsize=9.5, color=SOFT)
-    axes.set_ylabel(ylabel, fontsize=9.5, color=SOFT)
+    axes.set_xlabel(xlabel, fontsize=9.5, color=MUTED)
+    axes.set_ylabel(ylabel, fontsize=9.5, color=MUTED)
     for log, axis, scale, ends in (
         (logx, axes.xaxis, axes.set_xscale, axes.get_xlim),
         (logy, axes.yaxis, axes.set_yscale, axes.get_ylim),
@@ -205,7 +206,7 @@ def _finish(axes: Axes, xlabel: str, ylabel: str, drawn: int, logx: bool = False
     if len(names) > 1 or (names and not ylabel):
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if len(names) > 3 else max(1, len(names)),
-            frameon=False, fontsize=9, labelcolor=INK, handlelength=1.4, borderaxespad=0.2, columnspacing=1.4,
+            frameon=False, fontsize=9, labelcolor=TEXT, handlelength=1.4, borderaxespad=0.2, columnspacing=1.4,
         )  # fmt: skip
 
 
@@ -216,7 +217,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _short(name: str, longest: int = 48) -> str:
-    """A name as matplotlib may show it: not too long, `$` and a leading `_` without their special meaning."""
+    """A name for matplotlib: not too long, `$` and a leading `_` without their special meaning."""
     plain = " ".join(name.split()).replace("$", r"\$")
     plain = plain if len(plain) <= longest else plain[: longest - 1] + "…"
     return plain.replace("_", "\u2009_", 1) if plain.startswith("_") else plain

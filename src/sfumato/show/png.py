@@ -1,4 +1,4 @@
-"""PNG files that say how they were made, as A1111 and its followers read it."""
+"""PNG files with prompt, seed, sampler and model in A1111's format."""
 
 from __future__ import annotations
 

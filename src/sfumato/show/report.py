@@ -1,4 +1,4 @@
-"""One self-contained HTML page: pictures, figures, tables and words, nothing fetched from anywhere."""
+"""A self-contained HTML page of texts, figures, tables and pictures, without external resources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sfumato.files import write_text
 Tone = Literal["good", "unclear", "bad"]
 KINDS = {"PNG": "png", "GIF": "gif", "JPEG": "jpeg", "WEBP": "webp"}
 SMALL = 240
-"""Pixels: a narrower picture is enlarged by a whole factor, as near to this width as it gets."""
+"""Pixels: a narrower picture is enlarged by an integer factor, to about this width."""
 FIGURE = re.compile(r"[-+±~<>≤≥×]?\s?\d[\d.,]*(e[-+]?\d+)?(\s?[%×]|\s[\w/²]{1,10})?(\s?(±|\().*)?")
 
 
@@ -30,7 +30,7 @@ FIGURE = re.compile(r"[-+±~<>≤≥×]?\s?\d[\d.,]*(e[-+]?\d+)?(\s?[%×]|\s[\w/
 class Picture:
     """An image, or PNG, GIF, JPEG or WebP as bytes or a file.
 
-    alt says what is to be seen for who cannot see it; `crisp` keeps enlarged pixels square, as it is for every
+    alt: a description for people who cannot see it; crisp: keep enlarged pixels square, as is done for every
     picture narrower than SMALL.
     """
 
@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure that matters: its value, what it is, and what to make of it."""
+    """A figure: its value, what it measures, and how to read it."""
 
     value: str
     label: str
@@ -51,7 +51,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as long as the header. A column of figures is set to the right; None and NaN are shown as a dash."""
+    """Rows as long as the header. Columns of numbers are aligned right; None and NaN are shown as a dash."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | int | float | None]]
@@ -60,9 +60,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, in the order in which it is shown: verdict, prose, facts, tables, pictures, code.
+    """A part of a page, shown in the order verdict, prose, facts, tables, pictures, code.
 
-    code: commands, a line each.
+    code: commands, one per line.
     """
 
     heading: str
@@ -77,7 +77,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """title, lead: what the page is about in a sentence or two; verdict: the conclusion in words, and its tone."""
+    """lead: the subject in a sentence or two; verdict: the conclusion in words; tone: of the verdict."""
 
     title: str
     lead: str
@@ -87,7 +87,7 @@ class Page:
 
 
 def write_page(path: Path, page: Page) -> Path:
-    """Write a page in one step, and give its path. Text is escaped; pictures are inside.
+    """Write a page and return its path. Text is escaped; pictures are embedded.
 
     Raises UserError for a picture that is missing or cannot be shown.
     """
@@ -118,7 +118,9 @@ def _image(picture: Picture) -> _Image:
         try:
             content = image.read_bytes()
         except OSError as error:
-            raise UserError(f"{image}: the page cannot show this picture ({error.strerror}): make it again") from error
+            raise UserError(
+                f"{image}: the page cannot show this picture ({error.strerror}): create it again"
+            ) from error
     else:
         content = image
     try:
@@ -133,7 +135,7 @@ def _image(picture: Picture) -> _Image:
 
 
 def _cell(value: str | float | None) -> str:
-    """A cell as text: whole numbers with thousands apart, others to four digits."""
+    """A cell as text: integers with separators of thousands, other numbers with four digits."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, str):
@@ -142,7 +144,7 @@ def _cell(value: str | float | None) -> str:
 
 
 def _right(table: Table) -> list[bool]:
-    """Which columns hold figures: at least one, and words for none but what is missing."""
+    """Which columns are numeric: they have at least one number, and no other words than those for missing values."""
     columns = [[_cell(row[k]) for row in table.rows] for k in range(len(table.header))]
     return [
         any(FIGURE.fullmatch(cell) for cell in cells)

@@ -1,1 +1,1 @@
-"""Training: one loop for every task, exact to resume, in a run folder that holds everything."""
+"""Training: one loop for every task, exact resume, and a run folder that holds everything."""

@@ -19,7 +19,7 @@ def precision_of(settings: Settings, device: str) -> str:
 
 
 def accelerator_for(settings: Settings, folder: Path) -> Accelerator:
-    """Devices, mixed precision, processes and trackers, as the launcher and the recipe say.
+    """Devices, mixed precision, processes and trackers, by the launcher and the recipe.
 
     folder: of the run, into which TensorBoard writes. Raises UserError if a tracker is not installed.
     """

@@ -1,4 +1,4 @@
-"""What is done to a batch of pictures before it is learned from, without a loop over pictures."""
+"""Augmentation of batches of pictures, without a loop over pictures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _gathered(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
 
 
 def greyed(x0: Tensor, noise: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-    """Those of the pictures that `which` (N,) names as grey ones, with the noise of one colour in all."""
+    """Pictures and noise, made grey where `which` (N,) is true."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=x0.device).view(1, -1, 1, 1)
     if x0.shape[1] != 3:
         return x0, noise

@@ -1,4 +1,4 @@
-"""A training that begins with the weights of a model, or goes on with a run: what is not learned anew."""
+"""Starting a training from the weights of a model (`train.begin`), and resuming a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sfumato.runs import checkpoint
 if TYPE_CHECKING:
     from sfumato.models.model import Model
 
-ROUNDED, ALMOST_0 = 1e-2, 1e-5  # relative and absolute difference of weights that were kept in 16 bits
-ENCODER = ("encoder.", "quant_conv.")  # what makes an autoencoder's latents
+ROUNDED, ALMOST_0 = 1e-2, 1e-5  # relative and absolute tolerance for weights that were stored in 16 bits
+ENCODER = ("encoder.", "quant_conv.")  # the part of an autoencoder that determines the latents
 
 
 def model_named(name: str) -> Model | None:
-    """The model that `train.begin` names, with fp32 weights on the CPU; None for "". Raises UserError."""
+    """The model of `train.begin`, with fp32 weights on the CPU; None for "". Raises UserError."""
     from sfumato.zoo import load
 
     if not name:
@@ -34,9 +34,9 @@ def model_named(name: str) -> Model | None:
 
 
 def take_over(net: nn.Module, recipe: Recipe) -> None:
-    """Copy the weights of the model that `train.begin` names, if it names one, into all of a network that learns.
+    """Copy the weights of the model of `train.begin`, if it is set, into the trainable part of a network.
 
-    Raises UserError naming what differs in shape.
+    Raises UserError naming the first difference in shape.
     """
     given = _weights(recipe)
     if given is None:
@@ -48,14 +48,14 @@ def take_over(net: nn.Module, recipe: Recipe) -> None:
         if shapes[0] != shapes[1]:
             raise UserError(
                 f"train.begin={recipe.train.begin} is another network: {key} is {_shown(shapes[1])} there and "
-                f"{_shown(shapes[0])} here; use its net settings, or leave train.begin out"
+                f"{_shown(shapes[0])} here; use the net settings of that model, or leave train.begin out"
             )
     for key in own.keys() - kept:
         own[key].copy_(given[key])
 
 
 def _weights(recipe: Recipe) -> dict[str, Tensor] | None:
-    """By the names that they have in the task's network."""
+    """The weights, with their names in the task's network."""
     if recipe.task == "autoencoder" and recipe.train.begin:
         from sfumato.training.latents import autoencoder_named
 
@@ -66,7 +66,7 @@ def _weights(recipe: Recipe) -> dict[str, Tensor] | None:
 
 
 def check_latents(vae: nn.Module, given: nn.Module, recipe: Recipe) -> None:
-    """Raises UserError if a model that a training begins with was made for the latents of another autoencoder.
+    """Raises UserError if the model of `train.begin` was trained on the latents of another autoencoder.
 
     vae: of `text.autoencoder`; given: of `train.begin`. Decoders may differ.
     """
@@ -74,7 +74,7 @@ def check_latents(vae: nn.Module, given: nn.Module, recipe: Recipe) -> None:
     alike = own.keys() == other.keys() and all(_close(own[key], other[key]) for key in own)
     if not alike:
         raise UserError(
-            f"train.begin={recipe.train.begin} learned on other latents than those of "
+            f"train.begin={recipe.train.begin} was trained on other latents than those of "
             f"text.autoencoder={recipe.text.autoencoder}: set text.autoencoder={recipe.train.begin}"
         )
 
@@ -84,7 +84,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 def has_begun(run: Path, task: str) -> bool:
-    """Whether a folder holds a whole checkpoint of a task."""
+    """Whether a folder has a complete checkpoint of a task."""
     found, _ = checkpoint.newest(run / "checkpoints")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         if found is not None:
@@ -94,9 +94,9 @@ def has_begun(run: Path, task: str) -> bool:
 
 
 def standing_on(run: Path, recipe: Recipe) -> Recipe:
-    """The recipe of a run that goes on, whose autoencoder, encoder and tokenizer are those of its own checkpoint.
+    """The recipe of a resumed run, with autoencoder, encoder and tokenizer taken from its own checkpoint.
 
-    What it began with may be gone or have changed since.
+    The models that it started from may have been changed or deleted.
     """
     if recipe.task == "text":
         return recipe.with_({"text.autoencoder": str(run), "train.begin": str(run)})

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @functools.cache
 def exponent(width: float) -> float:
-    """The power gamma whose average has relative width `width` (Karras et al. 2024, eq. 123 and algorithm 2).
+    """The exponent gamma of an average with relative width `width` (Karras et al. 2024, eq. 123 and algorithm 2).
 
     The weights of the average follow t^gamma, with a standard deviation of `width` times the training so far: the
     positive root of gamma^3 + 7 gamma^2 + (16 - width^-2) gamma + (12 - width^-2) = 0.
@@ -25,7 +25,7 @@ def exponent(width: float) -> float:
 class PowerEMA:
     """One averaged copy of a network for each relative width; the first is the one that is sampled.
 
-    Averages every floating-point tensor of the state, buffers too. It depends on images seen alone, so a change of
+    Averages every floating-point tensor of the state, buffers too. It depends on images seen only, so a change of
     batch size or length needs no retuning.
     """
 
@@ -40,17 +40,17 @@ class PowerEMA:
 
     @torch.no_grad()
     def update(self, seen: int, batch: int) -> None:
-        """Move towards the network, which has seen `seen` images, the last `batch` of them since the last update."""
+        """Update with the network after `seen` images, of which `batch` came since the last update."""
         for targets, share in zip(self._targets.values(), self.shares(seen, batch), strict=True):
             torch._foreach_lerp_(targets, self._source, share)
 
     def shares(self, seen: int, batch: int) -> list[float]:
-        """How far each average moves towards the network in `update`, of the whole way."""
+        """The weight of the network in the update of each average."""
         return [1 - (1 - batch / seen) ** (exponent(width) + 1) for width in self.nets]
 
     @torch.no_grad()
     def approach(self, shares: Tensor) -> None:
-        """Move by shares (averages,) that lie on the device, so that a recorded step can do it."""
+        """Update with weights (averages,) on the device, which a recorded step can do."""
         for targets, share in zip(self._targets.values(), shares.unbind(), strict=True):
             ways = torch._foreach_sub(self._source, targets)
             torch._foreach_mul_(ways, share)

@@ -1,4 +1,4 @@
-"""A job: plan, run, result. Here the one that trains; `tuning/job.py` has the one that tunes."""
+"""The protocol of a job (plan, run, result), and the job of a training; that of a tuning is in `tuning/job.py`."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Job(Protocol[Result]):
-    """Something long that can be stopped and goes on from where it was.
+    """A long piece of work that can be stopped and resumed.
 
-    The command line, Python and the studio all use it so: `plan`, show its lines, `run`.
+    The command line and Python use it alike: `plan`, show its lines, `run`.
     """
 
     def plan(self, progress: Progress | None = None, stop: Stop | None = None) -> Plan:
-        """What was found and decided, and what it will take; writes nothing into the run folder.
+        """The data, the settings and the estimate of time and memory; writes nothing into the run folder.
 
         Raises UserError, and Stopped if a stop is requested meanwhile.
         """
 
     def run(self, progress: Progress | None = None, stop: Stop | None = None) -> Result:
-        """Work until the end, a signal or a stop, and save; the result says `stopped`.
+        """Work until the end, a signal or a stop, and save; `stopped` of the result is the reason of a stop.
 
-        Raises UserError; Busy if the run folder is in use; and what `progress` raises, once all is saved.
+        Raises UserError; Busy if the run folder is in use; and exceptions of `progress`, after saving.
         """
 
 
 @dataclass
 class TrainJob:
-    """A training of a recipe, a shipped recipe's name or a folder of pictures; or of a run folder, to go on with it.
+    """A training of a recipe, a shipped recipe's name or a folder of pictures; or of a run folder, to resume it.
 
     overrides: `KEY=VALUE` by dotted path; out: the run folder, `runs/NAME` if it is left out.
     """
@@ -54,7 +54,7 @@ class TrainJob:
         self.overrides = tuple(self.overrides)
 
     def prepared(self, progress: Progress | None = None, stop: Stop | None = None) -> Training:
-        """What `run` will train; looked at once."""
+        """The prepared training, computed once."""
         if self._training is None:
             self._training = start.prepare(self.what, self.overrides, self.out, progress, stop)
         return self._training
@@ -71,12 +71,12 @@ class TrainJob:
             folder = RunFolder(Path(self.out or start.default_out(self.what)))
             found, _ = checkpoint.newest(folder.checkpoints)
             return TrainResult.of(folder, found.images if found else 0, str(wish))
-        self._training = None  # to go on it is made anew, as by another process
+        self._training = None  # another call prepares it again, as another process would
         return start.run(training, progress, stop)
 
 
 def described(training: Training) -> list[str]:
-    """What was found and what was decided, a line each."""
+    """The report on the pictures and the settings, one line each."""
     r, took, store = training.recipe, training.estimate, training.store
     c, h, w = store.shape
     parameters = sum(p.numel() for p in training.task.net.parameters())
@@ -84,10 +84,10 @@ def described(training: Training) -> list[str]:
     net = r.net.preset if r.net.kind == "unet" else r.net.kind
     return [
         *store.report.lines(),
-        f"{len(store.train):,} pictures to learn from, {len(store.held_out):,} held out, {w} x {h} x {c}",
+        f"{len(store.train):,} pictures for training, {len(store.held_out):,} held out, {w} x {h} x {c}",
         f"{parameters / 1e6:.1f} M parameters ({net}), batch {r.train.batch}, {r.train.images:,} images on "
         f"{training.accelerator.device} ({'fp32' if mixed == 'no' else mixed}): about "
         f"{duration(r.train.images / took.images_per_second)} at {took.images_per_second:.0f} images/s, "
         f"{size(took.memory)} of memory",
-        f"run folder {training.folder.path}; Ctrl-C saves, the same command goes on",
+        f"run folder {training.folder.path}; Ctrl-C saves, the same command resumes",
     ]

@@ -1,14 +1,15 @@
-"""The pictures of a store as latents, encoded once and kept."""
+"""The pictures of a store as latents, encoded once and cached."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
 from sfumato.models.sd.networks import layout
@@ -18,15 +19,18 @@ from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import Pictures, Store
 from sfumato.progress import Stages
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
 BATCH, BATCH_GPU = 64, 512
 
 
 def encoded(store: Store, vae: nn.Module, precision: str, tell: Stages | None = None) -> Store:
-    """The same store with latents, float16 (N, C, h, w), in place of pixels; found again by pictures and weights.
+    """The same store with latents, float16 (N, C, h, w), in place of pixels; cached by a hash of pictures and weights.
 
-    On a GPU, which makes them faster than a disk reads them, they are made anew and kept there.
+    On a GPU, which is faster than reading from a disk, they are computed each time and kept in its memory.
 
-    A latent is the mean of what the autoencoder says, as it says it; `scale_of` gives what to multiply it with.
+    A latent is the mean of the autoencoder's distribution, not scaled; `scale_of` gives the factor.
     tell("encoding", done, total) is called after each batch.
     """
     if _device(vae).type == "cuda":
@@ -70,7 +74,7 @@ def _device(module: nn.Module) -> torch.device:
 def _means(vae: nn.Module, pixels: Tensor, precision: str) -> Tensor:
     device = _device(vae)
     x = from_uint8(pixels.to(device)).contiguous(memory_format=layout(device))
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with Policy.of(precision).autocast_autoencoder(device):
         mean: Tensor = vae.encode(x).latent_dist.mean  # type: ignore[operator]
     return mean.to(torch.float16).contiguous()
 
@@ -79,32 +83,32 @@ def _with(pictures: Pictures, latents: Tensor) -> Pictures:
     return Pictures(latents, pictures.labels, pictures.label_names, pictures.captions, pictures.keys)
 
 
-def check_sides(source: str, shape: tuple[int, int, int], vae: Any, piece: int | None = None) -> None:
+def check_sides(source: str, shape: tuple[int, int, int], vae: AutoencoderKL, piece: int | None = None) -> None:
     """Raises UserError if an autoencoder does not take pictures of shape (C, H, W), or pieces of `piece` pixels a side.
 
     vae: of diffusers; source: of the pictures, for the message.
     """
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     if shape[0] != vae.config.in_channels:
-        raise UserError(f"{source} has grey pictures, and autoencoders are for colour: set data.grey=false")
+        raise UserError(f"{source} has grey pictures, but autoencoders need RGB: set data.grey=false")
     for key, side in (("data.image_size", shape[1]), ("data.image_size", shape[2]), ("net.piece", piece or factor)):
         if side % factor:
-            raise UserError(f"{key}: this autoencoder takes sides that are multiples of {factor}, not {side}")
+            raise UserError(f"{key}: sides must be multiples of {factor} for this autoencoder, not {side}")
 
 
 def scale_of(latents: Tensor) -> float:
-    """What makes latents of variance 1: the inverse of their standard deviation, all channels together."""
+    """The factor that gives latents the variance 1: the inverse of their standard deviation over all channels."""
     return 1 / float(latents.float().std())
 
 
-def autoencoder_named(name: str, key: str) -> Any:
+def autoencoder_named(name: str, key: str) -> AutoencoderKL:
     """The autoencoder of a run of the task `autoencoder`, or of a text-to-image model; key: of the recipe that names
     it. Raises UserError.
     """
+    from sfumato.models.reading import find
     from sfumato.models.sd.checkpoint import autoencoder_of
-    from sfumato.models.zoo import find
 
     try:
         return autoencoder_of(*find(name))
     except UserError as error:
-        raise UserError(f"{key}: {error}; `sfumato train mini-autoencoder` makes one") from error
+        raise UserError(f"{key}: {error}; `sfumato train mini-autoencoder` trains one") from error

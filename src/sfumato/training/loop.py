@@ -1,4 +1,4 @@
-"""The training loop: one for every task, counted in images seen, exact to resume."""
+"""The training loop: the same for every task, counted in images seen, with exact resume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -31,11 +32,11 @@ STREAK = 3
 
 
 class Loop:
-    """A task being trained in a run folder. `run()` goes on from the newest whole checkpoint.
+    """Trains a task in a run folder. `run()` resumes from the newest complete checkpoint.
 
-    progress: receives the events of the log; if it raises, the loop saves, and the exception goes on up. stop: read
-    once a step; `stopped` says what stopped the loop. previews: "at once": before the first step too, of a network
-    that can do something already; "later"; "none".
+    progress: receives the events of the log; if it raises, the loop saves and then raises the exception. stop: checked
+    once a step; `stopped` is the reason of a stop. previews: "at once": the first one before the first step, for
+    networks that can draw already; "later"; "none".
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Loop:
         self.watch = Watch(self.device)
 
     def change(self, values: Mapping[str, object]) -> None:
-        """Other values of the recipe from here on, by dotted key."""
+        """Change settings of the recipe from now on, by dotted key."""
         self.recipe = self.recipe.with_(values)
         self.settings = self.recipe.train
 
@@ -84,9 +85,9 @@ class Loop:
         return self.device.type == "cuda" if chosen is None else chosen
 
     def run(self) -> None:
-        """Train until `train.images`, or until a stop; leaves a checkpoint of where it stopped.
+        """Train until `train.images`, or until a stop; saves a checkpoint at the end.
 
-        Raises UserError if the loss stays non-finite or the disk is full; and what `progress` raised, once saved.
+        Raises UserError if the loss stays non-finite or the disk is full; and exceptions of `progress`, after saving.
         """
         self._resume()
         self.record()
@@ -114,7 +115,7 @@ class Loop:
             raise self.failed
 
     def record(self) -> None:
-        """On one GPU, compile a step and record it, to be replayed from here on; nothing is learned by it."""
+        """On one GPU, compile a step and record it, to be replayed from now on; the weights are not changed."""
         s = self.settings
         if self.device.type != "cuda" or s.accumulate > 1 or self.accelerator.num_processes > 1:
             return
@@ -143,7 +144,7 @@ class Loop:
         return loss.detach(), norm
 
     def _state(self) -> list[Tensor]:
-        """All tensors that a step changes."""
+        """All tensors that a step modifies."""
         nets = [self.net, *self.ema.nets.values()]
         learned = [tensor for net in nets for tensor in net.state_dict().values()]
         return learned + [value for state in self.optimizer.state.values() for value in state.values()]
@@ -174,7 +175,7 @@ class Loop:
             total += loss.detach()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), s.clip, foreach=True)
-        if not self.scaler.is_enabled():  # a fused optimiser skips the step on the device, with no wait
+        if not self.scaler.is_enabled():  # a fused optimiser skips the step on the device, without synchronising
             self.optimizer.grad_scale = None  # type: ignore[attr-defined]
             self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
         self.scaler.step(self.optimizer)
@@ -190,10 +191,11 @@ class Loop:
         every = self.settings.save_images
         return every is not None and self.images % every < self.settings.batch
 
-    def _last_only(self, k: int) -> Any:
-        """Gradients cross processes once a step."""
+    def _last_only(self, k: int) -> AbstractContextManager[None]:
+        """Synchronise gradients between processes only in the last piece of a step."""
         if k < self.settings.accumulate - 1:
-            return self.accelerator.no_sync(self.wrapped)
+            waiting: AbstractContextManager[None] = self.accelerator.no_sync(self.wrapped)
+            return waiting
         return contextlib.nullcontext()
 
     def _report(self, clock: Clock) -> None:
@@ -253,7 +255,7 @@ class Loop:
         if found is not None:
             weights = found.tensors("model")
             if {k: t.shape for k, t in weights.items()} != {k: t.shape for k, t in self.net.state_dict().items()}:
-                raise UserError(f"{found.path} is of another network, of an earlier version: choose another --out")
+                raise UserError(f"{found.path} has another network, from an earlier version: choose another --out")
             self.net.load_state_dict(weights)
             for width, net in self.ema.nets.items():
                 net.load_state_dict(found.tensors(checkpoints.label(width)))
@@ -265,7 +267,7 @@ class Loop:
         self._say(Start(self.images, s.images, s.batch, str(self.device), processes, precision, tuple(troubles)))
 
     def _say(self, event: Event) -> None:
-        """Into the log, the tracker and to the listener, of which the first exception is kept until all is saved."""
+        """Send an event to the log, the tracker and the listener, whose first exception is kept until all is saved."""
         if not self.accelerator.is_main_process:
             return
         row = event.to_json()
@@ -278,10 +280,10 @@ class Loop:
                 self.progress(event)
             except Exception as error:
                 self.failed = error
-                self.stop.request(f"{type(error).__name__} of what listens")
+                self.stop.request(f"{type(error).__name__} of a listener")
 
     def _stops(self) -> bool:
-        """Whether a stop was requested; of several processes all stop before the same step, whichever was told."""
+        """Whether a stop was requested; if one of several processes has a request, all stop before the same step."""
         if self.accelerator.num_processes == 1:
             self.stopped = self.stop.reason
         elif self.images // self.settings.batch % 8 == 0:
@@ -292,7 +294,7 @@ class Loop:
 
 
 def learning_rate(settings: Settings, images: int) -> float:
-    """Linear warm-up, then level or half a cosine down to 0 at `train.images`; a function of images seen alone."""
+    """Linear warm-up, then constant, or half a cosine down to 0 at `train.images`; a function of images seen only."""
     rise = min(1.0, (images + settings.batch) / settings.warmup) if settings.warmup else 1.0
     if settings.decay == "none":
         return settings.lr * rise

@@ -1,4 +1,4 @@
-"""What turns gradients into steps: AdamW, and Muon for the matrices inside a network."""
+"""Optimisers: AdamW, and Muon for the hidden layers of a network."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfumato.files import Json
 from sfumato.recipe.sections import Train as Settings
 
 MOMENTUM = 0.95
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024: singular values to about 1 in five rounds
 ROUNDS = 5
-EDGES = ("enter", "leave", "conv_in", "conv_out")  # first and last layers, ours and of diffusers
+EDGES = ("enter", "leave", "conv_in", "conv_out")  # names of first and last layers, ours and diffusers'
 
 
 def optimizer_for(net: nn.Module, settings: Settings, precision: str | None = None) -> torch.optim.Optimizer:
-    """As the recipe says; precision: of the run, "bf16" where the hardware multiplies that faster."""
-    common: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    """The recipe's optimiser; precision: of the run, "bf16" if the hardware is faster in it."""
+    common: Json = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "muon":
         return Muon(net, torch.bfloat16 if precision == "bf16" else None, **common)
     return torch.optim.AdamW(net.parameters(), fused=True, **common)
@@ -59,7 +60,7 @@ class Muon(torch.optim.AdamW):
             self.alike.setdefault(tuple(p.flatten(1).shape), []).append(p)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         group = self.param_groups[0]
         bad = getattr(self, "found_inf", None)
         rate = group["lr"] if bad is None else torch.where(bad > 0, 0.0, group["lr"])  # on the device, without waiting

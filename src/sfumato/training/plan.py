@@ -1,4 +1,4 @@
-"""What a training will take, and a recipe for a folder of which nothing is known."""
+"""The estimate of a training's time and memory, and the choice of a recipe for a folder of pictures."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 from accelerate import Accelerator
 
+from sfumato.files import Facts, Json
 from sfumato.pictures.store import Store
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Data
@@ -24,19 +23,19 @@ from sfumato.training.optimizer import optimizer_for
 from sfumato.training.task import Task, generator_for
 
 MOST_THREADS = 8  # small networks gain nothing from more
-FEW = 5000  # pictures below which a model tends to learn them by heart
+FEW = 5000  # with fewer pictures a model tends to memorise them
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """images_per_second of training; seconds for the whole of it; bytes of memory at its peak."""
+    """images_per_second of training; seconds: of the whole training; memory: peak in bytes."""
 
     images_per_second: float
     seconds: float
     memory: int
 
     def of_length(self, images: int) -> Estimate:
-        """The same for so many images."""
+        """The same for another length in images."""
         return Estimate(self.images_per_second, images / self.images_per_second, self.memory)
 
     def to_json(self) -> dict[str, float]:
@@ -45,24 +44,24 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job has found and decided, and what it will take.
+    """The plan of a job: data, settings, and the estimate of time and memory.
 
-    folder: of the run; lines: for people; warnings: a line each; facts: what else `--dry-run --json` gives.
+    folder: of the run; lines: the plan as text; warnings: one line each; facts: further keys of `--dry-run --json`.
     """
 
     folder: Path
     lines: tuple[str, ...]
     estimate: Estimate
     warnings: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         estimate = self.estimate.to_json()
         return {"folder": str(self.folder), **self.facts, "estimate": estimate, "warnings": list(self.warnings)}
 
 
 def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 3) -> Estimate:
-    """Time a few steps on a copy of the network, which stays as it was."""
+    """Time a few steps on a copy of the network."""
     s = recipe.train
     device = accelerator.device
     net = copy.deepcopy(task.net).to(device)
@@ -93,7 +92,7 @@ def estimate(task: Task, recipe: Recipe, accelerator: Accelerator, steps: int = 
 
 
 class HighWater:
-    """The most memory, in bytes, that this process holds while the block runs: `most`, looked at every 5 ms."""
+    """Within the block measures the peak memory of this process every 5 ms: `most`, in bytes."""
 
     def __enter__(self) -> HighWater:
         self.most, self._process, self._over = 0, psutil.Process(), threading.Event()
@@ -115,17 +114,17 @@ class HighWater:
 def settle_threads(device: str, earlier: int | None) -> None:
     """Set the threads that torch uses on a CPU: what an earlier start of the run used, else all cores, eight at most.
 
-    Sums in another order give other bits, so this is never decided by timing: equal commands on one machine end in
-    equal files. OMP_NUM_THREADS has the last word.
+    The number of threads changes the order of sums and so the last bits of results. Therefore it does not depend on
+    timing: equal commands on one machine give equal files. OMP_NUM_THREADS takes precedence.
     """
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(earlier or min(torch.get_num_threads(), MOST_THREADS))
 
 
 def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
-    """Net, batch and regularisation for a folder of pictures; the length is set by `length` once speed is known.
+    """Network, batch and regularisation for a folder of pictures; `length` sets the length when the speed is known.
 
-    Labels or captions are learned if there are any. A GPU gets a larger network.
+    The network is larger on a GPU.
     """
     count, side = len(store.train), max(store.shape[1:])
     preset = ("large" if count > 20_000 else "medium") if device != "cpu" else "small"
@@ -135,16 +134,18 @@ def for_folder(folder: str, store: Store, data: Data, device: str) -> Recipe:
         "net.stem": 1 if side < half else 2 if side < quarter else 4,
         "judge.n": max(2, min(5000, count)),
     }
-    if device == "cpu":  # an hour: many small steps, and a target that holds no noise, which a small net learns first
+    if (
+        device == "cpu"
+    ):  # for an hour: many small steps, and a target without noise, which a small network learns faster
         changes |= {"train.batch": 32, "noise.prediction": "x0", "noise.weighting": "uniform"}
-        changes["noise.sigma_min"] = 0.02  # below it training shows hardly any level, and such a net invents speckles
+        changes["noise.sigma_min"] = 0.02  # training has hardly any levels below, and x0 networks draw speckles there
     else:
         changes |= {"train.batch": 256, "net.dropout": 0.1 if count < FEW else 0.0}
     return Recipe(about=f"{count} pictures of {folder}", data=data).with_(changes)
 
 
 def length(count: int, images_per_second: float, device: str) -> int:
-    """Images to train on: an hour on a CPU, three on a GPU, but not over 400 passes nor under 20,000 images."""
+    """The length in images: an hour on a CPU, three on a GPU, at most 400 passes, at least 20,000 images."""
     seconds = 3600 if device == "cpu" else 3 * 3600
     most = min(images_per_second * seconds, 400 * count)
     rounded = 10 ** math.floor(math.log10(max(most, 1))) / 10

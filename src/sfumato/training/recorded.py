@@ -1,4 +1,4 @@
-"""A training step recorded once on a GPU and replayed: small networks wait for the processor otherwise."""
+"""A training step recorded once as a CUDA graph and replayed, because small networks otherwise wait for the CPU."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from sfumato.training.task import Batch
 
-WARM = 3  # steps before a recording, in which everything is made that is made once
-CLOSE, TRIED = 0.02, 1e-4  # relative difference of a replayed loss from the usual one; a rate to try it at
+WARM = 3  # steps before the recording, which allocate everything that is allocated once
+CLOSE, TRIED = 0.02, 1e-4  # tolerance of the replayed loss, relative to the normal one; learning rate of the trial
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What changes from step to step beside the batch, on the device: the learning rate, and the averages' shares."""
+    """What changes in each step beside the batch, on the device: the learning rate, and the weights of the averages."""
 
     rate: Tensor
     shares: Tensor
@@ -27,11 +27,11 @@ Step = Callable[[Batch, Numbers], tuple[Tensor, Tensor]]  # the loss and the gra
 
 
 class Recorded:
-    """`step` as a CUDA graph over buffers of its own.
+    """`step` as a CUDA graph with its own buffers.
 
-    step: works on the device of its arguments alone, copies nothing from the processor and waits for nothing; state:
-    gives the tensors that it changes, of which the first steps may make some. They are left as they were.
-    Raises RuntimeError if the step cannot be recorded, or if what is replayed is not what it does.
+    step: works on the device only, without copies from the CPU and without synchronising; state: returns the tensors
+    that it modifies, some of which may be created by the first steps. Their values are restored after the recording.
+    Raises RuntimeError if the step cannot be recorded, or if the replay gives another loss.
     """
 
     def __init__(self, step: Step, example: Batch, averages: int, state: Callable[[], list[Tensor]]) -> None:
@@ -47,7 +47,7 @@ class Recorded:
                 if tensor.data_ptr() in before:
                     tensor.copy_(before[tensor.data_ptr()])
                 else:
-                    tensor.zero_()  # an optimiser's, which begins at nothing
+                    tensor.zero_()  # of an optimiser, whose state starts at 0
 
     def _record(self, step: Step, device: torch.device) -> tuple[Tensor, Tensor]:
         stream = torch.cuda.Stream(device)
@@ -64,11 +64,11 @@ class Recorded:
             self.graph.replay()
             losses.append(float(out[0]))
         if not math.isclose(losses[0], float(usual), rel_tol=CLOSE) or losses[1] == losses[2]:
-            raise RuntimeError(f"a recorded step is not the usual one: {float(usual)} against {losses}")
+            raise RuntimeError(f"the recorded step differs from the normal one: losses {losses}, not {float(usual)}")
         return out
 
     def __call__(self, batch: Batch, rate: float, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """The loss and the gradient's norm of a step, in tensors that the next one overwrites."""
+        """Replay a step; returns loss and gradient norm, in tensors that the next step overwrites."""
         for key, value in batch.items():
             self.batch[key].copy_(value, non_blocking=True)
         self.numbers.rate.fill_(rate)

@@ -1,4 +1,4 @@
-"""From a name to a training that is decided on, and from there to its end. `training/job.py` puts them together."""
+"""Preparing a training from a name, and running it. `training/job.py` combines both."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from sfumato import registry
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.named import concrete, settle
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
@@ -37,7 +37,7 @@ OF_LATENTS = ("features", "autoencoder", "text")
 
 @dataclass(frozen=True)
 class Training:
-    """A training about to start: what was decided, and what it will take."""
+    """A prepared training: settings, data, and the estimate of time and memory."""
 
     recipe: Recipe
     store: Store
@@ -47,17 +47,17 @@ class Training:
     estimate: plan.Estimate
 
     def of_length(self, images: int) -> Training:
-        """The same for so many images seen."""
+        """The same with another length in images seen."""
         recipe = self.recipe.with_({"train.images": images})
         return replace(self, recipe=recipe, estimate=self.estimate.of_length(images))
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where a training has come to.
+    """The state of a training after `run`.
 
-    folder: of the run; images: seen so far; stopped: by what, None if it came to its end; checkpoint: the newest
-    one's folder, None if there is none yet.
+    folder: of the run; images: seen so far; stopped: the signal or reason, None if it is finished; checkpoint: the
+    newest one's folder, None if there is none.
     """
 
     folder: Path
@@ -72,11 +72,11 @@ class TrainResult:
 
     @classmethod
     def of(cls, folder: RunFolder, images: int, stopped: str | None) -> TrainResult:
-        """What a run folder holds now."""
+        """The result from the present state of a run folder."""
         saved = checkpoint.listing(folder.checkpoints)
         return cls(folder.path, images, stopped, saved[-1] if saved else None)
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[Json]:
         """The lines of the run's log."""
         return RunFolder(self.folder).events(kind)
 
@@ -88,10 +88,10 @@ def prepare(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> Training:
-    """Decide everything before anything is trained.
+    """Load the data, choose all settings, and time a few steps.
 
-    what: a recipe, its shipped name or path, a folder of pictures, a data set of the Hub, or a run folder to go on
-    with. Raises UserError for anything a person can mend, Stopped if a stop is requested meanwhile.
+    what: a recipe, its shipped name or path, a folder of pictures, a data set of the Hub, or a run folder to resume.
+    Raises UserError, Stopped if a stop is requested meanwhile.
     """
     stop = stop or Stop()
     with stopping(stop):
@@ -120,7 +120,7 @@ def _prepared(
             recipe = recipes.build(what.model_dump(), overrides)
         recipe.trust()  # it is the person's own, unlike one that lies in a run folder
     if recipe.task == "tune":
-        raise UserError(f"{what} is a recipe for a few photos of one thing: use `sfumato tune FOLDER --noun WORD`")
+        raise UserError(f"{what} is a recipe for tuning on a few photos: use `sfumato tune FOLDER --noun WORD`")
     if not recipe.data.source:
         raise UserError("data.source is empty: name a folder, cifar10, shapes, emoji or a Hub dataset")
     settle(recipe)
@@ -145,9 +145,9 @@ def _prepared(
 
 
 def run(training: Training, progress: Progress | None = None, stop: Stop | None = None) -> TrainResult:
-    """Train to the end, or until a signal or `stop`; either leaves a checkpoint. Goes on from the newest one.
+    """Train to the end, or until a signal or `stop`, and save. Resumes from the newest checkpoint.
 
-    Raises UserError, Busy if the folder is in use; and what `progress` raises, once all is saved.
+    Raises UserError, Busy if the folder is in use, and exceptions of `progress` after saving.
     """
     stop, folder, accelerator = stop or Stop(), training.folder, training.accelerator
     main = accelerator.is_main_process
@@ -164,7 +164,7 @@ def run(training: Training, progress: Progress | None = None, stop: Stop | None 
                 loop.run()
                 accelerator.end_training()
         else:
-            accelerator.wait_for_everyone()  # until the folder is held: nobody saves into it any more
+            accelerator.wait_for_everyone()  # until the main process holds the lock: then no other run can save
             loop.run()
     return TrainResult.of(folder, loop.images, loop.stopped)
 
@@ -209,7 +209,7 @@ def _same(folder: Path, what: str | Path | Recipe) -> bool:
 
 
 def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -> Recipe:
-    """The recipe for a folder, chosen by what is in it; overrides have the last word."""
+    """The recipe for a folder, chosen by its pictures; overrides take precedence."""
     data: Data = recipe.data
     if data.image_size is None:
         size = side_of(open_source(data.source, data), data, DEFAULT_SIDE.get(device, 128))
@@ -223,15 +223,3 @@ def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -
         data = data.model_copy(update={"condition": told})
     chosen = plan.for_folder(data.source, store, data, device)
     return recipes.build(chosen.model_dump(), overrides)
-
-
-def train(
-    what: str | Path | Recipe,
-    overrides: Iterable[str] = (),
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
-) -> TrainResult:
-    """`prepare` and `run`. Raises UserError, and Stopped if a stop is requested before the first step."""
-    stop = stop or Stop()
-    return run(prepare(what, overrides, out, progress, stop), progress, stop)

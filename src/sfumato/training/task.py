@@ -1,23 +1,25 @@
-"""What the loop asks of a task, and the randomness it gives it."""
+"""The interface of a task, and the generator of each step."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.files import Json
+
 Batch = dict[str, Tensor]
-PIECE = 64  # held-out pictures that a network is shown at once
+PIECE = 64  # held-out pictures in one forward pass
 
 
 @dataclass(frozen=True)
 class Band:
-    """Mean held-out loss of the levels with sigma / alpha in [low, high)."""
+    """Mean validation loss of the levels with sigma / alpha in [low, high)."""
 
     low: float
     high: float
@@ -26,7 +28,7 @@ class Band:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How well pictures that were not trained on are done; `loss` decides which checkpoint is the best."""
+    """The validation loss, which decides which checkpoint is the best, by bands, and further figures."""
 
     loss: float
     bands: list[Band] = field(default_factory=list)
@@ -40,30 +42,30 @@ def bands(ratio: Tensor, losses: Tensor, count: int = 4) -> list[Band]:
 
 
 def pieces(batch: Batch, most: int = PIECE) -> Iterator[Batch]:
-    """The rows of a batch in their order, at most so many at a time: what is held out is judged piece by piece."""
+    """The rows of a batch in order, at most `most` at a time, for the validation loss."""
     for first in range(0, len(next(iter(batch.values()))), most):
         yield {key: value[first : first + most] for key, value in batch.items()}
 
 
 class Task(Protocol):
-    """Something to learn. The loop owns steps, splitting, EMA and files; a task owns what they mean."""
+    """What is learned: batches, loss, validation, previews. Steps, splitting, EMA and files belong to the loop."""
 
     net: nn.Module
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
-        """All a step needs, for the whole global batch, as a pure function of its arguments: tensors (batch, ...)."""
+        """The whole global batch of a step, a pure function of the arguments: tensors (batch, ...)."""
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         """The loss of each picture of a slice of the batch, (n,). `net` is self.net, perhaps wrapped."""
 
     def held_out(self, net: nn.Module) -> HeldOut:
-        """Judge `net` on pictures kept out of training, the same ones with the same noise each time."""
+        """The validation loss of `net`, on the same held-out pictures with the same noise each time."""
 
     def preview(self, net: nn.Module) -> Image.Image | None:
-        """A picture of what `net` can do, the same seeds each time."""
+        """A preview of `net`, from the same seeds each time; None if there is none."""
 
-    def describe(self) -> dict[str, Any]:
-        """What a checkpoint must hold beside the recipe to be used alone (JSON)."""
+    def describe(self) -> Json:
+        """Facts that a checkpoint needs beside the recipe to be usable by itself (JSON)."""
 
 
 def generator_for(seed: int, images: int) -> torch.Generator:

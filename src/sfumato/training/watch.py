@@ -1,4 +1,4 @@
-"""What a training watches while it runs: loss, gradient norm, non-finite steps, and the time."""
+"""Statistics of a running training: loss, gradient norm, non-finite steps, and time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from sfumato.recipe.sections import Train
 
-SPARE = 9.0  # times its own duration that something slow keeps away
+SPARE = 9.0  # least interval between slow actions, in their own durations
 
 
 class Means(NamedTuple):
-    """Of the steps since the last reading. skipped: of all steps; streak: the longest run of skipped ones since."""
+    """Means of the steps since the last reading. skipped: of all steps; streak: longest run of skipped ones since."""
 
     loss: float | None
     norm: float | None
@@ -24,7 +24,7 @@ class Means(NamedTuple):
 
 
 class Watch:
-    """Loss, gradient norm and non-finite steps, added up on the device and read now and then."""
+    """Loss, gradient norm and non-finite steps, summed on the device and read occasionally."""
 
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(3, device=device)
@@ -33,7 +33,7 @@ class Watch:
         self.skipped = torch.zeros((), device=device)
 
     def see(self, loss: Tensor, norm: Tensor, scaled: bool) -> None:
-        """A step's loss and gradient norm. With a loss scale, found by overflowing, only a bad loss is trouble."""
+        """Add a step. With loss scaling, where gradients may overflow, only a non-finite loss is trouble."""
         fine = torch.isfinite(norm) & torch.isfinite(loss)
         row = torch.stack([loss.float(), norm.float(), torch.ones_like(norm, dtype=torch.float32)])
         self.sums += torch.where(fine, row, torch.zeros_like(row))
@@ -43,7 +43,7 @@ class Watch:
         self.skipped += (~fine).float()
 
     def read(self) -> Means | None:
-        """Means since the last reading, all steps skipped, the longest run of them; None if nothing was seen."""
+        """Means since the last reading; None if there was no step."""
         loss, norm, count = self.sums.tolist()
         worst, skipped = int(self.worst), int(self.skipped)
         if not count and not worst:
@@ -55,7 +55,7 @@ class Watch:
 
 @dataclass
 class Clock:
-    """Time spent in steps (previews and saves aside), and what is due."""
+    """Time spent in steps, without previews and saves; and which periodic actions are due."""
 
     settings: Train
     seconds: float = 0.0
@@ -81,7 +81,7 @@ class Clock:
         return True
 
     def took(self, what: str, seconds: float) -> None:
-        """What is slow is due less often: it takes a tenth of the time at most."""
+        """Record the duration of an action, so that it takes at most a tenth of the time."""
         self._cost[what] = seconds
         self._last[what] = time.monotonic()
 

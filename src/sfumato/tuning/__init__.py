@@ -1,1 +1,1 @@
-"""A few photos of one thing, and a text-to-image model that learns it."""
+"""A LoRA from a few photos of one thing: photos, captions, training, the choice of a step, verified files."""

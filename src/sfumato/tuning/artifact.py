@@ -1,14 +1,13 @@
-"""What a tuning leaves: PEFT's folder, one file in kohya's keys with its metadata, and a card for people."""
+"""The files of a finished tuning: PEFT's folder, one file with kohya's keys and metadata, and a model card."""
 
 from __future__ import annotations
 
 import datetime
 import json
 from pathlib import Path
-from typing import Any
 
 from sfumato import __version__
-from sfumato.files import write_json, write_text
+from sfumato.files import Json, write_json, write_text
 from sfumato.lora.formats import write_kohya, write_peft
 from sfumato.lora.lora import Lora
 from sfumato.lora.origin import Origin
@@ -19,10 +18,10 @@ from sfumato.recipe.recipe import Recipe
 CARD, README = "card.json", "README.md"
 
 
-def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: dict[str, Any]) -> Path:
-    """`folder` with PEFT's files, NAME.safetensors, card.json and README.md; gives the file in kohya's keys.
+def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: Json) -> Path:
+    """Write PEFT's files, NAME.safetensors, card.json and README.md into `folder`; returns the file with kohya's keys.
 
-    step: the optimiser step it is of; facts: more for the card (JSON). Raises UserError if the disk is full.
+    step: the chosen optimiser step; facts: more for the card (JSON). Raises UserError if the disk is full.
     """
     name = recipe.name
     write_peft(lora, folder, known_as(recipe), recipe.tune.rank_stabilised, made_for(recipe, model).header())
@@ -37,7 +36,7 @@ def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: in
 
 
 def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
-    """What sd-scripts, A1111 and the modelspec (1.0.1) look for in a file's header, all as texts."""
+    """The header of the file for sd-scripts, A1111 and the modelspec (1.0.1), all values as texts."""
     s, (_, height, width) = recipe.tune, model.shape
     thing = f"{s.trigger} {s.noun}"
     return {
@@ -55,12 +54,12 @@ def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
 
 
 def made_for(recipe: Recipe, model: LatentModel) -> Origin:
-    """The base and its version, and what was taught."""
+    """The base, its version, and the name of the thing."""
     return Origin.of(model.identity, recipe.tune.base, f"{recipe.tune.trigger} {recipe.tune.noun}")
 
 
 def known_as(recipe: Recipe) -> str:
-    """The base by the name that the Hub has for it, if it is one of those."""
+    """The base's Hub id if it has one, else its name."""
     return NAMES.get(recipe.tune.base, recipe.tune.base)
 
 
@@ -77,7 +76,7 @@ tags: [text-to-image, lora, sfumato]
 ---
 # {name}
 
-A LoRA of rank {s.rank} for `{s.base}` that knows one thing as "{thing}", from step {step} of its training.
+A LoRA of rank {s.rank} for `{s.base}` that draws one thing under the name "{thing}", from step {step} of its training.
 
 ```
 sfumato sample {s.base} --lora . --prompt "a {thing} on a road"
@@ -87,5 +86,5 @@ sfumato sample {s.base} --lora . --prompt "a {thing} on a road"
 {python}
 ```
 
-ComfyUI and A1111 take `{name}.safetensors`, PEFT this folder. How it was chosen and how good it is: `report.html`.
+Use `{name}.safetensors` in ComfyUI and A1111, and this folder in PEFT. `report.html` shows how good it is.
 """

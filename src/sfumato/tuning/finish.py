@@ -1,14 +1,13 @@
-"""After the last step: the step is chosen, the LoRA written, read back and proven, and the report card made."""
+"""After the training: choose a step, write the LoRA, and verify its files."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.files import write_json
 from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
@@ -23,13 +22,13 @@ from sfumato.tuning.score.score import Judge, Score
 from sfumato.tuning.start import Tuning
 from sfumato.zoo import load
 
-UNPROVEN = ".unproven"  # where the LoRA waits, in the run folder
+UNPROVEN = ".unproven"  # folder of the files until they are verified, in the run folder
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What came out: the chosen step, the base judge with its pictures, the chosen step's pictures and how near they
-    are to each photo (N, P), the proofs.
+    """The result: the chosen step, the judge with the base's pictures, the chosen step's pictures and their similarity
+    to each photo (N, P), the differences found by verification.
     """
 
     choice: Choice
@@ -45,9 +44,9 @@ class Finished:
 
 
 def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> Finished:
-    """Choose a step (by `tune.choose`; else the last), write the LoRA, prove it, and put it into the folder.
+    """Choose a step (with `tune.choose`; else the last), write the LoRA, verify it, and move it into the folder.
 
-    The run folder is held by the caller. Raises UserError, Stopped if a stop is requested meanwhile.
+    The caller holds the lock of the run folder. Raises UserError, Stopped if a stop is requested meanwhile.
     """
     tell = phases(progress, stop)
     folder, batch = job.folder, job.recipe.train.batch
@@ -55,7 +54,9 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
     events = {event["images"] // batch: event for event in folder.events("held_out")}
     looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
-    every = max(1, (job.recipe.train.save_images or 0) // batch)  # what a clock or Ctrl-C saved decides nothing
+    every = max(
+        1, (job.recipe.train.save_images or 0) // batch
+    )  # checkpoints saved by time or Ctrl-C are not candidates: the choice must not depend on them
     looks = [look for look in looks[:-1] if look.step % every == 0 and job.recipe.tune.choose] + looks[-1:]
     steps = len(shortlist(looks))
     tell("choosing the step", 0, steps)
@@ -89,14 +90,14 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
             place = folder.path / path.relative_to(unproven)
             place.parent.mkdir(exist_ok=True)
             path.replace(place)
-        phases(progress)("proving", 1, 1)  # it is there: too late to stop
+        phases(progress)("proving", 1, 1)  # the files are in place: a stop is ignored
     finally:
         shutil.rmtree(unproven, ignore_errors=True)
     return Finished(choice, judge, *drawn[choice.step], proofs, folder.path / file.name)
 
 
 def proven(job: Tuning, tensors: dict[str, Tensor], file: Path) -> dict[str, float]:
-    """Read what was written by every rule and compare it with the trained adapter, in fp32. Raises UserError."""
+    """Read the files in every way and compare them with the trained LoRA, in fp32. Raises UserError."""
     s: Tune = job.recipe.tune
     device = job.model.device
 
@@ -107,7 +108,7 @@ def proven(job: Tuning, tensors: dict[str, Tensor], file: Path) -> dict[str, flo
     attach(live.net, Shape.of(s), job.recipe.train.seed)
     _fill(Adapter(live.net), tensors)
     want = answer(live, f"a {job.task.thing}")
-    del live  # two of a large base at once are more than a tuning holds
+    del live  # two copies of a large base need more memory than a tuning
     return verify(want, fresh(), file.parent, file, f"a {job.task.thing}")
 
 
@@ -115,6 +116,6 @@ def _tensors(path: Path, job: Tuning) -> dict[str, Tensor]:
     return checkpoint.read(path).tensors(checkpoint.label(job.recipe.train.ema[0]))
 
 
-def _fill(adapter: Any, tensors: dict[str, Tensor]) -> None:
+def _fill(adapter: nn.Module, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
         adapter.load_state_dict(tensors)

@@ -1,4 +1,4 @@
-"""A tuning as a job: plan, run, result; from photos to a proven LoRA with its report."""
+"""A tuning as a job: plan, run, result; from photos to a verified LoRA with its report."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sfumato.training.plan import Plan
 from sfumato.tuning import report, start
 from sfumato.tuning.finish import Finished, finish
 from sfumato.tuning.photos.captions import describes
+from sfumato.tuning.preset import Preset
 from sfumato.tuning.score.choose import MOST
 from sfumato.tuning.score.score import passes
 from sfumato.tuning.start import Tuning
@@ -25,11 +26,11 @@ from sfumato.tuning.start import Tuning
 
 @dataclass(frozen=True)
 class TuneResult:
-    """Where a tuning has come to.
+    """The state of a tuning after `run`.
 
-    folder: of the LoRA and its run; steps: taken so far; stopped: by what, None if it came to its end; checkpoint:
-    the newest one's folder, None if there is none yet. At its end also: file: the LoRA in one file; page: the report;
-    thing: its name for prompts, as "zarnu car"; finished: the chosen step, its scores and pictures.
+    folder: of the LoRA and its run; steps: taken so far; stopped: the signal or reason, None if it is finished;
+    checkpoint: the folder of the newest, None if there is none. If finished, also: file: the LoRA in one file;
+    page: the report; thing: its name in prompts, such as "zarnu car"; finished: the chosen step, scores and pictures.
     """
 
     folder: Path
@@ -48,7 +49,7 @@ class TuneResult:
 
     @property
     def end(self) -> Finished:
-        """`finished` of a tuning that came to its end. Raises Stopped if this one was stopped."""
+        """`finished`. Raises Stopped if the tuning was stopped."""
         if self.finished is None:
             raise Stopped(self.stopped or "not finished")
         return self.finished
@@ -58,9 +59,9 @@ class TuneResult:
 class TuneJob:
     """A tuning of `base` on a folder of photos of one thing.
 
-    noun: what they show, in a word that the base knows; preset: "default", "mini", "sd" or "seed"; steps: exactly so
-    many, the last one kept; overrides: `KEY=VALUE`; out: the folder, `runs/NAME` if it is left out. Raises UserError
-    if there is no such preset.
+    noun: the kind of thing, a word that the base knows; preset: "default", "mini", "sd" or "seed"; steps: train exactly
+    this number and keep the last; overrides: `KEY=VALUE`; out: the folder, `runs/NAME` if it is left out. Raises
+    UserError if the preset does not exist.
     """
 
     photos: str | Path
@@ -76,10 +77,10 @@ class TuneJob:
     def __post_init__(self) -> None:
         self.overrides = tuple(self.overrides)
         given = {"data.source": str(self.photos), "tune.noun": self.noun}
-        self.recipe = start.preset_of(self.preset, self.base).with_(given)
+        self.recipe = Preset(self.preset).recipe(self.base).with_(given)
 
     def prepared(self, progress: Progress | None = None, stop: Stop | None = None) -> Tuning:
-        """What `run` will tune; looked at once."""
+        """The prepared tuning, computed once."""
         if self._tuning is None:
             self._tuning = start.begin(self.recipe, self.overrides, self.out, progress, stop, self.steps)
         return self._tuning
@@ -99,14 +100,14 @@ class TuneJob:
             return _stopped(start.folder_of(self.recipe, self.out), str(wish))
         for line in tuning.warnings:
             warnings.warn(line, PromptWarning, stacklevel=2)
-        self._tuning = None  # to go on it is made anew, as by another process
+        self._tuning = None  # another call prepares it again, as another process would
         return run(tuning, progress, stop)
 
 
 def run(tuning: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> TuneResult:
-    """Take the steps, choose one, write and prove the LoRA, and the report: what is done already is not done again.
+    """Train, choose a step, write and verify the LoRA, write the report; continues where an earlier call stopped.
 
-    Raises UserError, Busy if the folder is in use; and what `progress` raises, once all is saved.
+    Raises UserError, Busy if the folder is in use, and exceptions of `progress` after saving.
     """
     stop, folder = stop or Stop(), tuning.folder
     with stopping(stop), folder.hold():
@@ -129,27 +130,29 @@ def _stopped(folder: RunFolder, reason: str) -> TuneResult:
 
 
 def described(tuning: Tuning) -> Sequence[str]:
-    """What was found and what was decided, a line each."""
+    """The report on the photos and the settings, one line each."""
     r, took, photos = tuning.recipe, tuning.estimate, tuning.photos
     count = sum(p.numel() for p in tuning.task.net.parameters())
     lines = [
         *tuning.report.lines(),
-        f'{len(photos.learned)} photos to learn, {len(photos.held_out)} held out; it is called "{tuning.task.thing}"',
-        f"{tuning.model.name}, a LoRA of rank {r.tune.rank} ({count / 1e6:.2f} M numbers), "
+        f'{len(photos.learned)} photos for training, {len(photos.held_out)} held out; its name: "{tuning.task.thing}"',
+        f"{tuning.model.name}, a LoRA of rank {r.tune.rank} ({count / 1e6:.2f} M parameters), "
         f"{r.train.images // r.train.batch:,} steps of {r.train.batch} on {tuning.model.device} "
         f"({tuning.model.precision}): about {duration(took.seconds)}, {size(took.memory)} of memory",
     ]
     if tuning.twice:
-        lines.append("activations are computed twice, which holds less memory and takes a third longer")
+        lines.append(
+            "activation checkpointing: activations are computed twice, which saves memory and takes a third longer"
+        )
     if r.tune.prior and not r.tune.class_pictures:
         asked = start.questions(tuning)
         takes = duration(start.forward_takes(tuning, asked))
-        lines.append(f"before that the base is asked {asked:,} questions: about {takes}")
+        lines.append(f"before that the base computes {asked:,} outputs for the prior: about {takes}")
     after = start.forward_takes(tuning, passes(MOST if r.tune.choose else 1))
-    lines.append(f"then choosing the step and proving the result: about {duration(after)}")
+    lines.append(f"after that the best step is chosen and the files are verified: about {duration(after)}")
     if not start.affords_previews(tuning):
-        lines.append("no previews on the way: one would take too long on this machine")
+        lines.append("no previews: one would take too long on this machine")
     if describes(tuning.model) and not r.tune.caption:
         lines += [f"  {name}: {caption}" for name, caption in zip(photos.names, photos.captions, strict=True)]
-        lines.append("read from the photos; put NAME.txt beside one to say it better")
-    return [*lines, *tuning.warnings, f"folder {tuning.folder.path}; Ctrl-C saves, the same command goes on"]
+        lines.append("these captions were read from the photos; to correct one, write NAME.txt beside the photo")
+    return [*lines, *tuning.warnings, f"folder {tuning.folder.path}; Ctrl-C saves, the same command resumes"]

@@ -1,4 +1,4 @@
-"""Networks that are away from memory while nobody asks for them."""
+"""Networks that are moved out of memory while they are not needed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from sfumato.pictures.cache import cache_folder
 
 
 class Parked:
-    """Networks whose weights wait elsewhere: on a GPU's host in main memory, on a CPU in a file.
+    """Networks whose weights are stored elsewhere: for a GPU in main memory, for a CPU in a file.
 
-    Away from the moment it is made, back while `here()` runs. The file, in the cache folder, goes when this object
-    does, or with the next one made after a process was killed. Raises UserError if the disk has no room for it.
+    They are away from construction on, and back within `here()`. The file, in the cache folder, is deleted with this
+    object, or by the next one if the process was killed. Raises UserError if the disk is full.
     """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
@@ -41,7 +41,7 @@ class Parked:
 
     @contextlib.contextmanager
     def here(self) -> Iterator[None]:
-        """The networks as they were, while the block runs."""
+        """Within the block the networks are back in memory."""
         self.back()
         try:
             yield
@@ -60,12 +60,12 @@ class Parked:
     def _leave(self) -> None:
         for p in self.weights:
             p.data = torch.empty(0, dtype=p.dtype) if self.file is not None else p.data.to("cpu")
-        if self.file is not None and sys.platform == "linux":  # glibc keeps what is freed unless it is asked
+        if self.file is not None and sys.platform == "linux":  # glibc returns freed memory only on request
             getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder of this process in the cache; those of processes that are no more go."""
+    """A folder of this process in the cache; deletes those of processes that have ended."""
     root = cache_folder() / "parked"
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""What holds an adapter to its base: answers of the base, made once, that the adapter is to give as well.
+"""The prior: outputs of the base, computed once, that the LoRA learns to reproduce beside the photos.
 
-The base is asked about the photos with noise, and told the class's word, nothing, or a word of its vocabulary: where
-only the class is held, all other things drift. With pictures of the class (DreamBooth, Ruiz et al. 2023, eq. 2) it is
-these pictures that are to be found.
+The base's inputs are noisy photos with prompts that contain the noun, another word of its vocabulary, or nothing; with
+the noun alone all other things would drift. With class pictures (DreamBooth, Ruiz et al. 2023, eq. 2) these pictures
+are the targets instead.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sfumato.diffusion.schedule import Schedule, stratified
 from sfumato.pictures.split import RESERVED
 from sfumato.training.tasks.generate import normal
 
-LETTERS, FREQUENT = 3, 8000  # of a word, at least; words that are drawn from
-ASKED = 16  # texts of a photo, beside the class's
-CLASS, NOTHING = 0.3, 0.2  # shares of questions that name the class, and that say nothing
-MOST = 512  # questions
+LETTERS, FREQUENT = 3, 8000  # least letters of a word; the number of most frequent words to draw from
+ASKED = 16  # prompts per caption with other words
+CLASS, NOTHING = 0.3, 0.2  # shares of examples with the noun, and with the empty prompt
+MOST = 512  # examples
 AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Questions and the base's answers. x0, noise, wanted: (N, C, h, w), wanted being what D gives or is to give; u:
-    (N,) for the schedule; row: (N,) what is told, of the rows that a task holds."""
+    """Examples with targets. x0, noise, wanted: (N, C, h, w), wanted: the target of D; u: (N,) for the schedule; row:
+    (N,) indices of the prompts in the task's table."""
 
     x0: Tensor
     noise: Tensor
@@ -43,9 +43,9 @@ class Prior:
 
 
 def words(known: Sequence[str], without: str, seed: int) -> list[str]:
-    """Words that are one token, the frequent ones, drawn by `seed`; none of those in `without`.
+    """Frequent words of one token in an order drawn by `seed`, without those in `without`.
 
-    known: the tokens in the order of their numbers, as `Family.vocabulary` gives them.
+    known: the tokens in the order of their numbers, from `Family.vocabulary`.
     """
     plain = (token.removesuffix("</w>") for token in known if token.endswith("</w>"))
     unlike = {*without.split(), *RESERVED}
@@ -55,8 +55,8 @@ def words(known: Sequence[str], without: str, seed: int) -> list[str]:
 
 
 def asked_of(captions: Sequence[str], thing: str, noun: str, others: Sequence[str]) -> list[str]:
-    """What is asked with each caption in turn, 1 + ASKED texts: the caption with the class's word in the thing's place,
-    and with other words; every second time the word alone."""
+    """The prompts of the prior, 1 + ASKED for each caption: the caption with the noun in place of the thing, and with
+    other words; for every second of these the word alone."""
     found = []
     for k, caption in enumerate(captions):
         frame = caption.replace(thing, "{}") if thing in caption and "{" not in caption else "a {}"
@@ -66,9 +66,9 @@ def asked_of(captions: Sequence[str], thing: str, noun: str, others: Sequence[st
 
 
 def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, seed: int) -> Prior:
-    """`count` of them about latents (P, V, C, h, w), levels spread evenly; not yet answered: `wanted` is x0.
+    """`count` examples of latents (P, V, C, h, w), with evenly spread levels and with x0 as target.
 
-    rows: numbers of what is asked of each photo, the class first, (P, K); nothing: the number of the empty text.
+    rows: indices of each photo's prompts, that with the noun first, (P, K); nothing: the index of the empty prompt.
     """
     generator = torch.Generator().manual_seed(seed)
     which = torch.randint(0, len(latents), (count,), generator=generator)
@@ -92,7 +92,7 @@ def answered(
     told: Callable[[Tensor], Condition],
     progress: Callable[[int, int], None],
 ) -> Prior:
-    """The same with what the base says. told: the conditions of rows (N,)."""
+    """The same examples with the base's outputs as targets. told: a function from rows (N,) to their condition."""
     count, found = len(asked.u), []
     for k in range(0, count, AT_ONCE):
         at = slice(k, k + AT_ONCE)

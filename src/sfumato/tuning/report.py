@@ -1,13 +1,12 @@
-"""The report card of a tuning: base against adapter, how it was chosen, and what to do next."""
+"""The report of a tuning: base and LoRA side by side, scores, the choice of the step, and what to do next."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from sfumato.files import write_json
+from sfumato.files import Json, write_json
 from sfumato.judging.stats import Interval
 from sfumato.show.grid import side_by_side
 from sfumato.show.plot import lines
@@ -17,25 +16,25 @@ from sfumato.tuning.finish import Finished
 from sfumato.tuning.start import Tuning
 
 LIKE, FAITHFUL, STRAYS, COPIES = 0.4, 0.8, 0.3, 0.5
-"""Likeness and fidelity that are good, drift and copying that are too much."""
-PAIRS = 6  # of drawn pictures and photos shown
+"""Thresholds: likeness and fidelity from which they are good, drift and copying from which they are too high."""
+PAIRS = 6  # pairs of drawn picture and photo that are shown
 TRUST = (
-    "Likeness tells roughly how far a thing has been learned. Do not read differences within the intervals, nor "
-    "compare things: photos that differ much among each other lower or raise the scale. Right colours score before the "
-    "shape is right, and the thing is looked at alone: whether it keeps its shape beside another one, only your own "
-    "eyes tell."
+    "Likeness is a rough measure of how well the thing was learned. Differences within the intervals mean nothing. Do "
+    "not compare different things: photos that differ much among each other lower or raise the scale. Right colours "
+    "raise the score before the shape is right. Only pictures of the thing alone are measured: judge with your own "
+    "eyes whether it keeps its shape beside other things."
 )
-PROOFS = "What was written, read back in each way: the relative difference of predictions from the trained adapter's."
+PROOFS = "The written files, read back in each way: the relative difference of predictions from the trained LoRA's."
 
 
 def write(job: Tuning, found: Finished) -> Path:
-    """Write report.html and report.json into the run folder; the page's path."""
+    """Write report.html and report.json into the run folder; return the page's path."""
     folder = job.folder.path
     write_json(folder / "report.json", to_json(job, found))
     return write_page(folder / "report.html", page(job, found))
 
 
-def to_json(job: Tuning, found: Finished) -> dict[str, Any]:
+def to_json(job: Tuning, found: Finished) -> Json:
     return {
         "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": _seconds(job),
         "memory": job.estimate.memory,
@@ -49,11 +48,10 @@ def words(found: Finished) -> str:
     s = found.score
     like = "looks like the photos" if s.likeness.value >= LIKE else "looks only a little like the photos"
     told = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
-    kept = "leaves the rest of the base alone" if s.drift.value <= STRAYS else "changes other things too"
+    kept = "leaves other pictures unchanged" if s.drift.value <= STRAYS else "changes other pictures too"
     proven = ", ".join(name for name in found.proofs if name != "effect")
-    return (
-        f"It {like}, {told} and {kept}. {found.choice.reason[:1].upper()}{found.choice.reason[1:]}. Proven by {proven}."
-    )
+    reason = found.choice.reason[:1].upper() + found.choice.reason[1:]
+    return f"It {like}, {told} and {kept}. {reason}. Verified by {proven}."
 
 
 def advice(job: Tuning, found: Finished) -> str:
@@ -70,10 +68,12 @@ def advice(job: Tuning, found: Finished) -> str:
     if s.drift.value > STRAYS:
         return "Lower --lora-scale to 0.7, or raise tune.prior."
     if s.fidelity.value < FAITHFUL:
-        return "Write NAME.txt beside each photo and say in it what is not part of the thing, such as the background."
+        return (
+            "Write NAME.txt beside each photo and describe in it what is not part of the thing, such as the background."
+        )
     if len(job.photos.names) < 5:
-        return "Good as it is; with five to ten photos the step would be chosen with more certainty."
-    return "Good as it is: sample it with your own prompts."
+        return "It is good; with five to ten photos the choice of the step would be more certain."
+    return "It is good: draw with your own prompts."
 
 
 def page(job: Tuning, found: Finished) -> Page:
@@ -83,18 +83,16 @@ def page(job: Tuning, found: Finished) -> Page:
     photos = job.photos.pictures[:, 0]
     drawn = [
         Picture(pairs, "base and LoRA at the same seeds", "; ".join(judge.prompts), True),
-        Picture(side_by_side({"photos": photos[:count]}), "the photos, as they were learned", crisp=True),
-        Picture(
-            _nearest(job, found), "the drawn pictures nearest to a photo, beside it: copies would show", crisp=True
-        ),
+        Picture(side_by_side({"photos": photos[:count]}), "the photos, as used for training", crisp=True),
+        Picture(_nearest(job, found), "the drawn pictures nearest to a photo, beside it, to find copies", crisp=True),
     ]
-    like = f"0 % is as the base's own {job.recipe.tune.noun}, 100 % as alike as the photos are to each other"
+    like = f"0 %: like the base's own {job.recipe.tune.noun}; 100 %: as similar as the photos are to each other"
     facts = [
         _fact(s.likeness, "likeness", like),
-        _fact(s.fidelity, "fidelity", "100 % is as well as the base follows the same prompts"),
-        _fact(s.drift, "drift", "change of other pictures, 100 % is as much as another seed"),
-        Fact(f"{s.copying:.0%}", "copying", "pictures that all but repeat a photo"),
-        Fact(f"{s.diversity:.0%}", "diversity", "spread over seeds, 100 % is the base's"),
+        _fact(s.fidelity, "fidelity", "100 %: prompts are followed as well as by the base"),
+        _fact(s.drift, "drift", "change of other pictures; 100 %: as much as another seed"),
+        Fact(f"{s.copying:.0%}", "copying", "share of pictures that nearly repeat a photo"),
+        Fact(f"{s.diversity:.0%}", "diversity", "difference between seeds; 100 %: as for the base"),
         Fact(duration(_seconds(job)), "training", f"{job.estimate.memory / 1e6:,.0f} MB of memory"),
     ]
     events, batch = job.folder.events("held_out"), job.recipe.train.batch
@@ -114,30 +112,30 @@ def page(job: Tuning, found: Finished) -> Page:
     proofs: list[list[str | int | float | None]] = [[name, value] for name, value in found.proofs.items()]
     name = job.recipe.name
     sections = [
-        Section("Base and LoRA, the same seeds", pictures=drawn),
+        Section("Base and LoRA from the same seeds", pictures=drawn),
         Section("Figures", facts=facts),
         Section(
-            "The step",
-            [found.choice.reason, f"Seen with {judge.eyes.name}. {TRUST}"],
+            "The choice of the step",
+            [found.choice.reason, f"Measured with {judge.eyes.name}. {TRUST}"],
             pictures=[Picture(lines(series, "steps", "loss", logy=True), "held-out loss and drift over steps")],
             tables=[Table(["step", "likeness", "fidelity", "drift", "likeness x fidelity - drift"], rows)],
         ),
         Section("Photos", tables=[Table(["photo", "verdict", "why", "caption"], verdicts)]),
-        Section("Proofs", [PROOFS], tables=[Table(["read by", "differs by"], proofs)]),
+        Section("Verification of the files", [PROOFS], tables=[Table(["read by", "difference"], proofs)]),
         Section("Use it", code=[f'sfumato sample {job.folder.path} --prompt "a {job.task.thing} on a road"']),
     ]
     tone: Tone = "good" if s.likeness.value >= LIKE and s.fidelity.value >= FAITHFUL else "unclear"
-    lead = f'{len(photos)} photos taught to {job.model.name} as "{job.task.thing}".'
-    return Page(f"{name}: is it any good?", lead, f"{words(found)} {advice(job, found)}", tone, sections)
+    lead = f'{job.model.name} learned {len(photos)} photos under the name "{job.task.thing}".'
+    return Page(f"{name}: how good is it?", lead, f"{words(found)} {advice(job, found)}", tone, sections)
 
 
 def _seconds(job: Tuning) -> float:
-    """Of training, over all starts."""
+    """Seconds of training, over all starts."""
     return float(sum(event["seconds"] for event in job.folder.events("end")))
 
 
 def _nearest(job: Tuning, found: Finished) -> Image.Image:
-    """The drawn pictures that come nearest to a photo, each beside it."""
+    """The drawn pictures nearest to a photo, each beside it."""
     near = found.near
     rows = near.max(1).values.argsort(descending=True)[:PAIRS]
     photos = job.photos.pictures[:, 0][near[rows].argmax(1)]

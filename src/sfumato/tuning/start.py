@@ -1,4 +1,4 @@
-"""From a folder of photos to a tuning: everything decided and checked before anything is learned; and its steps."""
+"""From a folder of photos to a prepared tuning: everything is checked before training; and the training itself."""
 
 from __future__ import annotations
 
@@ -39,21 +39,20 @@ from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
-PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
-LOOKS = 10  # steps at which a tuning is looked at
-A_MINUTE, SMALL = 60.0, 0.1  # a preview may take as much, or this part of the training
+LOOKS = 10  # checkpoints to choose from
+A_MINUTE, SMALL = 60.0, 0.1  # limits of a preview: seconds, or share of the training
 SHARE = 0.9  # of the memory that is free
-BACKWARD = 2.5  # a training step takes so many times its forward pass
-TIGHT = 2.5  # a step holds about so many times the base's weights
-PRIOR = "prior.safetensors"  # what the base says, in the run folder
-AT_ONCE, APART = 8, 50_000  # pictures of the class drawn together; their seeds, from those of previews
+BACKWARD = 2.5  # time of a training step, in forward passes
+TIGHT = 2.5  # memory of a step, in sizes of the base's weights
+PRIOR = "prior.safetensors"  # the base's outputs for the prior, in the run folder
+AT_ONCE, APART = 8, 50_000  # class pictures drawn together; offset of their seeds from those of previews
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """A tuning about to start: what was decided, what the photos are like, and what it will take.
+    """A prepared tuning: settings, photos, and the estimate of time and memory.
 
-    twice: activations are computed twice, to hold fewer; warnings: about the noun, a line each.
+    twice: activation checkpointing is used; warnings: about the noun, one line each.
     """
 
     recipe: Recipe
@@ -68,17 +67,6 @@ class Tuning:
     warnings: tuple[str, ...] = ()
 
 
-def preset_of(name: str, base: str) -> Recipe:
-    """The recipe of a preset for photos that are yet to be named: "default" is `mini` for the base mini, else `sd`.
-
-    Raises UserError.
-    """
-    known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
-    if name not in known:
-        raise UserError(f"there is no preset {name}: there are {', '.join(sorted(known))}")
-    return recipes.load(known[name]).with_({"name": "", "tune.base": base})
-
-
 def begin(
     recipe: Recipe,
     overrides: Iterable[str] = (),
@@ -87,9 +75,9 @@ def begin(
     stop: Stop | None = None,
     steps: int | None = None,
 ) -> Tuning:
-    """Look at the photos of `data.source`, load the base, and time a few steps.
+    """Check the photos of `data.source`, load the base, and time a few steps.
 
-    steps: exactly so many, of which the last is kept. Raises UserError, Stopped if a stop is requested meanwhile.
+    steps: train exactly this number and keep the last. Raises UserError, Stopped if a stop is requested meanwhile.
     """
     stop = stop or Stop()
     with stopping(stop):
@@ -99,7 +87,7 @@ def begin(
 
 
 def folder_of(recipe: Recipe, out: str | Path | None) -> RunFolder:
-    """Where a tuning goes: `out`, or runs/NAME."""
+    """The folder of a tuning: `out`, or runs/NAME."""
     return RunFolder(Path(out or Path("runs") / (recipe.name or Path(recipe.data.source).resolve().name)))
 
 
@@ -111,22 +99,13 @@ def _begun(
     stop: Stop,
     steps: int | None,
 ) -> Tuning:
-    recipe = recipes.build(recipe.model_dump(), overrides)
-    recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
-    if steps is not None:
-        recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
-    if recipe.train.epochs is not None:
-        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
-    if recipe.train.precision == "fp64":
-        raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
+    recipe = _settled(recipes.build(recipe.model_dump(), overrides), steps)
     s = recipe.tune
-    if not s.noun:
-        raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
     folder = folder_of(recipe, out)
     if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
         path.name != ".lock" for path in folder.path.iterdir()
     ):  # fmt: skip
-        raise UserError(f"{folder.path} holds other files: choose another --out, a folder that is new or empty")
+        raise UserError(f"{folder.path} contains other files: choose another --out, a new or empty folder")
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
     loading = phase("loading", progress, stop)
@@ -136,7 +115,9 @@ def _begun(
     loading(1, 1)
     same_base(model, folder.facts(), str(folder.path))
     if tokens(model, s.noun) > LONG:
-        raise UserError(f"the noun {s.noun!r} falls into {tokens(model, s.noun)} tokens: this base does not know it")
+        raise UserError(
+            f"the noun {s.noun!r} has {tokens(model, s.noun)} tokens: this base does not know it, use another word"
+        )
     side = recipe.data.image_size
     if isinstance(side, int):
         model = model.sized(side, side)
@@ -150,7 +131,7 @@ def _begun(
     try:
         said = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
     except (KeyError, ValueError, IndexError) as error:
-        raise UserError(f"tune.caption={s.caption!r}: {{trigger}} and {{noun}} are what it can hold") from error
+        raise UserError(f"tune.caption={s.caption!r}: only {{trigger}} and {{noun}} can be used in it") from error
     if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
         every = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
         recipe = recipe.with_({"train.save_images": every})
@@ -167,8 +148,22 @@ def _begun(
     return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
 
 
+def _settled(recipe: Recipe, steps: int | None) -> Recipe:
+    """The recipe for exactly so many steps, if they are given. Raises UserError if it is none of a tuning."""
+    recipe = recipe.with_({"tune.noun": " ".join(recipe.tune.noun.split())})
+    if steps is not None:
+        recipe = recipe.with_({"train.images": steps * recipe.train.batch, "tune.choose": False})
+    if recipe.train.epochs is not None:
+        raise UserError("train.epochs: a tuning is as long as its steps: use --steps, or set train.images")
+    if recipe.train.precision == "fp64":
+        raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
+    if not recipe.tune.noun:
+        raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
+    return recipe
+
+
 def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:
-    """Time and memory of a step, and whether activations are computed twice because memory is short."""
+    """Time and memory of a step, and whether activation checkpointing is used because memory is short."""
     wanted, room = recipe.tune.checkpointing, _room(accelerator.device)
     if not short:
         try:
@@ -177,29 +172,29 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, shor
                 return took, False
         except torch.OutOfMemoryError:
             if wanted is False:
-                raise UserError("memory is too short for this: tune.checkpointing=true holds less of it") from None
+                raise UserError("not enough memory: set tune.checkpointing=true, which needs less") from None
     task.save_memory()
     return plan.estimate(task, recipe, accelerator), True
 
 
 def _is_short(recipe: Recipe, model: LatentModel) -> bool:
-    """Whether memory must be saved at once: on wish, or on a CPU where to try without would end the process."""
+    """Whether to save memory from the start: if set, or on a CPU where a trial could be killed for lack of memory."""
     device, wanted = torch.device(model.device), recipe.tune.checkpointing
     weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
     return wanted is True or (wanted is None and device.type == "cpu" and weights * TIGHT > _room(device))
 
 
 def _room(device: torch.device) -> float:
-    """Bytes that this process may come to hold."""
+    """Bytes that this process may use."""
     if device.type == "cuda":
         return SHARE * torch.cuda.mem_get_info()[1]
     return SHARE * (psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
 def learn(job: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> str | None:
-    """Take the steps, until the end or a stop; goes on where an earlier call stopped. Gives what stopped it.
+    """Train until the end or a stop; resumes where an earlier call stopped. Returns the reason of a stop.
 
-    The run folder is held by the caller. Raises UserError, and Stopped if a stop is requested before the first step.
+    The caller holds the folder's lock. Raises UserError, and Stopped if a stop is requested before the first step.
     """
     digest = hashlib.sha256(job.photos.pictures.numpy().tobytes())
     digest.update("\n".join(job.photos.captions).encode())
@@ -221,7 +216,7 @@ def learn(job: Tuning, progress: Progress | None = None, stop: Stop | None = Non
 
 
 def run(job: Tuning, progress: Progress | None = None, stop: Stop | None = None) -> RunFolder:
-    """The steps alone, the folder held, signals obeyed. Raises as `learn`."""
+    """`learn` with the folder locked and signals handled."""
     stop = stop or Stop()
     with stopping(stop), job.folder.hold():
         learn(job, progress, stop)
@@ -229,8 +224,8 @@ def run(job: Tuning, progress: Progress | None = None, stop: Stop | None = None)
 
 
 def forward_takes(job: Tuning, passes: float) -> float:
-    """Seconds of forward passes of one picture, guessed from the time of a training step: that is forward and backward,
-    of the photos and of what the base was asked.
+    """Seconds of forward passes of one picture, estimated from the time of a training step, which has forward and
+    backward passes for the photos and for the prior.
     """
     batch = job.recipe.train.batch
     rows = 1 + (asked_a_step(batch) / batch if job.recipe.tune.prior else 0)
@@ -238,7 +233,7 @@ def forward_takes(job: Tuning, passes: float) -> float:
 
 
 def questions(job: Tuning) -> int:
-    """How many the base is asked before the first step."""
+    """The number of the base's outputs for the prior, computed before the first step."""
     s = job.recipe
     return max(1, min(MOST, s.train.images // s.train.batch * asked_a_step(s.train.batch))) if s.tune.prior else 0
 
@@ -250,11 +245,13 @@ def affords_previews(job: Tuning) -> bool:
 
 
 def _prior(job: Tuning, progress: Progress | None, stop: Stop | None) -> Prior:
-    """What the base says, or pictures of the class as it draws them: from the run folder, or made and put there."""
+    """The prior, from the run folder or computed: outputs of the base, or class pictures drawn by it."""
     r, task, file = job.recipe, job.task, job.folder.path / PRIOR
-    with contextlib.suppress(FileNotFoundError, SafetensorError, TypeError):  # damaged: made again, the same
+    with contextlib.suppress(
+        FileNotFoundError, SafetensorError, TypeError
+    ):  # damaged: computed again, with the same result
         return Prior(**load_file(file))
-    what = f"pictures of a {r.tune.noun} drawn" if r.tune.class_pictures else "questions of the base answered"
+    what = f"drawing pictures of a {r.tune.noun}" if r.tune.class_pictures else "outputs of the base for the prior"
     tell = phase(what, progress, stop)
     if r.tune.class_pictures:
         found = task.questions(MOST, _class(job, tell))
@@ -266,7 +263,7 @@ def _prior(job: Tuning, progress: Progress | None, stop: Stop | None) -> Prior:
 
 
 def _class(job: Tuning, tell: Advance) -> Tensor:
-    """Latents of pictures of the class as the base draws it."""
+    """Latents of class pictures drawn by the base."""
     r, model = job.recipe, job.model
     found: list[Tensor] = []
     with job.task.parked.here(), without(model.net):

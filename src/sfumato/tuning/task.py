@@ -1,10 +1,9 @@
-"""The task `tune`: a LoRA learns a few photos, and stays with its base where they are not meant."""
+"""The task `tune`: a LoRA learns a few photos; for other prompts its output stays close to the base's."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from PIL import Image
@@ -14,6 +13,7 @@ from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
+from sfumato.files import Json
 from sfumato.lora.adapter import Adapter, Shape, attach, without
 from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
@@ -24,22 +24,23 @@ from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.photoset import PhotoSet
 from sfumato.tuning.prior import Prior, answered, asked_of, questions, words
 
-BESIDE = 2  # photos of a batch, for each question of the base that is learned beside them
-STRATA, NOISES = 10, 4  # of the held-out loss: levels, and noises at each
+BESIDE = 2  # photos of a batch per example of the prior
+STRATA, NOISES = 10, 4  # of the validation loss: levels, and noises at each
 SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a large {thing} on a white background")
 
 
 def asked_a_step(batch: int) -> int:
-    """How many questions of the base are learned beside so many photos."""
+    """The number of examples of the prior in a step with this number of photos."""
     return -(-batch // BESIDE)
 
 
 class Personalise:
-    """Teach the adapter of a base the captions of a photo set; a prior holds it to the base on all other words.
+    """Train the LoRA of a base on a photo set; a prior keeps its output close to the base's for other prompts.
 
-    What is told in a step are rows of one table, `told`: the photos' captions, nothing, the class, and what is asked.
+    The conditions of a step are rows of one table, `told`: the photos' captions, the empty prompt, the noun alone, and
+    the prompts of the prior.
 
-    The autoencoder, and the text encoder unless it learns too, are out of memory between previews.
+    The autoencoder, and the text encoder unless it is adapted too, are out of memory between previews.
     """
 
     def __init__(self, recipe: Recipe, model: LatentModel, photos: PhotoSet, thing: str) -> None:
@@ -51,9 +52,13 @@ class Personalise:
         texts, others = photos.captions, words(model.family.vocabulary(model), thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
-        told = [*texts, "", f"a {recipe.tune.noun}", *asked_of(texts, thing, recipe.tune.noun, others)]
-        self.told = self._told(model.tokens(told))
-        self.asked = torch.arange(self.plain + 1, len(told)).view(len(texts), -1)
+        asked = asked_of(texts, thing, recipe.tune.noun, others)
+        of_photos = [size for size in photos.sizes for _ in range(len(asked) // len(texts))]
+        self.told = self._told(Condition.cat([
+            model.tokens(texts, photos.sizes), model.nothing(), model.tokens([f"a {recipe.tune.noun}"]),
+            model.tokens(asked, of_photos),
+        ]))  # fmt: skip
+        self.asked = torch.arange(self.plain + 1, len(self.told)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
         self.saving = False
@@ -62,7 +67,7 @@ class Personalise:
         self.parked = Parked(away if recipe.tune.text_encoder else [*away, *model.net.encoders()])
 
     def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
-        """Of the base about the photos, without its answers yet; or what latents of its class show, (N, C, h, w)."""
+        """Examples for the prior, without outputs of the base: of the photos, or of class latents, (N, C, h, w)."""
         if of_class is not None:
             rows = torch.full((len(of_class), 1), self.plain)
             return questions(of_class[:, None], rows, None, count, self.recipe.train.seed)
@@ -70,16 +75,16 @@ class Personalise:
         return questions(photos, self.asked[self.learned], self.null, count, self.recipe.train.seed)
 
     def answered(self, asked: Prior, progress: Callable[[int, int], None]) -> Prior:
-        """The same with what the base says of them."""
+        """The same examples with the base's outputs as targets."""
         with without(self.model.net):
             return answered(asked, self.model.denoiser, self.model.schedule, self._encoded, progress)
 
     def hold(self, prior: Prior) -> None:
-        """Learn what the base says beside the photos."""
+        """Set the prior that is learned beside the photos."""
         self.prior = prior
 
     def save_memory(self) -> None:
-        """Compute the base's activations twice, and hold few of them (Chen et al. 2016)."""
+        """Use activation checkpointing (Chen et al. 2016)."""
         self.model.net.save_memory()
         self.saving = True
 
@@ -110,8 +115,8 @@ class Personalise:
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> HeldOut:
-        """The loss of held-out photos; drift: how far the adapter leads from the base on words that do not name the
-        thing, as a mean square.
+        """The loss of held-out photos; drift: the mean squared change of the network's output by the LoRA for prompts
+        that do not name the thing.
         """
         denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
         found = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
@@ -123,7 +128,7 @@ class Personalise:
         return HeldOut(float(found.mean()), bands(ratio, found), {"drift": drift})
 
     def _said_elsewhere(self, denoiser: Preconditioned) -> Tensor:
-        """What is said of held-out photos to words that do not name the thing."""
+        """The network's output for held-out photos with prompts that do not name the thing."""
         said = []
         for part in self._pieces(self.elsewhere):
             level = self.model.schedule.draw(part["u"])
@@ -132,7 +137,7 @@ class Personalise:
         return torch.cat(said)
 
     def _pieces(self, whole: Batch) -> Iterator[Batch]:
-        """Parts that hold less memory than a step."""
+        """Parts that need less memory than a step."""
         return pieces(whole, self.recipe.train.batch * (1 if self.saving else 4))
 
     @torch.no_grad()
@@ -141,13 +146,13 @@ class Personalise:
         with self.parked.here(), net.in_place() if isinstance(net, Adapter) else contextlib.nullcontext():
             return grid(self.model.sample(len(texts), texts=texts, warn=False), columns=4, captions=texts)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         base = {"base": self.model.identity.to_json()} if self.model.identity else {}
         told = self.model.vocabulary.to_json()
         return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
 
     def _told(self, tokens: Condition) -> Condition:
-        """Tokens if the text encoders learn too, else what these make of them, once."""
+        """Tokens if the text encoders are adapted too, else their prompt embeddings, computed once."""
         if self.recipe.tune.text_encoder:
             return tokens.to(self.device)
         parts = (tokens[k : k + 32].to(self.device) for k in range(0, len(tokens), 32))
@@ -155,13 +160,13 @@ class Personalise:
             return Condition.cat([self.model.net.embedded(part) for part in parts])
 
     def _encoded(self, row: Tensor) -> Condition:
-        """The condition of rows as the denoising network takes it, whether the text encoders learn or not."""
+        """The condition of rows for the denoising network, whether the text encoders are adapted or not."""
         told = self.told[row]
         return self.model.net.embedded(told) if self.recipe.tune.text_encoder else told
 
     def _fixed(self) -> tuple[Batch, Batch]:
-        """Held-out photos (of one photo: itself) at fixed levels with fixed noise, told their captions; and some of
-        them, told other words.
+        """Held-out photos (or the only photo) at fixed levels with fixed noise, with their captions; and some of
+        them with other prompts.
         """
         rows = self.photos.held_out or self.photos.learned[:1]
         at = torch.arange(STRATA * NOISES * len(rows))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -15,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
+from sfumato.files import Facts, Json
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
@@ -25,7 +25,7 @@ from sfumato.models.words import Words
 from sfumato.recipe.recipe import Recipe
 
 
-def describe(model: LatentModel) -> dict[str, Any]:
+def describe(model: LatentModel) -> Json:
     """All but the weights, as JSON."""
     net = cast(TextNet, model.net)
     tokenizer = json.loads(model.tokenizers[0].backend_tokenizer.to_str())["model"]
@@ -40,7 +40,7 @@ def describe(model: LatentModel) -> dict[str, Any]:
     }
 
 
-def restored(config: dict[str, Any], weights: Path, name: str, device: str, precision: str) -> LatentModel:
+def restored(config: Json, weights: Path, name: str, device: str, precision: str) -> LatentModel:
     """A model from what `describe` said and a file of weights. Raises UserError if they do not belong together."""
     recipe = Recipe.model_validate(config["recipe"])
     schedule = schedule_of(recipe.noise)
@@ -77,7 +77,7 @@ def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:
     return made
 
 
-def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def plain(config: Facts) -> Json:
     """A configuration of diffusers without its private keys, which say where it was read from."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
-from sfumato.models.family import Family
+from sfumato.files import Facts
+from sfumato.models.family import Family, Size
 from sfumato.models.sd import prompts
-from sfumato.models.sd.networks import UNET
+from sfumato.models.sd.networks import TextNet
 from sfumato.models.sd.pipeline import pipeline, write
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+    from diffusers.configuration_utils import FrozenDict
+
     from sfumato.models.latent import LatentModel
 
 XL = 2048  # width of what the U-Net of Stable Diffusion XL is given
@@ -28,7 +32,7 @@ class StableDiffusion(Family):
 
     name, pipelines = "sd", "StableDiffusionPipeline"
 
-    def tokens(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
+    def tokens(self, model: LatentModel, prompts_: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
         return Condition.of(tokens=prompts.tokens(model.tokenizers[0], prompts_))
 
     @torch.inference_mode()
@@ -48,7 +52,7 @@ class StableDiffusion(Family):
     def multiple(self, model: LatentModel) -> int:
         return int(model.factor * 2 ** (len(self._config(model).block_out_channels) - 1))
 
-    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+    def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
         says = str(header.get("ss_base_model_version", "")).startswith("sdxl")
         xl = says or any(
@@ -72,16 +76,15 @@ class StableDiffusion(Family):
             return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
         return f'pipe.load_lora_weights(".", weight_name="{file}")'
 
-    def pipeline(self, model: LatentModel) -> Any:
+    def pipeline(self, model: LatentModel) -> StableDiffusionPipeline:
         return pipeline(model)
 
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
         return write(model, folder, half)
 
     @staticmethod
-    def _config(model: LatentModel) -> Any:
-        denoising: Any = model.net.module(UNET)
-        return denoising.config
+    def _config(model: LatentModel) -> FrozenDict:
+        return cast(TextNet, model.net).unet.config
 
 
 SD = StableDiffusion()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from torch import nn
 
-from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import WHOLE, dtypes, facts_of, piecewise, quietly, unclipped
 from sfumato.models.sd.family import SD
 from sfumato.models.sd.networks import TextNet, layout
 from sfumato.pictures.vocabulary import Vocabulary
-from sfumato.recipe.sections import Sample
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 
 def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
@@ -43,15 +45,16 @@ def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
 
 
 def assembled(
-    unet: Any, vae: Any, text: Any, tokenizer: Any, name: str, device: str, precision: str, *, schedule: Discrete,
-    defaults: Sample, **facts: Any,
+    unet: UNet2DConditionModel, vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, name: str,
+    device: str, precision: str, **facts: Any,
 ) -> LatentModel:  # fmt: skip
-    """A model of its parts. facts: other fields of it, `prediction` among them.
+    """A model of its parts. facts: other fields of it, `schedule`, `prediction` and `defaults` among them.
 
     Every dtype is decided here: see `dtypes`.
     """
     low, safe = dtypes(precision)
-    net = TextNet(unet, text, schedule)
+    facts["defaults"] = unclipped(facts["defaults"])
+    net = TextNet(unet, text, facts["schedule"])
     for part, dtype in ((unet, low), (text, low), (net, None), (vae, safe)):
         nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
         part.eval().requires_grad_(False)
@@ -59,6 +62,5 @@ def assembled(
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)
     return LatentModel(
         net=net, vocabulary=Vocabulary("words", [], tokenizer.model_max_length), shape=(3, side, side),
-        schedule=schedule, defaults=unclipped(defaults), name=name, device=device,
-        precision=precision, autoencoder=vae, tokenizers=(tokenizer,), family=SD, **facts,
+        name=name, device=device, precision=precision, autoencoder=vae, tokenizers=(tokenizer,), family=SD, **facts,
     )  # fmt: skip

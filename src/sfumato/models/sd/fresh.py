@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,13 +18,16 @@ from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
 LEARNED_FROM = 50_000  # captions that the tokenizer is learned from, at most
 CHANNELS, ATTENTION = (96, 192), (False, True)
 
 
 def fresh(
-    recipe: Recipe, autoencoder: Any, captions: Sequence[str], shape: tuple[int, int, int], device: torch.device,
-    precision: str, base: LatentModel | None = None, **facts: Any,
+    recipe: Recipe, autoencoder: AutoencoderKL, captions: Sequence[str], shape: tuple[int, int, int],
+    device: torch.device, precision: str, base: LatentModel | None = None, **facts: Any,
 ) -> LatentModel:  # fmt: skip
     """A model by a recipe of the task `text`, its weights drawn from `train.seed`.
 
@@ -38,7 +41,7 @@ def fresh(
     if base is not None and not isinstance(base.net, TextNet):
         raise UserError(f"train.begin={recipe.train.begin} is of another family: name a model of Stable Diffusion")
     net, text = recipe.net, recipe.text
-    tokenizer: Any = base.tokenizers[0] if base is not None else None
+    tokenizer = base.tokenizers[0] if base is not None else None
     if tokenizer is None:
         tokenizer = learn_tokenizer(captions[:LEARNED_FROM], text.words, text.length)
     factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)

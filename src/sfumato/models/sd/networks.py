@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -52,7 +51,9 @@ def text_encoder(words: int, length: int, width: int, layers: int) -> CLIPTextMo
     ))  # fmt: skip
 
 
-def unet(side: int, latent: int, channels: Sequence[int], attention: Sequence[bool], blocks: int, width: int) -> Any:
+def unet(
+    side: int, latent: int, channels: Sequence[int], attention: Sequence[bool], blocks: int, width: int
+) -> UNet2DConditionModel:
     """A UNet2DConditionModel for latents (N, latent, side, side), told states of `width` where there is attention."""
     down = ["CrossAttnDownBlock2D" if each else "DownBlock2D" for each in attention]
     up = ["CrossAttnUpBlock2D" if each else "UpBlock2D" for each in reversed(attention)]

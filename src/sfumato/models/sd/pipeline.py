@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from sfumato.models.pipelines import quietly, save, scheduler
+from sfumato.models.pipelines import cast, quietly, save, scheduler
 from sfumato.models.sd.networks import TEXT, UNET
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
     from sfumato.models.latent import LatentModel
 
 
-def pipeline(model: LatentModel, networks: tuple[Any, Any, Any] | None = None) -> Any:
+def pipeline(
+    model: LatentModel, networks: tuple[nn.Module, nn.Module, nn.Module] | None = None
+) -> StableDiffusionPipeline:
     """A StableDiffusionPipeline of the model's own networks, or of others: denoising, text encoder, autoencoder."""
     quietly()
     from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -32,6 +35,6 @@ def pipeline(model: LatentModel, networks: tuple[Any, Any, Any] | None = None) -
 def write(model: LatentModel, folder: Path, half: bool = True) -> Path:
     """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
     dtype = torch.float16 if half else torch.float32
-    parts = (copy.deepcopy(part) for part in (model.net.module(UNET), model.net.module(TEXT), model.autoencoder))
-    unet, text, vae = (nn.Module.to(part, "cpu", dtype) for part in parts)
+    parts = (model.net.module(UNET), model.net.module(TEXT), model.autoencoder)
+    unet, text, vae = (cast(part, dtype) for part in parts)
     return save(pipeline(model, (unet, text, vae)), model, folder)

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as keys
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.diffusion.schedule import scaled_linear
-from sfumato.errors import UserError
-from sfumato.models.bases import NAMES
+from sfumato.files import Facts
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import GUIDANCE
 from sfumato.models.sd.folder import assembled
-from sfumato.pictures.source import data_folder
+from sfumato.models.singles import fill, tensors_of, tokenizer_for
 from sfumato.recipe.sections import Sample
 
-TOKENIZER = "openai/clip-vit-large-patch14"
 TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 
 
@@ -32,9 +26,9 @@ TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 class Shapes:
     """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
 
-    unet: Mapping[str, Any]
-    vae: Mapping[str, Any]
-    text: Mapping[str, Any]
+    unet: Facts
+    vae: Facts
+    text: Facts
 
 
 _UNET = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "sample_size": 64}
@@ -62,7 +56,7 @@ def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
 
     Raises UserError: no safetensors, weights that are missing, or no tokenizer at hand.
     """
-    tensors, facts = _tensors(path)
+    tensors, facts = tensors_of(path)
     family = version(tensors)
     unet, vae, text = networks(tensors, SHAPES[family], path)
     epsilon = family == "sd1" or facts.get("modelspec.architecture", "").startswith("stable-diffusion-v2-512")
@@ -71,7 +65,9 @@ def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
     )
     if family == "sd2" and prediction == "v":
         unet.register_to_config(sample_size=96)
-    tokenizer = _tokenizer(path, family, text.config.max_position_embeddings)
+    tokenizer = tokenizer_for(path, text.config.max_position_embeddings)
+    if family == "sd2":
+        tokenizer.pad_token = "!"
     return assembled(
         unet, vae, text, tokenizer, name, device, precision, schedule=scaled_linear(1000), prediction=prediction,
         defaults=Sample(guidance=GUIDANCE),
@@ -83,7 +79,9 @@ def version(keys: Collection[str]) -> str:
     return "sd1" if any(key.startswith(TEXT1) for key in keys) else "sd2"
 
 
-def networks(tensors: dict[str, Tensor], family: Shapes, path: Path) -> tuple[Any, Any, Any]:
+def networks(
+    tensors: dict[str, Tensor], family: Shapes, path: Path
+) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
     """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
     unet = UNet2DConditionModel(**family.unet)
     vae = AutoencoderKL(**family.vae)
@@ -93,43 +91,8 @@ def networks(tensors: dict[str, Tensor], family: Shapes, path: Path) -> tuple[An
     told = keys.convert_ldm_clip_checkpoint(tensors)
     told = told or keys.convert_open_clip_checkpoint(text, tensors, prefix=TEXT2)
     told = {key: t for key, t in told.items() if not key.endswith(("position_ids", "text_projection.weight"))}
-    _fill(unet, keys.convert_ldm_unet_checkpoint(tensors, unet.config), "U-Net", path)
-    _fill(vae, keys.convert_ldm_vae_checkpoint(tensors, vae.config), "autoencoder", path)
+    fill(unet, keys.convert_ldm_unet_checkpoint(tensors, unet.config), "U-Net", path)
+    fill(vae, keys.convert_ldm_vae_checkpoint(tensors, vae.config), "autoencoder", path)
     flat = not any(key.startswith("text_model.") for key in text.state_dict())
-    _fill(text, {key.removeprefix("text_model.") if flat else key: t for key, t in told.items()}, "text encoder", path)
+    fill(text, {key.removeprefix("text_model.") if flat else key: t for key, t in told.items()}, "text encoder", path)
     return unet, vae, text
-
-
-def _fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
-    try:
-        module.load_state_dict({key: value.float() for key, value in state.items()})
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[1].strip()[:100]
-        raise UserError(f"{path}: the {part} is not whole, or not of this family ({reason})") from error
-
-
-def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
-
-
-def _tokenizer(path: Path, family: str, length: int) -> CLIPTokenizer:
-    """CLIP's: from tokenizer/ beside the file, a base in `$SFUMATO_DATA`, or the Hub. Raises UserError."""
-    shelf = data_folder()
-    known = [*NAMES, *NAMES.values(), *(repo.split("/")[-1] for repo in NAMES.values())]
-    places = [path.parent / "tokenizer", *(shelf / each / "tokenizer" for each in known if shelf)]
-    try:
-        here = [each for each in places if (each / "vocab.json").is_file()]
-        place = here[0] if here else Path(snapshot_download(TOKENIZER, allow_patterns=["*.json", "merges.txt"]))
-        found: CLIPTokenizer = CLIPTokenizer.from_pretrained(place, model_max_length=length, local_files_only=True)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} holds no tokenizer and the Hub's {TOKENIZER} cannot be had: bring its vocab.json and merges.txt "
-            f"to {path.parent / 'tokenizer'}"
-        ) from error
-    if family == "sd2":
-        found.pad_token = "!"
-    return found

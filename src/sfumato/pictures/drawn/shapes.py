@@ -1,8 +1,8 @@
-"""A drawn data set whose pictures can be checked exactly: one shape, one colour, one background.
+"""A drawn data set whose pictures can be read exactly: one shape, one colour, one background.
 
 Every picture is a pure function of its split and index, the same on every machine. About a tenth of the
-combinations is never drawn, in training or test: what a model makes of their captions shows whether it has
-learned the factors.
+combinations is held out of training and test: the pictures that a model draws for their captions show whether it has
+learned shape, colour and background separately.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 VERSION = 4  # of the drawing; part of the fingerprint
 SIDE, TRAIN, TEST = 32, 16_000, 1_600
-FINE = 4  # points across a pixel
-PLAY = 0.04  # of the shorter side, from the middle
-# What is read, in RGB distances and shares of overlap
-NAMED = 40.0  # a colour this close to a named one has its name
-NEAR = 55.0  # two colours this close may be one with noise
-OVERLAP = 0.8  # a mask shares more than this with the best drawing
-MARGIN = 0.04  # and more than this beyond the second best
+FINE = 4  # sampling points along a pixel's side
+PLAY = 0.04  # largest offset from the middle, as a share of the shorter side
+# Thresholds of `read`, in RGB distances and intersection over union
+NAMED = 40.0  # a colour closer than this to a named one has its name
+NEAR = 55.0  # two colours closer than this may be the same with noise
+OVERLAP = 0.8  # the least overlap of a mask with the best drawing
+MARGIN = 0.04  # how much more than the second best
 
 COLOURS = {
     "red": (215, 30, 40),
@@ -70,7 +70,7 @@ def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (x**2 + y**2 - 1) ** 3 - x**2 * y**3 <= 0
 
 
-# What lies inside a shape, in coordinates from -1 to 1, v down
+# Whether a point is inside a shape, in coordinates from -1 to 1, v downwards
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "circle": lambda u, v: u**2 + v**2 <= 1,
     "square": lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 0.88,
@@ -84,7 +84,7 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 Combination = tuple[str, str, str]  # shape, colour, background
 COMBINATIONS: list[Combination] = [(s, c, b) for s in SHAPES for c in COLOURS for b in BACKGROUNDS]
-# No pair of factors ever lacks more than one combination, so each pair is still seen in training
+# Of each pair of factors at most one combination is held out, so that every pair occurs in training
 HELD_OUT: list[Combination] = [
     (s, c, b)
     for i, s in enumerate(SHAPES)
@@ -96,7 +96,7 @@ DRAWN: list[Combination] = sorted(set(COMBINATIONS) - set(HELD_OUT))
 
 
 def caption(shape: str, colour: str, background: str) -> str:
-    """The words of a combination."""
+    """The caption of a combination."""
     return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape} on a {background} background"
 
 
@@ -132,12 +132,12 @@ def paint(combination: Combination, size: tuple[int, int], centre: tuple[float, 
     """One picture, uint8 (H, W, 3)."""
     shape, colour, background = combination
     cover = mask(shape, size, centre, radius)[:, :, None]
-    ink, paper = np.array(COLOURS[colour], np.float32), np.array(BACKGROUNDS[background], np.float32)
-    mixed = paper + cover * (ink - paper)
+    colour_rgb, background_rgb = np.array(COLOURS[colour], np.float32), np.array(BACKGROUNDS[background], np.float32)
+    mixed = background_rgb + cover * (colour_rgb - background_rgb)
     return np.rint(mixed).astype(np.uint8)
 
 
-def what(split: str, index: int) -> Combination:
+def combination_of(split: str, index: int) -> Combination:
     """The combination of a picture."""
     return DRAWN[int(_random(split, index)[0] * len(DRAWN))]
 
@@ -148,7 +148,7 @@ def draw(split: str, index: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.nda
     shorter = min(size)
     radius = (0.30 + 0.06 * big) * shorter
     centre = size[0] / 2 + PLAY * shorter * (2 * down - 1), size[1] / 2 + PLAY * shorter * (2 * right - 1)
-    return paint(what(split, index), size, centre, radius)
+    return paint(combination_of(split, index), size, centre, radius)
 
 
 def _random(split: str, index: int) -> list[float]:
@@ -158,43 +158,43 @@ def _random(split: str, index: int) -> list[float]:
 
 
 def read(picture: np.ndarray | Tensor) -> Combination:
-    """What a picture shows: shape, colour and background, "?" for each part that is not clear.
+    """The shape, colour and background of a picture, "?" for each that is not clear.
 
     `picture` is uint8 (3, H, W). The background is the median of the border, the colour the median of the
-    pixels that differ most from it. How far each pixel lies on the way from the one to the other gives a soft
-    mask; a shape drawn with the mask's centroid and area must cover it with the best overlap (intersection
-    over union), and a good one.
+    pixels that differ most from it. Each pixel's position between these two colours gives a soft mask. Every shape is
+    drawn with the mask's centroid and area; the one with the largest overlap (intersection over union) is the answer,
+    if its overlap is above OVERLAP and leads by MARGIN.
     """
     pixels = np.asarray(picture).transpose(1, 2, 0).astype(np.float32)
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-    paper = np.median(border, axis=0)
-    if np.mean(np.linalg.norm(border - paper, axis=1) < NEAR) < 0.9:
+    background_rgb = np.median(border, axis=0)
+    if np.mean(np.linalg.norm(border - background_rgb, axis=1) < NEAR) < 0.9:
         return "?", "?", "?"
-    background = _nearest(paper, BACKGROUNDS)
-    far = np.linalg.norm(pixels - paper, axis=2)
+    background = _nearest(background_rgb, BACKGROUNDS)
+    far = np.linalg.norm(pixels - background_rgb, axis=2)
     if np.mean(far > NEAR) < 0.02:
         return "?", "?", background
-    ink = np.median(pixels[far > 0.8 * np.quantile(far[far > NEAR], 0.9)], axis=0)
-    way = ink - paper
+    colour_rgb = np.median(pixels[far > 0.8 * np.quantile(far[far > NEAR], 0.9)], axis=0)
+    way = colour_rgb - background_rgb
     if np.linalg.norm(way) < NEAR:
         return "?", "?", background
-    cover = ((pixels - paper) @ way / (way @ way)).clip(0, 1)
-    off = np.linalg.norm(pixels - paper - cover[:, :, None] * way, axis=2)
+    cover = ((pixels - background_rgb) @ way / (way @ way)).clip(0, 1)
+    off = np.linalg.norm(pixels - background_rgb - cover[:, :, None] * way, axis=2)
     if np.mean(off > NEAR) > 0.02:  # a third colour
         return "?", "?", background
-    return _shape(cover), _nearest(ink, COLOURS), background
+    return _shape(cover), _nearest(colour_rgb, COLOURS), background
 
 
 def _nearest(colour: np.ndarray, names: dict[str, tuple[int, int, int]]) -> str:
-    """The named colour that is near, and clearly nearer than any other."""
+    """The nearest named colour, "?" if it is not near or another one is nearly as near."""
     far = {name: float(np.linalg.norm(colour - np.array(value))) for name, value in names.items()}
     first, second, *_ = sorted(far, key=far.__getitem__)
     return first if far[first] < NAMED and far[first] < 0.7 * far[second] else "?"
 
 
 def _shape(cover: np.ndarray) -> str:
-    """The shape whose drawing overlaps a soft mask (H, W) best, if it does so well."""
-    cover = (2 * cover - 0.5).clip(0, 1)  # away with faint noise and with the seam of a slight blur
+    """The shape whose drawing overlaps a soft mask (H, W) best, "?" if the overlap is too small."""
+    cover = (2 * cover - 0.5).clip(0, 1)  # removes faint noise and the soft edge of a slight blur
     area = cover.sum()
     if area < 1:
         return "?"
@@ -240,7 +240,7 @@ class ShapesSource:
         return [self._item(split, index) for index in range(TRAIN if split == "train" else TEST)]
 
     def _item(self, split: str, index: int) -> Item:
-        combination = what(split, index)
+        combination = combination_of(split, index)
         return Item(
             key=f"{split}/{index:06d}",
             label=combination[0],

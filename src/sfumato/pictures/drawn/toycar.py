@@ -1,4 +1,4 @@
-"""Six pictures of one toy car, drawn here: something to personalise with where nobody has brought photos."""
+"""Six drawings of one toy car, to try personalisation without photos."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-FINE = 4  # drawn so many times larger, then reduced
+FINE = 4  # drawn this many times larger and then reduced, for smooth edges
 BODY, ROOF, GLASS, TYRE, HUB, LAMP = "#d81e5b", "#f4f1de", "#8ecae6", "#222222", "#ffd166", "#fff3b0"
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class View:
-    """A background, the car's width as a share of the picture's, its middle (right, down), and which way it looks."""
+    """The background; the car's width and middle (right, down) as shares of the picture's; whether it faces left."""
 
     background: str
     width: float
@@ -32,14 +32,14 @@ VIEWS = (
 
 
 def draw(view: View, side: int = 128) -> Image.Image:
-    """The car as it looks in a view, RGB (side x side)."""
+    """The car in a view, RGB (side x side)."""
     canvas = Image.new("RGB", (side * FINE, side * FINE), view.background)
     pen = ImageDraw.Draw(canvas)
     unit = view.width * side * FINE
     right, down = (each * side * FINE for each in view.middle)
 
     def at(x: float, y: float) -> Point:
-        """From the car's own coordinates, width 1 and the middle at 0, to the canvas."""
+        """From coordinates of the car (width 1, middle at 0) to those of the canvas."""
         return right + (-x if view.left else x) * unit, down + y * unit
 
     def polygon(points: list[Point], colour: str) -> None:

@@ -1,1 +1,1 @@
-"""What is learned: one module a task."""
+"""The tasks, one module each."""

@@ -1,4 +1,4 @@
-"""The task `denoise`: a denoiser for the levels of noisy pictures, which may have been clipped as files are."""
+"""The task `denoise`: a denoiser for noisy pictures, which may be clipped like files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition, tensors_of
 from sfumato.diffusion.denoiser import Preconditioned
 from sfumato.diffusion.level import Level, fit
@@ -16,6 +17,7 @@ from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.saturation import clipped_noise
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
 from sfumato.noises.dice import Dice
@@ -32,14 +34,14 @@ from sfumato.training.task import PIECE, Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import HELD_OUT, normal
 
 PREVIEW, SIGMA = 6, 0.4  # pictures, and their noise: 0.2 on a picture in [0, 1]
-PATCH, PHOTO_PATCH = 64, 80  # pixels a side; a gauge sees further than a net
+PATCH, PHOTO_PATCH = 64, 80  # side in pixels; larger for photos because the gauge needs a larger field
 GAUGE_WEIGHT = 0.1
-EASY = 0.005  # relative error of pictures that are so easy that doing better counts little
-SPREAD = 0.2  # of ln sigma: the network gets a rough level of noise that is not white, as readings are rough
+EASY = 0.005  # relative error below which further improvement counts little
+SPREAD = 0.2  # random error of ln sigma that the network is given for noise that is not white, as estimates have
 
 
 class Denoise:
-    """Teach D(x, level, cond) to clean the pictures of a store; cond tells pure noise from clipped, or nothing."""
+    """Train D(x, level, cond) to denoise the pictures of a store; cond distinguishes pure from clipped noise."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
@@ -51,23 +53,21 @@ class Denoise:
         self.shape = (store.shape[0], *side)
         self.told = 0 < recipe.noise.clipped < 1
         self.vocabulary = NOISE if self.told else Vocabulary.build("none")
-        untold = Vocabulary.build("none")
+        unconditional = Vocabulary.build("none")
         if self.photo and store.shape[0] != 3:
             raise UserError("noise.model=photo needs pictures in colour: leave data.grey out, or use noise.model=white")
-        self.feed = Feed(store.train, untold, False, recipe.train.seed, device)
+        self.feed = Feed(store.train, unconditional, False, recipe.train.seed, device)
         torch.manual_seed(recipe.train.seed)
         self.net: nn.Module = net_of(recipe.net, self.shape, self.vocabulary)
         self.schedule = schedule_of(recipe.noise)
         fixed = torch.Generator().manual_seed(0)
         count = min(HELD_OUT, len(store.held_out))
-        x0, _ = Feed(store.held_out, untold, False, 0, device).draw(0, count, fixed)
+        x0, _ = Feed(store.held_out, unconditional, False, 0, device).draw(0, count, fixed)
         x0 = patches(x0, self.patch, fixed) if self.patch else x0
         self.fixed: Batch = self._noisy(x0, fixed) if self.photo else self._white(x0, fixed)
 
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
-        """Pictures, mirrored, or cut to PATCH and turned if they are pieces of larger ones; `clip`: whose noise is
-        clipped.
-        """
+        """Pictures, mirrored, or random patches of pieces, turned and mirrored; `clip`: those with clipped noise."""
         x0, _ = self.feed.draw(images, batch, generator)
         x0 = patches(x0, self.patch, generator) if self.patch else x0
         if self.recipe.data.flip:  # whole pictures are upright
@@ -85,7 +85,7 @@ class Denoise:
         return self.recipe.noise.model == "photo"
 
     def _white(self, x0: Tensor, generator: torch.Generator) -> Batch:
-        """Held-out pictures with white noise of evenly spread levels."""
+        """Held-out pictures with white noise at evenly spread levels."""
         u = midpoints(len(x0))
         clip = torch.arange(len(x0)) % 16 < 16 * self.recipe.noise.clipped
         return {"x0": x0, "u": u, "noise": normal(x0, generator), "clip": clip.to(self.device)}
@@ -93,8 +93,8 @@ class Denoise:
     def _noisy(self, x0: Tensor, generator: torch.Generator, vary: bool = False) -> Batch:
         """Pictures with the noises of photos: `noisy`, its `sigma`, and the `level` that the network is given.
 
-        vary: exchange colours, and make some pictures grey. Of noise that is not white, `clip` is a coin, so that it
-        means nothing there.
+        vary: exchange colours, and make some pictures grey. For noise that is not white, `clip` is random, so that the
+        network ignores it there.
         """
         dice, n = Dice(generator, self.device), len(x0)
         grey = None
@@ -116,7 +116,7 @@ class Denoise:
 
     def _loss(self, net: Callable[..., Any], part: Batch) -> Tensor:
         noise = self.recipe.noise
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         level = self._level(part)
         x0 = part["x0"].to(dtype)
         if self.photo:
@@ -140,7 +140,7 @@ class Denoise:
         loss = denoising_loss(
             Preconditioned(network, noise.prediction, noise.sigma_data), noise.weighting, x0, n, level, cond
         )
-        if self.photo:  # as PSNR counts: ten per cent less error is worth the same on a flat wall and on grass
+        if self.photo:  # as in PSNR, a tenth less error counts the same on a flat wall and on grass
             loss = EASY**0.5 * (loss / EASY).log1p()
         for gauged in read:
             loss = loss + GAUGE_WEIGHT * (gauged - truth.to(gauged)).square()
@@ -150,9 +150,10 @@ class Denoise:
     def held_out(self, net: nn.Module) -> HeldOut:
         model = self._model(net)
 
-        def network(*given: Tensor, **told: Tensor) -> Any:
+        def network(*given: Tensor, **told: Tensor) -> Tensor | tuple[Tensor, ...]:
             with model.autocast():
-                return net(*given, **told)
+                found: Tensor | tuple[Tensor, ...] = net(*given, **told)
+            return found
 
         losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
@@ -162,7 +163,7 @@ class Denoise:
         return HeldOut(float(losses.mean()), bands(ratio, losses), figures)
 
     def _read(self, net: nn.Module) -> dict[str, float]:
-        """How far off the gauge reads noises of photos: root mean square error of ln sigma."""
+        """The gauge's root mean square error of ln sigma on noise of photos."""
         gauge = self._model(net).net.gauge
         if not self.photo or gauge is None:
             return {}
@@ -176,7 +177,7 @@ class Denoise:
         columns = {"noisy": noisy, "denoised": self._clean(net, noisy), "true": x0}
         return side_by_side({name: to_uint8(x) for name, x in columns.items()})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {
             "shape": list(self.shape),
             "vocabulary": self.vocabulary.to_json(),
@@ -184,7 +185,7 @@ class Denoise:
         }
 
     def _shown(self, count: int) -> tuple[Tensor, Tensor]:
-        """Held-out pictures with fixed noise, clipped if most of training is."""
+        """Held-out pictures with fixed noise, clipped if most of the training's noise is."""
         x0 = self.fixed["x0"][:count]
         noisy = x0 + SIGMA * normal(x0, torch.Generator().manual_seed(1))
         return x0, noisy.clamp(-1, 1) if self.recipe.noise.clipped >= 0.5 else noisy

@@ -1,14 +1,14 @@
-"""The task `features`: a small classifier whose pooled activations the judge measures with."""
+"""The task `features`: a small classifier whose pooled activations are the features `mini` of judging."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sfumato.device import Policy
+from sfumato.files import Json
 from sfumato.nets.classifier import Classifier, cropped
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
@@ -21,7 +21,7 @@ SMOOTHING = 0.1
 
 
 class LearnFeatures:
-    """Learn the labels of a store, from pictures mirrored and shifted by up to 2 pixels."""
+    """Train on the labels of a store, with pictures mirrored and shifted by up to 2 pixels."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
@@ -45,10 +45,9 @@ class LearnFeatures:
     def held_out(self, net: nn.Module) -> HeldOut:
         right, losses = 0, 0.0
         order = torch.Generator().manual_seed(0)
-        low = self.precision in ("bf16", "fp16")
         for first in range(0, len(self.held), 500):
             pictures, cond = self.held.draw(first, min(500, len(self.held) - first), order)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            with Policy.of(self.precision).autocast(self.device):
                 logits = net(pictures).float()
             losses += float(F.cross_entropy(logits, cond[:, 0] - 1, reduction="sum"))
             right += int((logits.argmax(1) == cond[:, 0] - 1).sum())
@@ -57,5 +56,5 @@ class LearnFeatures:
     def preview(self, net: nn.Module) -> Image.Image | None:
         return None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {"classes": list(self.vocabulary.words), "data": {"digest": self.store.digest}}

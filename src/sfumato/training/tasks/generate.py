@@ -1,19 +1,20 @@
-"""The task `generate`: a denoiser at every level, which is a diffusion model."""
+"""The task `generate`: a denoiser for all levels, that is a diffusion model."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sfumato.device import Policy
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
+from sfumato.files import Json
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
+from sfumato.models.sampling import Sampling
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.store import Store
 from sfumato.pictures.vocabulary import Vocabulary
@@ -27,7 +28,7 @@ PREVIEW = 16
 
 
 class Generate:
-    """Teach D(x, level, cond) the pictures of a store."""
+    """Train D(x, level, cond) on the pictures of a store."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
@@ -59,7 +60,7 @@ class Generate:
     def _loss(self, network: Network, part: Batch) -> Tensor:
         noise = self.recipe.noise
         denoiser = Preconditioned(network, noise.prediction, noise.sigma_data)
-        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        dtype = Policy.of(self.precision).state
         return denoising_loss(
             denoiser,
             noise.weighting,
@@ -80,9 +81,9 @@ class Generate:
         model = self._model(net)
         texts = self._texts()
         steps = min(model.defaults.steps, 20)
-        return grid(model.sample(PREVIEW, texts=texts, seed=0, steps=steps), columns=4)
+        return grid(model.sample(PREVIEW, texts=texts, seed=0, sampling=Sampling(steps=steps)), columns=4)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return {
             "shape": list(self.store.shape),
             "vocabulary": self.vocabulary.to_json(),
@@ -92,8 +93,8 @@ class Generate:
     def _texts(self) -> list[str] | None:
         if self.vocabulary.kind == "class":
             return list(self.vocabulary.words)
-        if self.vocabulary.kind == "words" and (said := self.store.held_out.said):
-            return self.vocabulary.heard(said[:PREVIEW])
+        if self.vocabulary.kind == "words" and (said := self.store.held_out.sentences):
+            return self.vocabulary.encodable(said[:PREVIEW])
         return None
 
     def _model(self, net: nn.Module) -> PixelModel:
@@ -103,7 +104,7 @@ class Generate:
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of a picture's shape, drawn where the pictures are from the generator's seed."""
+    """Standard normal noise of a picture's shape, drawn on the picture's device from the generator's seed."""
     if like.device.type == "cpu":
         return torch.randn(like.shape, generator=generator)
     own = torch.Generator(like.device).manual_seed(generator.initial_seed())
@@ -111,6 +112,6 @@ def normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def vocabulary_of(recipe: Recipe, store: Store) -> Vocabulary:
-    """What the model can be told, by the recipe's `data.condition`."""
+    """The vocabulary of the model's condition, by `data.condition` of the recipe."""
     labels = list(store.train.label_names)
-    return Vocabulary.build(recipe.data.condition, labels, store.train.said or [])
+    return Vocabulary.build(recipe.data.condition, labels, store.train.sentences or [])

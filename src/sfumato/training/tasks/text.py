@@ -1,10 +1,9 @@
-"""The task `text`: a text-to-image model on the latents of an autoencoder, its text encoder learned with it."""
+"""The task `text`: a text-to-image model on the latents of an autoencoder, trained together with its text encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from PIL import Image
@@ -15,8 +14,10 @@ from sfumato.diffusion.denoiser import Network, Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.diffusion.schedule import midpoints, stratified
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.family import LatentNet
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.models.sd.checkpoint import describe
 from sfumato.models.sd.fresh import fresh
 from sfumato.models.sd.networks import layout
@@ -35,19 +36,21 @@ HELD_OUT, PREVIEW, STEPS = 512, 16, 12
 
 
 class LearnText:
-    """Teach D(x, level, cond) the captioned pictures of a store, as latents; cond are the caption's tokens."""
+    """Train D(x, level, cond) on the latents of captioned pictures; cond: the caption's tokens."""
 
     def __init__(
         self, recipe: Recipe, store: Store, device: torch.device, precision: str, tell: Stages | None = None
     ) -> None:
-        captions = store.train.said
+        captions = store.train.sentences
         if not captions:
             raise UserError(f"{recipe.data.source} has no captions and no labels: put NAME.txt beside each picture")
         self.recipe, self.device, self.precision = recipe, device, precision
-        self.vae: Any = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
+        self.vae = autoencoder_named(recipe.text.autoencoder, "text.autoencoder").to(device)
         base = model_named(recipe.train.begin)
         if base is not None and not isinstance(base, LatentModel):
-            raise UserError(f"train.begin={recipe.train.begin} is no text-to-image model: name one, or leave it out")
+            raise UserError(
+                f"train.begin={recipe.train.begin} is not a text-to-image model: choose one, or leave it out"
+            )
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
@@ -94,10 +97,12 @@ class LearnText:
 
     def preview(self, net: nn.Module) -> Image.Image:
         model = self._model(net)
-        texts = list(self.store.held_out.said or [])[:PREVIEW]
-        return grid(model.sample(len(texts), texts=texts, steps=STEPS, warn=False), columns=4, captions=texts)
+        texts = list(self.store.held_out.sentences or [])[:PREVIEW]
+        return grid(
+            model.sample(len(texts), texts=texts, sampling=Sampling(steps=STEPS), warn=False), columns=4, captions=texts
+        )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         return describe(self._model(self.net)) | {"data": {"digest": self.store.digest}}
 
     @property
@@ -111,7 +116,7 @@ class LearnText:
         held = self.store.held_out
         count = min(HELD_OUT, len(held))
         x0 = self._latents(held.pixels[:count])
-        cond = self._tokens(list(held.said or [])[:count])
+        cond = self._tokens(list(held.sentences or [])[:count])
         u = midpoints(count)
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, torch.Generator().manual_seed(0))}
 

@@ -1,1 +1,1 @@
-"""The photos of a tuning: looked at, cropped, described."""
+"""The photos of a tuning: checked, cropped, described."""

@@ -1,11 +1,11 @@
-"""Are the photos good? Each one looked at before anything is learned, with its reasons; nothing is dropped silently."""
+"""Checks of the photos before training. Each result has its reasons; no photo is left out silently."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -13,25 +13,26 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter, laplace, sobel
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
 
 FEWEST, MOST = 5, 100
 OTHERS = (".gif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".psd")
-UNREAD = "not a format that is read: save it as JPEG or PNG"
-LOOKED = 256  # the longer side at which sharpness and light are read
-ALIKE = 6  # bits of 64 in which near-duplicates differ at most
-TINTED = 16.0  # of 255, by which their colours do
-BLURRED = 0.1  # of the set's median sharpness
+UNREAD = "a format that is not supported: save it as JPEG or PNG"
+LOOKED = 256  # longer side at which sharpness and brightness are measured
+ALIKE = 6  # most bits of 64 in which near-duplicates differ
+TINTED = 16.0  # largest mean difference of their colours, of 255
+BLURRED = 0.1  # a photo is blurred below this share of the median sharpness
 DARK, BRIGHT, CLIPPED = 28.0, 232.0, 0.5  # mean luma; share of pixels at either end
-FLAT = 4.0  # standard deviation of luma below which there is nothing to see
-NARROW = 2.5  # sides in this proportion lose much to a square
+FLAT = 4.0  # standard deviation of luma below which a photo shows nothing
+NARROW = 2.5  # ratio of sides above which a square loses much of a photo
 
 Use = Literal["use", "doubtful", "leave out"]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The square of a photo that is learned from: its corner and side, in pixels."""
+    """The square of a photo that is used for training: its corner and side, in pixels."""
 
     left: int
     top: int
@@ -42,8 +43,8 @@ class Crop:
 class PhotoVerdict:
     """One photo: whether to use it and why, its size (height, width), and the crop that keeps the subject.
 
-    sharpness: variance of the Laplacian, as a share of luma's own; light: mean luma, 0 to 255; twin: the photo that it
-    nearly is.
+    sharpness: variance of the Laplacian relative to that of luma; light: mean luma, 0 to 255; twin: the photo of which
+    it is a near-duplicate.
     """
 
     path: Path
@@ -55,7 +56,7 @@ class PhotoVerdict:
     light: float = 0.0
     twin: Path | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         crop = [self.crop.left, self.crop.top, self.crop.side] if self.crop else None
         return {
             "file": self.path.name, "use": self.use, "reasons": list(self.reasons), "size": list(self.size),
@@ -82,27 +83,26 @@ class PhotoReport:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is read of a photo once: its verdict so far, a hash of 64 bits, empty if it cannot be read, its colours."""
+    """Measurements of a photo: its verdict so far, a hash of 64 bits (empty if it cannot be read), its colours."""
 
     verdict: PhotoVerdict
     bits: np.ndarray
     colours: np.ndarray
 
     def nearly(self, other: _Look) -> bool:
-        """Whether two photos are one, saved or cut twice: in shape, and in colour, exposure aside."""
+        """Whether two photos are near-duplicates: similar in shape, and in colour without regard to exposure."""
         alike = int((self.bits != other.bits).sum()) <= ALIKE
         return alike and float(np.abs(self.colours - other.colours).mean()) < TINTED
 
 
 def check(folder: Path, side: int, progress: Callable[[int, int], None] | None = None) -> PhotoReport:
-    """Look at all photos of a folder that are to be learned at `side` pixels.
+    """Check all photos of a folder, for training at `side` pixels.
 
-    Broken photos and all but the sharpest of near-duplicates are left out, and those of which nothing can be learned;
-    but of photos that can be read never so many that fewer than five stay. Raises UserError: no folder, no photo at
-    all, more than a hundred, or none that can be read.
+    Left out are broken photos, near-duplicates except for the sharpest, and photos that show nothing; but at least five
+    of the readable photos are kept. Raises UserError: no folder, no photo, more than a hundred, or none readable.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: put five to ten photos of one thing into one")
+        raise UserError(f"{folder} is not a folder: give a folder with five to ten photos of one thing")
     files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     paths = [p for p in files if p.suffix.lower() in EXTENSIONS]
     others = [PhotoVerdict(p, "leave out", (UNREAD,)) for p in files if p.suffix.lower() in OTHERS]
@@ -135,11 +135,11 @@ def _look(path: Path, side: int) -> _Look:
     reasons: list[str] = []
     use: Use = "use"
     if small.std() < FLAT:
-        use, reasons = "leave out", ["nothing is to be seen on it: it is all of one tone"]
+        use, reasons = "leave out", ["it shows nothing: all of it has one tone"]
     elif min(height, width) < side // 2:
-        use, reasons = "leave out", [f"{width}x{height} is too small to learn at {side} pixels"]
+        use, reasons = "leave out", [f"{width}x{height} is too small for training at {side} pixels"]
     elif min(height, width) < side:
-        use, reasons = "doubtful", [f"{width}x{height} is enlarged to {side} pixels, and soft then"]
+        use, reasons = "doubtful", [f"{width}x{height} is enlarged to {side} pixels and becomes soft"]
     dark, bright = float(np.mean(small <= 4)), float(np.mean(small >= 251))
     doubts = {
         "very dark": light < DARK or dark > CLIPPED,
@@ -154,7 +154,7 @@ def _look(path: Path, side: int) -> _Look:
 
 
 def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> list[PhotoVerdict]:
-    """Near-duplicates and photos that are blurred beside the others."""
+    """Leave out near-duplicates, and photos that are blurred compared with the others."""
     usual = float(np.median([look.verdict.sharpness for look in readable]))
     kept: list[_Look] = []
     found: dict[Path, PhotoVerdict] = {}
@@ -175,18 +175,18 @@ def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> li
 
 
 def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
-    """Bring photos back, the least bad first, while fewer than five stay and there are any that can be read."""
+    """Take readable photos back, the best first, until there are five."""
     missing = FEWEST - sum(v.use != "leave out" for v in verdicts)
     back = sorted(
         (v for v in verdicts if v.use == "leave out" and v.crop is not None),
         key=lambda v: (v.twin is not None, -v.sharpness),
     )[: max(0, missing)]
-    told = "used nevertheless, since there are so few"
+    told = "used anyway, because there are so few photos"
     return [replace(v, use="doubtful", reasons=(*v.reasons, told)) if v in back else v for v in verdicts]
 
 
 def perceptual_hash(luma: np.ndarray) -> np.ndarray:
-    """64 bits that near-duplicates share: the signs of the lowest frequencies of a picture's cosine transform."""
+    """64 bits, nearly equal for near-duplicates: which low frequencies of the cosine transform exceed the median."""
     small = np.asarray(Image.fromarray(luma.astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS), np.float64)
     low = dctn(small, norm="ortho")[:8, :8].ravel()
     bits: np.ndarray = low > np.median(low[1:])
@@ -194,7 +194,7 @@ def perceptual_hash(luma: np.ndarray) -> np.ndarray:
 
 
 def colours(picture: np.ndarray) -> np.ndarray:
-    """A picture of 8 x 8 pixels without its own mean light, float (8, 8, 3)."""
+    """A picture reduced to 8 x 8 pixels, less its mean, float (8, 8, 3)."""
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
     small = np.asarray(image.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0), np.float64)
     found: np.ndarray = small - small.mean()
@@ -202,7 +202,7 @@ def colours(picture: np.ndarray) -> np.ndarray:
 
 
 def square(picture: np.ndarray) -> Crop:
-    """The largest square of a picture, uint8 (H, W, C), where most of its detail is; towards the middle if even."""
+    """The largest square of a picture, uint8 (H, W, C), with most of its detail, preferably in the middle."""
     height, width = picture.shape[:2]
     side = min(height, width)
     if height == width:
@@ -221,7 +221,7 @@ def square(picture: np.ndarray) -> Crop:
 
 
 def _luma(picture: np.ndarray, longer: int = LOOKED) -> np.ndarray:
-    """Luma at so many pixels along the longer side, float (h, w)."""
+    """Luma with `longer` pixels along the longer side, float (h, w)."""
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("L")
     scale = longer / max(image.size)
     size = max(8, round(image.width * scale)), max(8, round(image.height * scale))

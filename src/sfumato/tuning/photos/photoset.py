@@ -1,4 +1,4 @@
-"""Photos as a tuning learns them: several crops and flips each, encoded once, with what is said of them."""
+"""The training photos of a tuning: several crops and flips of each, encoded once, with captions; and the trigger."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from PIL import Image
 from torch import Tensor
 
 from sfumato.errors import UserError
+from sfumato.models.family import Size
 from sfumato.models.latent import LatentModel
 from sfumato.pictures.decode import decode
 from sfumato.pictures.split import RESERVED
 from sfumato.tuning.photos.photos import PhotoReport, PhotoVerdict
 
 RARE = ("ohwx", "zwx", "bnha", "hta", "kuj", "vnvn")  # for tokenizers that reserve no words
-COMMON, SMALL = 0.8, 10_000  # share of a vocabulary that is common; of a smaller one every word is
-LEAST = 0.93  # of a photo's square that a crop keeps
-FEW = 2  # tokens of a word that a base knows, at most
+COMMON, SMALL = 0.8, 10_000  # share of a vocabulary that counts as common; below this size all of it
+LEAST = 0.93  # smallest crop, as a share of the photo's square
+FEW = 2  # most tokens of a word that a base knows
 EVERY = 5  # one photo in five is held out
 
 
 @dataclass(frozen=True)
 class PhotoSet:
     """pictures: uint8 (P, V, 3, H, W), the first variant the plain square; latents: (P, V, C, h, w); captions: P texts;
-    learned, held_out: which photos are which."""
+    learned, held_out: indices of the photos for training and of the others; sizes: of the P squares before they were
+    scaled.
+    """
 
     pictures: Tensor
     latents: Tensor
@@ -36,6 +39,7 @@ class PhotoSet:
     names: list[str]
     learned: list[int]
     held_out: list[int]
+    sizes: list[Size]
 
 
 def prepare(
@@ -48,9 +52,11 @@ def prepare(
     seed: int,
     describe: Callable[[np.ndarray], str] | None = None,
 ) -> PhotoSet:
-    """The photos that are used, for a model. caption: of photos without NAME.txt beside them, and put before what that
-    says if it does not say `name`, the thing's own; describe: says it of photos without a file instead, seen as uint8
-    (3, H, W). Raises UserError.
+    """Crop, encode and caption the photos that are used.
+
+    caption: of photos without NAME.txt beside them; it also precedes the text of NAME.txt, if that does not contain the
+    trigger `name`; describe: a function from a picture, uint8 (3, H, W), to a caption, for photos without NAME.txt.
+    Raises UserError.
     """
     used = report.used
     rng = np.random.default_rng(seed)
@@ -67,11 +73,13 @@ def prepare(
             captions.append(text if name in text else f"{caption}, {text}" if text else caption)
     held = list(range(EVERY - 1, len(used), EVERY))
     learned = [k for k in range(len(used)) if k not in held]
-    return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held)
+    sides = [verdict.crop.side for verdict in used if verdict.crop is not None]
+    sizes = [(side, side) for side in sides]
+    return PhotoSet(pictures, latents, captions, [v.path.name for v in used], learned, held, sizes)
 
 
 def _variant(verdict: PhotoVerdict, k: int, size: tuple[int, int], flip: bool, rng: np.random.Generator) -> Tensor:
-    """The square of a photo (k = 0), or a little less of it, mirrored half the time; uint8 (3, H, W)."""
+    """The square of a photo (k = 0), or a random crop of it, mirrored half the time; uint8 (3, H, W)."""
     assert verdict.crop is not None
     picture = decode(verdict.path)
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
@@ -94,47 +102,49 @@ def _beside(path: Path) -> str:
 
 
 def trigger(model: LatentModel, wanted: str, salt: str = "") -> str:
-    """A name for the new thing: `wanted`, or a word that the tokenizer holds in one or two tokens and no training saw.
+    """The trigger: `wanted`, or a word of one or two tokens that occurred in no training.
 
-    salt: another one gives another word, so that two LoRAs can be used together. Raises UserError if `wanted` falls
-    into more tokens, or the base knows it.
+    salt: determines the word, so that two LoRAs can be used together. Raises UserError if `wanted` has more tokens or
+    is known to the base.
     """
     if wanted:
         if tokens(model, wanted) > 2:
-            raise UserError(f"the trigger {wanted!r} falls into {tokens(model, wanted)} tokens: choose a shorter one")
+            raise UserError(f"the trigger {wanted!r} has {tokens(model, wanted)} tokens: choose a shorter one")
         if all(ordinary(model, word) for word in wanted.split()):
-            raise UserError(f"the trigger {wanted!r} is a word that the base knows: leave it out, or make one up")
+            raise UserError(
+                f"the trigger {wanted!r} is a word that the base knows: leave --trigger out, or invent a word"
+            )
         return wanted
     reserved = [word for word in RESERVED if tokens(model, word) == 1]
     rare = [word for word in RARE if tokens(model, word) <= 2]
     if not reserved and not rare:
-        raise UserError("no rare word is short in this base's vocabulary: name one with tune.trigger")
+        raise UserError("this base's vocabulary has no short unused word: choose one with tune.trigger")
     words = reserved or rare
     return words[int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=4).digest()) % len(words) if salt else 0]
 
 
 def ordinary(model: LatentModel, word: str) -> bool:
-    """Whether a word is a single token that training saw often: tokens are numbered from frequent to rare."""
+    """Whether a word is a single frequent token: tokens are numbered from frequent to rare."""
     ids, known = model.token_ids(word), len(model.family.vocabulary(model))
     seen = COMMON if known > SMALL else 1.0
     return len(ids) == 1 and word not in RESERVED and ids[0] < seen * known
 
 
 def many_tokens(model: LatentModel, noun: str) -> bool:
-    """Whether a noun falls into more tokens than a word that a base knows."""
+    """Whether a noun has more tokens than words that a base knows."""
     return tokens(model, noun) > FEW * len(noun.split())
 
 
 def doubts(model: LatentModel, noun: str) -> list[str]:
-    """One line if a base does not know the noun: by the list of its words, else by the tokens that it falls into."""
-    mend = "a noun that it knows holds the thing better"
+    """One line if a base does not know the noun, by the list of its words, else by the number of tokens."""
+    mend = "use a noun that it knows"
     if model.words is not None:
         return [f"{line}: {mend}" for line in model.warnings([noun])]
     if many_tokens(model, noun):
-        return [f"{model.name} may not know '{noun}', which falls into many tokens: {mend}"]
+        return [f"{model.name} may not know '{noun}', which has many tokens: {mend}"]
     return []
 
 
 def tokens(model: LatentModel, words: str) -> int:
-    """Into how many tokens some words fall."""
+    """The number of tokens of some words."""
     return len(model.token_ids(words))

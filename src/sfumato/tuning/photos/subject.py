@@ -1,4 +1,4 @@
-"""Where the thing lies on a picture: where the picture's detail is."""
+"""Where the thing is in a picture: where the picture has detail."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image
 from scipy.ndimage import sobel
 from torch import Tensor
 
-TAIL = 0.02  # of the detail, that may lie outside on each side
-ROOM, LEAST = 1.1, 0.2  # of a cut, to the thing's size; its side, at least
-NEAR = 40  # of 255, that a plain background's colours differ from their median
-PLAIN = 0.6  # of the border, that must be so near for a background to be plain
+TAIL = 0.02  # share of the detail that may be outside the box on each side
+ROOM, LEAST = 1.1, 0.2  # side of a crop relative to the thing; least side relative to the picture
+NEAR = 40  # of 255: largest difference of a plain background's colours from their median
+PLAIN = 0.6  # share of the border that must be within NEAR for a plain background
 GREY = 128
 
 
 @dataclass(frozen=True)
 class Box:
-    """Where a thing lies in a picture, in shares of its sides."""
+    """The box of a thing in a picture, in shares of its sides."""
 
     top: float
     bottom: float
@@ -32,14 +32,14 @@ class Box:
 
 
 def find(picture: np.ndarray) -> Box:
-    """Where the detail of a picture lies, uint8 (3, H, W)."""
+    """The box that contains the detail of a picture, uint8 (3, H, W)."""
     values = picture.astype(np.float64)
     detail = np.hypot(sobel(values, 1), sobel(values, 2)).sum(0)
     return Box(*_span(detail.sum(1)), *_span(detail.sum(0)))
 
 
 def cut(pictures: Tensor) -> Tensor:
-    """Squares around where the detail of pictures lies, at the pictures' own size, plain backgrounds grey; uint8 (N, 3,
+    """Square crops around the detail of pictures, resized to the pictures' size, plain backgrounds grey; uint8 (N, 3,
     H, W).
     """
     found = []
@@ -56,7 +56,7 @@ def cut(pictures: Tensor) -> Tensor:
 
 
 def bare(picture: np.ndarray) -> np.ndarray:
-    """The picture, uint8 (3, H, W), with a background of one colour made grey; any other background stays."""
+    """The picture, uint8 (3, H, W), with a background of one colour made grey; other backgrounds are kept."""
     edges = (picture[:, 0], picture[:, -1], picture[:, :, 0], picture[:, :, -1])
     border = np.concatenate(edges, axis=1).astype(np.float64)
     colour = np.median(border, axis=1)
@@ -67,7 +67,7 @@ def bare(picture: np.ndarray) -> np.ndarray:
 
 
 def _span(along: np.ndarray) -> tuple[float, float]:
-    """Between which shares of an axis all but the tails lie."""
+    """The range of an axis, in shares, without TAIL of the detail at each end."""
     mass = np.cumsum(along) / max(along.sum(), 1e-9)
     low, high = np.searchsorted(mass, (TAIL, 1 - TAIL))
     return float(low) / len(along), float(high + 1) / len(along)

@@ -1,1 +1,1 @@
-"""How good the steps of a tuning are, and which is kept."""
+"""Scores of a tuning's checkpoints, and the choice of one."""

@@ -1,20 +1,20 @@
-"""Which step of a tuning to keep: a shortlist by held-out loss, then pictures."""
+"""The choice of a tuning's step: a shortlist by validation loss, then scores of drawn pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sfumato.files import Json
 from sfumato.tuning.score.score import Score
 
-SLACK = 0.25  # of the loss's fall, above its minimum, within which a step is worth looking at
+SLACK = 0.25  # a step is a candidate if its loss is above the minimum by at most this share of the loss's fall
 MOST = 3  # steps on the shortlist
 
 
 @dataclass(frozen=True)
 class Look:
-    """The held-out loss and the drift of a step."""
+    """A candidate: the validation loss and the drift of a step."""
 
     step: int
     loss: float
@@ -23,14 +23,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Choice:
-    """The step that was chosen, why, whether others were as good within the intervals, and what was looked at."""
+    """The chosen step, the reason, the steps that are too close to call, and the scores of all compared steps."""
 
     step: int
     reason: str
     close: tuple[int, ...]
     scores: tuple[Score, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {
             "step": self.step, "reason": self.reason, "too_close_to_call": list(self.close),
             "scores": [score.to_json() for score in self.scores],
@@ -38,10 +38,10 @@ class Choice:
 
 
 def shortlist(looks: Sequence[Look], most: int = MOST) -> list[int]:
-    """Steps worth drawing from: the lowest held-out loss, the last step, and between them what is spread best.
+    """Steps to compare by pictures: that with the lowest validation loss, the last one, and others spread between them.
 
-    Steps far above the lowest loss are left out, but for the last: pictures of five photos' thing often go on improving
-    while the loss of a sixth rises.
+    Except for the last, steps far above the lowest loss are left out. The last is kept because pictures often still
+    improve while the loss of a held-out photo rises.
     """
     if not looks:
         return []
@@ -55,18 +55,20 @@ def shortlist(looks: Sequence[Look], most: int = MOST) -> list[int]:
 
 
 def choose(looks: Sequence[Look], score: Callable[[int], Score], most: int = MOST) -> Choice:
-    """The step with the best total; of those that are as good within the intervals, which are named, the latest."""
+    """The step with the best total; if several are too close to call, the latest of them."""
     steps = shortlist(looks, most)
     scores = [score(step) for step in steps]
     if len(scores) == 1:
-        return Choice(steps[0], "the only step that was looked at", (), tuple(scores))
+        return Choice(steps[0], "the only step that was compared", (), tuple(scores))
     best = max(scores, key=lambda each: each.total.value)
     good = [each for each in scores if each.total.high > best.total.value or each is best]
     kept, others = good[-1], [each.step for each in good[:-1]]
     worth = f"{kept.total.value:.2f} ({kept.total.low:.2f} to {kept.total.high:.2f})"
     if not others:
-        said = f"step {kept.step} has the best likeness x fidelity - drift / 10 of {len(scores)} looked at: {worth}"
+        said = (
+            f"step {kept.step} has the best likeness x fidelity - drift / 10 of {len(scores)} compared steps: {worth}"
+        )
     else:
-        named = " and ".join(str(step) for step in others)
-        said = f"step {kept.step}, {worth}, is the last of {len(scores)} looked at; too close to call against {named}"
+        named = f"step {others[0]} is" if len(others) == 1 else f"steps {' and '.join(map(str, others))} are"
+        said = f"step {kept.step} ({worth}) was kept as the latest: {named} too close to call"
     return Choice(kept.step, said, tuple(others), tuple(scores))

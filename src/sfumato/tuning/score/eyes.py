@@ -1,9 +1,9 @@
-"""What pictures of a tuning are seen with: the base itself, or DINOv2 and CLIP where they are at hand.
+"""Features for scoring pictures of a tuning: of the base itself, or of DINOv2 and CLIP if they are on this machine.
 
-The base's own features are what its U-Net makes of a picture's latents with a little noise, told nothing: its middle
-for what a picture is like as a whole, the second block on its way up for what is where (Tang et al. 2023, "Emergent
-correspondence from image diffusion"). It is asked which of some prompts a picture was drawn for by the error it makes
-under each (Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier").
+The base's features are activations of its U-Net for a picture's latents with a little noise and an empty prompt: the
+middle block for a picture as a whole, the second block on the way up for single places (Tang et al. 2023, "Emergent
+correspondence from image diffusion"). Which of several prompts a picture was drawn for is decided by the base's error
+with each prompt (Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier").
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from sfumato.models.family import Seen
 from sfumato.models.latent import LatentModel
 from sfumato.tuning.photos.subject import cut
 
-LOOK = 0.3  # sigma / alpha at which pictures are looked at
+LOOK = 0.3  # sigma / alpha at which features are computed
 ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
-PLACES = 8  # to a side, at which features are compared
+PLACES = 8  # places along a side at which features are compared
 BATCH = 16
 
 
 class Eyes:
-    """Features of pictures, and which prompt they fit, by a model that is its own base.
+    """Features of pictures, and how well they fit prompts, by a model without its LoRA.
 
-    others: whether DINOv2 takes the place of the base's features of things, and CLIP that of its reading of prompts,
-    each if its weights need no network.
+    others: use DINOv2 for likeness and CLIP for prompts in place of the base, each if its weights need no download.
     """
 
     def __init__(self, model: LatentModel, others: bool = False) -> None:
@@ -40,35 +39,35 @@ class Eyes:
 
     @property
     def name(self) -> str:
-        """What likeness and fidelity stand on."""
+        """The networks behind likeness and fidelity."""
         likeness, fidelity = "DINOv2" if self.dino else "the base", "CLIP" if self.clip else "the base"
         return likeness if likeness == fidelity else f"{likeness} (likeness) and {fidelity} (fidelity)"
 
     def features(self, latents: Tensor) -> Tensor:
-        """Of a picture as a whole, means and deviations over places of the U-Net's middle: (N, D)."""
+        """Features of whole pictures: means and deviations over places of the U-Net's middle block, (N, D)."""
         states = self._seen(latents, "whole")
         return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
 
     def places(self, pictures: Tensor) -> Tensor:
-        """Of pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
+        """Features of pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
         if self.dino is not None:
             return torch.from_numpy(self.dino(pictures))
         states = self._seen(self.model.enter(pictures), "places")
         return torch.nn.functional.adaptive_avg_pool2d(states, min(PLACES, states.shape[-1])).flatten(1)
 
     def of_things(self, pictures: Tensor) -> Tensor:
-        """The same of the things on pictures, wherever they lie, without plain backgrounds: (N, D)."""
+        """The same for pictures cropped to their detail, with plain backgrounds made grey: (N, D)."""
         return self.places(cut(pictures))
 
     def recognised(self, pictures: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Share of the other prompts that a picture fits less well than its own, (N,); picture k is of k mod P."""
+        """Share of the other prompts that fit a picture less well than its own, (N,); picture k has prompt k mod P."""
         fits = clip_table(pictures, prompts, str(self.model.device)) if self.clip else self._fits(pictures, prompts)
         own = fits.gather(1, (torch.arange(len(fits)) % len(prompts))[:, None])
         return (fits < own).float().sum(1) / (len(prompts) - 1)
 
     @torch.inference_mode()
     def _fits(self, pictures: Tensor, prompts: Sequence[str]) -> Tensor:
-        """How little the base errs about each picture under each prompt, (N, P)."""
+        """Minus the base's error for each picture with each prompt, (N, P)."""
         model, latents = self.model, self.model.enter(pictures)
         states = model.condition(prompts, len(prompts))
         fits = torch.zeros(len(latents), len(states))

@@ -1,29 +1,32 @@
-"""How good is a LoRA at one step? Likeness, fidelity, drift, copying and diversity.
+"""The score of a LoRA at one step: likeness, fidelity, drift, copying and diversity.
 
-For likeness pictures are first cut to where their detail lies, plain backgrounds made grey, so that a thing is compared
-with a thing and not a background with a background. Likeness is what a picture is nearer to one of the photos than to
-any of the base's own pictures of such things and others, as a share of what the photos are among each other. Fidelity
-is how surely a picture is recognised as of its own prompt, with the class's word in the thing's place.
+For likeness, pictures are first cropped to their detail and plain backgrounds are made grey, so that things are
+compared and not backgrounds. Likeness is the similarity of a picture to its nearest photo, less that to the nearest of
+the base's own pictures (of the noun and of other things); 1 is the same difference for the photos themselves. Fidelity
+is the share of prompts that fit a picture less well than its own, with the noun in place of the thing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sfumato.files import Json
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
+from sfumato.models.sampling import Sampling
 from sfumato.tuning.score.eyes import ASKED, Eyes
 
-SEEDS, STEPS = 3, 12  # of each prompt; of a picture
-COSTS = 0.1  # of a change of other pictures as large as another seed's, in likeness x fidelity
-LOW = 0.1  # a nearness of photos to each other, in cosines, below which it says nothing
-COPY = 0.95  # a cosine above which a picture repeats a photo; a photo through the autoencoder has 0.99
-BESIDE = " next to "  # in a prompt whose pictures show more than the thing
+SEEDS, STEPS = 3, 12  # seeds of each prompt; steps of the sampler
+COSTS = 0.1  # weight of drift in the total
+LOW = 0.1  # least scale of likeness, a difference of cosines
+COPY = 0.95  # cosine above which a picture repeats a photo; an encoded and decoded photo has 0.99
+BESIDE = " next to "  # prompts with this show another thing too, and do not count for likeness
 PROMPTS = {
     "emoji": (
         "a {} on a blue background", "a small {} on a white background", "a {} on a yellow background",
@@ -42,12 +45,12 @@ OTHERS = {
 
 @dataclass(frozen=True)
 class Score:
-    """What a step is worth.
+    """The score of a step.
 
-    likeness: 0 as the base's own pictures of the noun are, 1 as the photos are to each other; fidelity: prompts that
-    are recognised, 1 as well as the base's own pictures; drift: change of pictures without the subject, 1 as much as
-    another seed; copying: share of pictures that repeat a photo, and are nearer to it than the photos are to each
-    other; diversity: spread over seeds, 1 as the base's; total: likeness x fidelity - COSTS x drift.
+    likeness: 0: like the base's own pictures, 1: as similar as the photos are to each other; fidelity: pictures that
+    fit their prompts, 1: as for the base's pictures; drift: change of pictures without the thing, 1: as much as another
+    seed changes; copying: share of pictures that repeat a photo and are nearer to it than the photos are to each other;
+    diversity: difference between seeds, 1: as for the base; total: likeness x fidelity - COSTS x drift.
     """
 
     step: int
@@ -58,7 +61,7 @@ class Score:
     diversity: float
     total: Interval
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         names = ("likeness", "fidelity", "drift", "total")
         return {
             "step": self.step, "copying": self.copying, "diversity": self.diversity,
@@ -67,16 +70,17 @@ class Score:
 
 
 def passes(looks: int) -> int:
-    """Forward passes to draw and judge the base and so many steps."""
+    """The number of forward passes to draw and score the base and `looks` steps."""
     own, other = (SEEDS * len(each["photos"]) for each in (PROMPTS, OTHERS))
     drawn = 2 * STEPS * (own + other)
     return (1 + looks) * (drawn + own * len(PROMPTS["photos"]) * len(ASKED) + own + other)
 
 
 class Nearness:
-    """How near pictures come to some photos, and how much nearer than to strangers.
+    """The similarity of pictures to photos, and how much larger it is than that to other pictures.
 
-    photos, strangers: features, (P, D) and (S, D). Nearness is the cosine after what all strangers share is taken off.
+    photos, strangers (the other pictures): features, (P, D) and (S, D). Similarity is the cosine of features less the
+    mean of the strangers.
     """
 
     def __init__(self, photos: Tensor, strangers: Tensor) -> None:
@@ -90,15 +94,15 @@ class Nearness:
         self.ceiling = (closest - (self.photos @ self.strangers.T).max(1).values).mean().clamp_min(LOW)
 
     def near(self, seen: Tensor) -> Tensor:
-        """Of pictures to photos: (N, P)."""
+        """The similarity of pictures to photos, (N, P)."""
         return self._placed(seen) @ self.photos.T
 
     def repeats(self, near: Tensor) -> Tensor:
-        """Whether pictures that are so near, (N, P), repeat a photo: nearer than the photos are to each other, (N,)."""
+        """Whether pictures with these similarities, (N, P), repeat a photo: nearer than photos to each other, (N,)."""
         return near.max(1).values > max(COPY, float(self.closest))
 
     def share(self, seen: Tensor) -> Tensor:
-        """What pictures are nearer to a photo than to a stranger, 1 as the photos are to another photo: (N,)."""
+        """Similarity to the nearest photo less that to the nearest stranger, 1: as for the photos themselves, (N,)."""
         placed = self._placed(seen)
         return ((placed @ self.photos.T).max(1).values - (placed @ self.strangers.T).max(1).values) / self.ceiling
 
@@ -106,31 +110,38 @@ class Nearness:
         return torch.nn.functional.normalize(seen - self.centre)
 
 
-class Judge:
-    """Scores adapters of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
+class Effort(NamedTuple):
+    """Pictures of each prompt, and steps of the sampler."""
 
-    without: a context in which the model is its base; photos: uint8 (P, 3, H, W); thing: as "zarnu car"; noun: as
-    "car"; world: a key of PROMPTS; each_step: called at every step of a sampler, and may raise.
+    seeds: int = SEEDS
+    steps: int = STEPS
+
+
+class Judge:
+    """Scores LoRAs of one base on one thing with fixed prompts and seeds. The base's own pictures are drawn once.
+
+    without: a context manager that switches the LoRA off; photos: uint8 (P, 3, H, W); thing: such as "zarnu car"; noun:
+    such as "car"; world: a key of PROMPTS; each_step: called at every step of a sampler, and may raise.
     """
 
     def __init__(
         self,
         model: LatentModel,
-        without: Callable[[], Any],
+        without: Callable[[], AbstractContextManager[None]],
         photos: Tensor,
         thing: str,
         noun: str,
         world: str,
-        seeds: int = SEEDS,
-        steps: int = STEPS,
+        effort: Effort = Effort(),
         each_step: Callable[..., None] | None = None,
     ) -> None:
-        self.model, self.without, self.seeds, self.steps, self.each_step = model, without, seeds, steps, each_step
+        self.model, self.without, self.each_step = model, without, each_step
+        self.seeds, self.steps = effort
         self.eyes = Eyes(model, others=world == "photos")
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
-        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(seeds)
+        self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(self.seeds)
         with without():
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
             self.known = self.eyes.recognised(self.before, self.plain)
@@ -143,8 +154,8 @@ class Judge:
         self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
 
     def score(self, step: int) -> tuple[Score, Tensor, Tensor]:
-        """The score of the model as it is now, with its adapter at `step`; the pictures it was judged by, uint8 (N, 3,
-        H, W), and how near each is to each photo, as a whole, (N, P).
+        """The score of the model with its present LoRA, from `step`; the pictures that were scored, uint8 (N, 3, H,
+        W), and their similarity as a whole to each photo, (N, P).
         """
         drawn, others = self._drawn(self.prompts), self._drawn(self.others)
         with self.without():
@@ -162,9 +173,11 @@ class Judge:
         return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
 
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
-        """Pictures, uint8: one of each prompt, and again with other seeds."""
+        """Pictures, uint8: `seeds` of each prompt."""
         n = len(prompts) * self.seeds
-        return self.model.sample(n, texts=prompts, seed=1000, steps=self.steps, callback=self.each_step, warn=False)
+        return self.model.sample(
+            n, texts=prompts, seed=1000, sampling=Sampling(steps=self.steps), callback=self.each_step, warn=False
+        )
 
     def _features(self, pictures: Tensor) -> Tensor:
         return self.eyes.features(self.model.enter(pictures))
@@ -179,5 +192,5 @@ class Judge:
 
 
 def _share(values: Tensor) -> Tensor:
-    """A mean, kept between nothing and all."""
+    """A mean, clamped to [0, 1]."""
     return values.mean().clamp(0, 1)

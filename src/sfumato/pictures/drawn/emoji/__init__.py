@@ -1,1 +1,1 @@
-"""A drawn world of emoji: real words, backgrounds, sizes, places and pairs, where a picture can be checked exactly."""
+"""Drawn scenes of emoji: things, backgrounds, sizes, places and pairs, which can be read from a picture exactly."""

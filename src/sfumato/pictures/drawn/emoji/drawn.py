@@ -1,4 +1,4 @@
-"""Scenes without a picture file: as many as a recipe names, drawn where and when they are needed."""
+"""Scenes that are drawn when a batch needs them, on the device that needs them: `data.count` of a recipe."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from sfumato.pictures.source import sides
 from sfumato.pictures.store import Pictures, Store
 from sfumato.recipe.sections import Data
 
-CHUNK = 4_000  # scenes that a process lays out at a time
-MANY = 100_000  # scenes from which several processes are faster
+CHUNK = 4_000  # scenes in one piece of work of a process
+MANY = 100_000  # from this number of scenes on several processes are faster
 
 
 class Drawn:
-    """Pictures, uint8 (N, 3, S, S), that are drawn when rows of them are taken; nothing but the layout is kept."""
+    """Pictures, uint8 (N, 3, S, S), that are drawn when rows are indexed; only the layout is kept."""
 
     dtype, ndim = torch.uint8, 4
 
@@ -52,13 +52,13 @@ class Drawn:
         return canvas(self.side, str(self.device)).draw(self.layout[rows])
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
-        """As of a tensor, along the first dimension alone."""
+        """As `Tensor.index_select`, along the first dimension only."""
         assert dim == 0
         return self[rows]
 
     def numel(self) -> int:
-        """Numbers that are held in memory."""
-        return self.layout.boxes.numel() + self.layout.papers.numel()
+        """The number of values that are kept in memory."""
+        return self.layout.boxes.numel() + self.layout.backgrounds.numel()
 
     def to(self, device: torch.device | str) -> Drawn:
         return Drawn(self.side, self.layout.to(device), device)
@@ -74,8 +74,9 @@ def canvas(side: int, device: str) -> Canvas:
 
 
 def drawn_store(data: Data) -> Store:
-    """`data.count` scenes to learn from, with `data.captions` captions each, and TEST held out, with one each: those of
-    picture k of N are number k, k + N, ... of the list.
+    """`data.count` training scenes with `data.captions` captions each, and TEST held-out scenes with one caption each.
+
+    Captions k, k + N, ... belong to picture k of N.
 
     Raises UserError: no font, pictures that are not square or too small, or grey ones or labels.
     """
@@ -99,7 +100,7 @@ def drawn_store(data: Data) -> Store:
 @functools.lru_cache(maxsize=4)
 def _pictures(split: str, count: int, side: int, captions: int) -> Pictures:
     parts = list(_laid_out(split, count, side, captions))
-    layout = Layout(torch.cat([each.boxes for each, _ in parts]), torch.cat([each.papers for each, _ in parts]))
+    layout = Layout(torch.cat([each.boxes for each, _ in parts]), torch.cat([each.backgrounds for each, _ in parts]))
     every = [caption for k in range(captions) for _, texts in parts for caption in texts[k]]
     labels, keys = torch.full((count,), -1), [f"{split}/{k:06d}" for k in range(count)]
     return Pictures(Drawn(side, layout), labels, [], every, keys)
@@ -113,14 +114,14 @@ def _laid_out(split: str, count: int, side: int, captions: int) -> Iterator[tupl
         yield from map(part, rows)
         return
     with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
-        with _without_script():  # all processes start here
+        with _without_script():  # all processes are started in this call
             laid_out = pool.map(part, rows)
         yield from laid_out
 
 
 @contextlib.contextmanager
 def _without_script() -> Iterator[None]:
-    """Processes that start now do not run the program's script again, which may have no guard against that."""
+    """Keep new processes from running the main script again, which may lack a guard `if __name__ == "__main__"`."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -130,7 +131,7 @@ def _without_script() -> Iterator[None]:
 
 
 def _part(split: str, side: int, captions: int, rows: range) -> tuple[Layout, list[list[str]]]:
-    """The layout of some scenes and their captions, as many lists of one a scene."""
+    """The layout of some scenes, and `captions` lists of captions, each with one per scene."""
     drawn = [nth(split, index) for index in rows]
     layout = canvas(side, "cpu").layout([(scene, jitter) for scene, _, jitter in drawn])
     texts = [

@@ -20,7 +20,7 @@ WITH_VES = {"knife", "leaf", "wolf", "loaf", "scarf", "half", "sheaf"}
 WITH_OES = {"tomato", "potato", "mango", "volcano", "tornado", "mosquito", "buffalo"}
 SINGULAR_IN_S = {"rhinoceros", "atlas", "ananas"}  # beside -ss, -us, -is
 PLURAL_WITHOUT_SIGN = {"skis", "bacteria"}
-# No "a" before these: what is counted are its pieces.
+# No "a" before these: they cannot be counted.
 MASS = {
     *("bacon", "broccoli", "garlic", "popcorn", "popped corn", "salt", "spaghetti", "pasta", "butter", "fire", "ice"),
     *("bread", "baguette bread", "french bread", "pita bread", "naan bread", "white bread", "wood", "timber", "yarn"),
@@ -43,7 +43,7 @@ PROPER = {
     *("mount fujiyama", "lady liberty"),
 }
 NO_NOUNS = {"locked", "unlocked", "star-struck"}
-NEVER_COUNTED = {  # the last ones: their drawing shows more than one
+NEVER_COUNTED = {  # some because one drawing shows several
     *NO_NOUNS,
     *("hourglass done", "hourglass not done", "shower", "world", "cherry", "grape", "blueberry", "bubble", "bean"),
     *("kidney bean", "glove", "shopping bag", "ballet shoe", "chopstick", "sword", "heart", "sock", "ski", "lung"),
@@ -60,7 +60,7 @@ SILENT_H, LIKE_YOU, SPELT = (
 
 
 def vowel(words: str) -> bool:
-    """Whether they begin with the sound of a vowel, so that "an" stands before them."""
+    """Whether the words begin with the sound of a vowel, and need "an"."""
     if words.startswith((*SILENT_H, "8")) or words.split()[0] in SPELT:
         return True
     return words[0] in "aeiou" and not words.startswith(LIKE_YOU)
@@ -72,7 +72,7 @@ def article(words: str) -> str:
 
 
 def article_of(name: str) -> str:
-    """What stands before the name of one thing: "a ", "an ", or nothing before a plural or what is not counted."""
+    """The article of a name: "a ", "an ", or "" for a plural and for what cannot be counted."""
     return article(name) if number(name) == "one" else ""
 
 
@@ -91,7 +91,7 @@ def number(name: str) -> str:
 
 @functools.cache
 def plural(name: str) -> str:
-    """Of a name that can be counted: its head, what stands before "of", "with", ..., in the plural."""
+    """The plural of a name: of its head, the part before "of", "with", ..."""
     end = HEAD_ENDS.search(name)
     head, rest = (name[: end.start()], name[end.start() :]) if end else (name, "")
     if " and " in head:

@@ -1,6 +1,6 @@
-"""Captions as people write them: `sentence` puts a scene into words, every time in others.
+"""Captions as people write them: `sentence` describes a scene, differently each time.
 
-All it says is true of the scene. About a quarter are the template's sentence, `Scene.caption`. The forms and their
+A caption states only facts of the scene. About a quarter are the template, `Scene.caption`. The forms and their
 weights are in phrases.yaml, the words for things in names.yaml.
 """
 
@@ -14,12 +14,12 @@ from sfumato.pictures.drawn.emoji.known import known, ordinary
 from sfumato.pictures.drawn.emoji.scene import Scene
 from sfumato.pictures.drawn.emoji.words import Called, Word, called
 
-PLAIN = 0.25  # of the captions: the template's sentence
-TAGS, BACKGROUND_FIRST, OPENED, TYPED = 0.14, 0.24, 0.5, 0.05  # of the others
-UNTOLD_BACKGROUND, UNTOLD_PLACE, UNTOLD_SIZE = 0.15, 0.1, 0.1
+PLAIN = 0.25  # share of captions by the template
+TAGS, BACKGROUND_FIRST, OPENED, TYPED = 0.14, 0.24, 0.5, 0.05  # shares of the other captions
+OMITTED_BACKGROUND, OMITTED_PLACE, OMITTED_SIZE = 0.15, 0.1, 0.1
 OTHER_WORD = 0.5
-MIDDLE, MEDIUM = 0.06, 0.02  # of those with the default place or size: it is mentioned
-FILLED, TYPO = 0.11, 0.135  # of the others, so that it is 8 % and 10 % of all
+MIDDLE, MEDIUM = 0.06, 0.02  # how often the default place or size is mentioned
+FILLED, TYPO = 0.11, 0.135  # shares of the captions not by the template: 8 % and 10 % of all
 KINDS = ("a",) * 30 + ("",) * 11 + ("the",) * 4 + ("one",) * 3 + ("a single",)
 SIDES = ("left", "on the left ", "on the right ", "to the left ")
 FIRST_PLACES = ("on the", "at the", "in the", "near the")
@@ -42,11 +42,11 @@ ARE = ("two ", "2 ", "three ", "3 ", "twin ", "exactly ", "the two ", "the three
 
 
 def sentence(scene: Scene, rng: random.Random) -> str:
-    """One caption of a scene, as a person would write it: a pure function of the scene and the generator's state.
+    """One caption of a scene as people write it: a pure function of the scene and the generator's state.
 
-    Silent about the background in UNTOLD_BACKGROUND of the cases, about place and size in UNTOLD_PLACE and UNTOLD_SIZE.
+    The background is omitted with probability OMITTED_BACKGROUND, place and size with OMITTED_PLACE and OMITTED_SIZE.
     """
-    mentioned = rng.random() >= UNTOLD_BACKGROUND
+    mentioned = rng.random() >= OMITTED_BACKGROUND
     if rng.random() < PLAIN:
         return scene.caption(mentioned)
     filled = rng.random() < FILLED
@@ -116,7 +116,7 @@ def _tags(scene: Scene, rng: random.Random, mentioned: bool) -> str:
     every = forms()
     text, _ = _subject(scene, rng, "", False)
     parts = [text]
-    if (scene.place or (len(scene.things) == 1 and rng.random() < MIDDLE)) and rng.random() >= UNTOLD_PLACE:
+    if (scene.place or (len(scene.things) == 1 and rng.random() < MIDDLE)) and rng.random() >= OMITTED_PLACE:
         parts.append(one_of(every["place tags"][scene.place], rng))
     if mentioned:
         behind = _background("tag", scene, rng)
@@ -126,12 +126,12 @@ def _tags(scene: Scene, rng: random.Random, mentioned: bool) -> str:
 
 
 def _subject(scene: Scene, rng: random.Random, kind: str, filled: bool) -> tuple[str, bool]:
-    """What is shown, and whether "are" goes with it; kind: the article, one of KINDS."""
+    """The words for the things, and whether they need "are"; kind: the article, one of KINDS."""
     every = forms()
     names = scene.things
     size = ""
     if scene.size:
-        size = one_of(every["sizes"][scene.size], rng) if rng.random() >= UNTOLD_SIZE else ""
+        size = one_of(every["sizes"][scene.size], rng) if rng.random() >= OMITTED_SIZE else ""
     elif len(names) == 1 and rng.random() < MEDIUM:
         size = one_of(every["sizes"][""], rng)
     if filled:
@@ -149,7 +149,7 @@ def _subject(scene: Scene, rng: random.Random, kind: str, filled: bool) -> tuple
 
 
 def _alike(thing: Called, count: int, kind: str, size: str, apart: bool, rng: random.Random) -> tuple[str, bool]:
-    """Two or three of the same; apart: the size is that of the first alone."""
+    """The words for two or three of the same thing; apart: the size belongs to the first one only."""
     every = forms()
     number = "two" if count == 2 else "three"
     if apart or not thing.counted or (not thing.name.plural and rng.random() < 0.3):
@@ -193,7 +193,7 @@ def _phrase(word: Word, kind: str, adjective: str, rng: random.Random) -> str:
 
 
 def _place(scene: Scene, rng: random.Random) -> str:
-    rate = 1 - UNTOLD_PLACE if scene.place else MIDDLE if len(scene.things) == 1 else 0
+    rate = 1 - OMITTED_PLACE if scene.place else MIDDLE if len(scene.things) == 1 else 0
     place: str = one_of(forms()["places"][scene.place], rng) if rng.random() < rate else ""
     return place
 
@@ -210,7 +210,7 @@ def _agreed(form: str, are: bool) -> str:
 
 
 def _ended(text: str, ask: bool, rng: random.Random) -> str:
-    """With capitals and a mark at the end, now and then."""
+    """The caption with capitals and an end mark, at random."""
     end = rng.random()
     please = "" if "please" in text else ", please" if rng.random() < 0.5 else " please"
     if ask:

@@ -1,4 +1,4 @@
-"""The world as a source of pictures."""
+"""The scenes of emoji as a source of pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfumato.pictures.source import Item, sides
 from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
-VERSION = 2  # of the drawing; part of the fingerprint
+VERSION = 2  # of the drawing code; part of the fingerprint
 SIDE, TRAIN, TEST = 64, 60_000, 2_000
 
 
@@ -44,11 +44,11 @@ class EmojiSource:
         return [self._item(split, index) for index in range(TRAIN if split == "train" else TEST)]
 
     def _item(self, split: str, index: int) -> Item:
-        scene, told, _ = nth(split, index)
+        scene, mention, _ = nth(split, index)
         return Item(
             key=f"{split}/{index:06d}",
             label=None,
-            caption=scene.caption(told),
+            caption=scene.caption(mention),
             digest=hashlib.sha256(f"{self.stamp} {split}/{index}".encode()).hexdigest(),
             read=functools.partial(draw, split, index, self.size),
             look=functools.partial(Header, *self.size, "RGB"),

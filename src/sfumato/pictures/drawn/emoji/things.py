@@ -1,4 +1,4 @@
-"""The things of the world: their names, which are kept out of training, which look alike, and how they are drawn."""
+"""The things in the scenes: their names, which are held out of training, which look alike, and their glyphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfumato.errors import UserError
 from sfumato.pictures.source import data_folder
 
 FONT = "NotoColorEmoji.ttf"
-STRIKE = 109  # the one size of its bitmaps
+STRIKE = 109  # the only size of the font's bitmaps, in pixels
 FOLDERS = (
     *("/usr/share/fonts/truetype/noto", "/usr/share/fonts/noto", "/usr/share/fonts/truetype/noto-color-emoji"),
     *("~/.local/share/fonts", "~/.fonts", "~/Library/Fonts", "/Library/Fonts"),
@@ -29,16 +29,16 @@ def _listed(name: str) -> Any:
 
 @functools.cache
 def things() -> dict[str, str]:
-    """Name -> character, of all."""
-    found: dict[str, str] = _listed("things.yaml")
-    return found
+    """Name -> character, of all things."""
+    listed: dict[str, str] = _listed("things.yaml")
+    return listed
 
 
 @functools.cache
 def subjects() -> dict[str, str]:
-    """Name -> a word for what it is, of the things that are kept out of all training."""
-    found: dict[str, str] = _listed("subjects.yaml")
-    return found
+    """Name -> noun, of the things that are held out of all training."""
+    listed: dict[str, str] = _listed("subjects.yaml")
+    return listed
 
 
 @functools.cache
@@ -49,22 +49,22 @@ def taught() -> list[str]:
 
 @functools.cache
 def alike() -> dict[str, frozenset[str]]:
-    """Name -> the names whose drawings count for it, its own among them."""
-    groups = [frozenset(group) for group in _listed("twins.yaml")]
+    """Name -> the names whose drawings count as right for it, itself included."""
+    groups = [frozenset(group) for group in _listed("alike.yaml")]
     return {name: next((g for g in groups if name in g), frozenset([name])) for name in things()}
 
 
 @functools.cache
 def font() -> Path:
-    """The font's file. Raises UserError with what to install."""
-    shelf = data_folder()
-    for folder in (*([shelf] if shelf else []), *map(Path, FOLDERS)):
+    """The font's file. Raises UserError that names the package to install."""
+    root = data_folder()
+    for folder in (*([root] if root else []), *map(Path, FOLDERS)):
         path = folder.expanduser() / FONT
         if path.is_file():
             return path
     raise UserError(
-        "emoji are drawn with the font Noto Color Emoji, which is not here: apt install fonts-noto-color-emoji, or "
-        f"put {FONT} into ~/.local/share/fonts"
+        "emoji need the font Noto Color Emoji, which is not installed: apt install fonts-noto-color-emoji, or "
+        f"copy {FONT} into ~/.local/share/fonts"
     )
 
 
@@ -80,7 +80,7 @@ def glyph(name: str, side: int) -> np.ndarray:
 
 
 def stamp(name: str, side: int) -> np.ndarray:
-    """The same as it is kept in files, uint8."""
+    """The same as uint8."""
     cut = _bitmap(name)
     scale = side / max(cut.size)
     size = max(1, round(cut.width * scale)), max(1, round(cut.height * scale))
@@ -89,7 +89,7 @@ def stamp(name: str, side: int) -> np.ndarray:
 
 @functools.cache
 def _bitmap(name: str) -> Image.Image:
-    """A thing as the font has it, cut to what is drawn."""
+    """A thing's bitmap of the font, cut to its visible part."""
     canvas = Image.new("RGBA", (STRIKE * 3 // 2, STRIKE * 3 // 2))
     ImageDraw.Draw(canvas).text((8, 8), things()[name], font=_face(), embedded_color=True)
     box = canvas.getbbox()

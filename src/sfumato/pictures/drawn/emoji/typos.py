@@ -1,4 +1,4 @@
-"""One misspelling: two letters swapped, one left out, doubled, hit beside or put in, or another vowel."""
+"""One misspelling: two letters swapped, one omitted, doubled, mistyped or inserted, or another vowel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NEAR = {
     **{"l": "ko", "z": "xa", "x": "zcs", "c": "xvd", "v": "cbf", "b": "vng", "n": "bmh", "m": "nk"},
 }
 SHORTEST = 4
-VOWELS, LETTERS = "aeiou", "aehilnrstu"  # what people put in
+VOWELS, LETTERS = "aeiou", "aehilnrstu"  # the second: letters that are inserted
 
 
 def mistype(text: str, rng: random.Random, ordinary: Set[str], known: Set[str]) -> str:
-    """With one slip inside one word that is not ordinary; no slip makes another known word."""
+    """The text with one misspelling inside one word that is not in `ordinary`; it never makes another known word."""
     words = text.split(" ")
     at = [k for k, word in enumerate(words) if len(word) >= SHORTEST and word.isalpha() and word not in ordinary]
     if not at:
@@ -29,7 +29,7 @@ def mistype(text: str, rng: random.Random, ordinary: Set[str], known: Set[str]) 
 
 
 def slip(word: str, rng: random.Random) -> str:
-    """A word of at least three letters with one slip after its first letter."""
+    """A word of at least three letters with one misspelling after its first letter."""
     kind, k = int(rng.random() * 6), 1 + int(rng.random() * (len(word) - 2))
     if kind == 0:
         return word[:k] + word[k + 1] + word[k] + word[k + 2 :]

@@ -1,4 +1,4 @@
-"""What people call the things: their names, the other words for them, and how each word is used in a sentence."""
+"""The words for the things: names, synonyms, and how each word is used in a sentence."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Word:
 
 @dataclass(frozen=True)
 class Called:
-    """name: of a thing, or what says it as a noun; others: common ones more than once; counted: those with a plural;
-    paired: one drawing is "a pair of" them."""
+    """name: a thing's name, or a noun in its place; others: synonyms, common ones repeated; counted: those with a
+    plural; paired: one drawing shows "a pair of" them."""
 
     name: Word
     others: tuple[Word, ...]
@@ -43,26 +43,26 @@ def _listed() -> dict[str, dict[str, list[str]]]:
 
 @functools.cache
 def shared() -> dict[str, tuple[str, ...]]:
-    """Word -> the things it may stand for, the most typical first; of the words with more than one."""
+    """Word -> the things that it can mean, the most typical first; only words with several meanings."""
     return {word: tuple(names) for word, names in _listed()["shared"].items()}
 
 
 def other_words(name: str) -> list[str]:
-    """All words for a thing but its name, the commonest first. Raises KeyError if there is no such thing."""
+    """All synonyms of a thing, the commonest first. Raises KeyError if there is no such thing."""
     own = _listed()["names"][name]
     return [*own[:1], *(word for word, names in shared().items() if name in names), *own[1:]]
 
 
 def synonyms(names: Iterable[str] | None = None) -> dict[str, str]:
-    """Word or phrase -> the name of the thing it most likely means; of the taught things, or of `names`."""
+    """Word or phrase -> the name of the thing that it most likely means; of the things in training, or of `names`."""
     chosen = set(taught() if names is None else names)
-    found = {word: name for name in things() if name in chosen for word in _listed()["names"][name]}
-    return found | {word: typical for word, (typical, *_) in shared().items() if typical in chosen}
+    listed = {word: name for name in things() if name in chosen for word in _listed()["names"][name]}
+    return listed | {word: typical for word, (typical, *_) in shared().items() if typical in chosen}
 
 
 @functools.cache
 def called(name: str) -> Called:
-    """How a thing may be called. Raises KeyError if there is no such thing."""
+    """The words for a thing. Raises KeyError if there is no such thing."""
     others = [_word(word) for word in other_words(name)]
     first = others[0] if name in english.NO_NOUNS else _word(name)
     common = tuple(word for k, word in enumerate(others) for _ in range(1 + 4 // (k + 1)))

@@ -1,33 +1,29 @@
-"""Trained models by name or path: shipped ones, run folders, checkpoints, files."""
+"""Folders and files as models: shipped ones, run folders, checkpoints, pipelines, single files."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models import bases, ddpm
 from sfumato.models.model import Model
 from sfumato.models.named import net_of
+from sfumato.models.names import PRETRAINED, check, is_pipeline, unknown
 from sfumato.models.pixel import PixelModel
-from sfumato.models.registry import INDEX, of_folder, of_keys
+from sfumato.models.registry import of_folder, of_keys
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.mistakes import first_trouble
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
 from sfumato.runs.checkpoint import label
-
-UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
-PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
 def read_file(path: Path, called: str, device: str, precision: str) -> Model:
@@ -75,14 +71,9 @@ def task_of(folder: Path) -> str:
         return str(config_of(folder)["recipe"]["task"])
 
 
-def called_as(name: str | Path) -> str:
-    """What a model is called: the name of its file or folder, or the name that it was asked for by."""
-    return str(name if not Path(name).exists() else Path(name).resolve().name)
-
-
-def config_of(folder: Path) -> dict[str, Any]:
+def config_of(folder: Path) -> Json:
     """What a checkpoint's config.json says. Raises OSError, or ValueError if it is not JSON."""
-    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found: Json = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -98,11 +89,7 @@ def keys_of(path: Path) -> list[str]:
 def find(name: str | Path) -> tuple[Path, str]:
     """Where a model lies: its folder and the name of its weights file."""
     path = Path(name)
-    if path.suffix in UNSAFE:
-        raise UserError(
-            f"{path} can run code when it is loaded: bring the .safetensors file of the same model, or convert it "
-            "where you trust it (diffusers: from_single_file, then save_pretrained)"
-        )
+    check(name)
     if is_pipeline(path) or ddpm.claims(path):
         return path, ""
     if path.is_file() and path.suffix == ".safetensors":
@@ -138,10 +125,7 @@ def _by_name(name: str) -> tuple[Path, str]:
         return path, "model.safetensors"
     if bases.is_base(name):
         return bases.located(name), ""
-    known = models()
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
-    raise UserError(f"no run folder, checkpoint or model named {name}; {hint}")
+    raise unknown(name)
 
 
 def _verify(folder: Path) -> None:
@@ -162,24 +146,3 @@ def described(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder / 'config.json'} does not describe a model: {first_trouble(error)}") from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{folder / 'config.json'} does not describe a model") from error
-
-
-def models() -> list[str]:
-    """Names of the shipped models that `load` takes; the judge's own features are none."""
-    plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
-    return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob(f"*/{INDEX}"))])
-
-
-def is_pipeline(folder: Path) -> bool:
-    """Whether a folder is in diffusers' format."""
-    return (folder / INDEX).is_file()
-
-
-def is_single(path: Path) -> bool:
-    """Whether a file is a model by itself, with no configuration beside it."""
-    return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()
-
-
-def is_tuned(folder: Path) -> bool:
-    """Whether a folder holds a LoRA as PEFT writes it."""
-    return (folder / "adapter_config.json").is_file()

@@ -1,0 +1,31 @@
+"""How a person names LoRAs to lay over a model. Light: imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from sfumato.errors import UserError
+
+Loras: TypeAlias = str | Path | Iterable[str | Path | tuple[str | Path, float]]
+"""A folder of PEFT's or a safetensors file, or several, each with a weight if that is not 1."""
+
+
+def weighted(loras: Loras) -> list[tuple[Path, float]]:
+    """Each LoRA with its weight. Raises UserError if one is not there."""
+    given = [loras] if isinstance(loras, (str, Path)) else list(loras)
+    pairs = [each if isinstance(each, tuple) else (each, 1.0) for each in given]
+    for path, _ in pairs:
+        if not Path(path).exists():
+            raise UserError(f"{path}: the file is not there")
+    return [(Path(path), float(weight)) for path, weight in pairs]
+
+
+def paired(paths: Iterable[Path], weights: Iterable[float]) -> list[tuple[Path, float]]:
+    """The same of two lists: weights for each, one for all, or none for 1. Raises UserError."""
+    loras, each = list(paths), list(weights) or [1.0]
+    each = each * len(loras) if len(each) == 1 else each
+    if len(each) != len(loras):
+        raise UserError(f"{len(loras)} LoRAs and {len(each)} weights: give --lora-scale once, or once a LoRA")
+    return weighted(zip(loras, each, strict=True))

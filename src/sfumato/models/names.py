@@ -1,0 +1,69 @@
+"""What names a model: shipped ones, bases, files and folders. Light: a name that leads nowhere is refused at once."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+
+from sfumato.errors import UserError
+from sfumato.models import bases
+from sfumato.models.registry import INDEX
+
+UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
+PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
+
+
+def check(name: str | Path) -> None:
+    """Raises UserError if a name leads to no file, folder, shipped model or base, or to a file that can run code."""
+    path = Path(name)
+    if path.suffix in UNSAFE:
+        raise UserError(
+            f"{path} can run code when it is loaded: bring the .safetensors file of the same model, or convert it "
+            "where you trust it (diffusers: from_single_file, then save_pretrained)"
+        )
+    text = str(name)
+    if _exists(path) or (text and _exists(PRETRAINED / text)) or bases.is_base(text):
+        return
+    raise unknown(text)
+
+
+def unknown(name: str) -> UserError:
+    """What to say of a name that leads nowhere."""
+    known = models()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
+    return UserError(f"no run folder, checkpoint or model named {name}; {hint}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for a file
+        return False
+
+
+def called_as(name: str | Path) -> str:
+    """What a model is called: the name of its file or folder, or the name that it was asked for by."""
+    return str(name if not Path(name).exists() else Path(name).resolve().name)
+
+
+def models() -> list[str]:
+    """Names of the shipped models that `load` takes; the judge's own features are none."""
+    plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
+    return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob(f"*/{INDEX}"))])
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is in diffusers' format."""
+    return (folder / INDEX).is_file()
+
+
+def is_single(path: Path) -> bool:
+    """Whether a file is a model by itself, with no configuration beside it."""
+    return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder holds a LoRA as PEFT writes it."""
+    return (folder / "adapter_config.json").is_file()

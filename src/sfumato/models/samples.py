@@ -1,0 +1,76 @@
+"""Pictures that a model drew, with what they were drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from sfumato.diffusion.samplers import Step
+from sfumato.models.model import Model
+from sfumato.models.sampling import Sampling
+from sfumato.recipe.sections import Sample
+from sfumato.show.grid import as_array, enlarge, grid
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N pictures.
+
+    pictures: uint8 (N, H, W, C), C 1 or 3; texts: the prompt or label of each, () if none were given; seeds: of each;
+    warnings: what of the texts the model does not read or does not know, a line each; model: its name; settings: how
+    they were drawn.
+    """
+
+    pictures: np.ndarray
+    texts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    warnings: tuple[str, ...]
+    model: str
+    settings: Sample
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def images(self) -> list[Image.Image]:
+        """The pictures as PIL images."""
+        return [enlarge(picture, 1) for picture in self.pictures]
+
+    def grid(self) -> Image.Image:
+        """All of them in rows, each with its text under it."""
+        return grid(self.pictures.transpose(0, 3, 1, 2), captions=self.texts or None)
+
+
+def draw(
+    model: Model,
+    n: int,
+    *,
+    texts: Sequence[str] = (),
+    seed: int = 0,
+    sampling: Sampling = Sampling(),
+    init: Tensor | None = None,
+    callback: Callable[[int, Step], None] | None = None,
+) -> Samples:
+    """`Model.sample`, whose result says what it was made from. Raises UserError."""
+    pictures = model.sample(
+        n, texts=texts, seed=seed, sampling=sampling, init=init, callback=callback, warn=False
+    )  # fmt: skip
+    return Samples(
+        np.ascontiguousarray(as_array(pictures)),
+        tuple(texts[k % len(texts)] for k in range(n)) if texts else (),
+        tuple(seed + k for k in range(n)),
+        tuple(doubts(model, texts, sampling.negative)),
+        model.name,
+        model.settings(sampling),
+    )
+
+
+def doubts(model: Model, texts: Sequence[str], negative: str | None = None) -> list[str]:
+    """`Model.warnings`, and one of texts that say nothing."""
+    lines = model.warnings(texts, negative)
+    if any(not text.strip() for text in texts):
+        lines.append("an empty prompt asks for nothing: the model draws what it likes")
+    return lines

@@ -1,0 +1,62 @@
+"""How pictures are drawn, as one value that verbs and models take. Light: imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sfumato import registry
+from sfumato.errors import UserError
+
+if TYPE_CHECKING:
+    from sfumato.recipe.sections import Sample
+
+OWN = ("negative", "strength")
+"""What is no default of a model."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn. What is None stays as the model has it.
+
+    steps: noise levels visited, 1 or more; sampler: a name, as "ddim"; guidance: scale of classifier-free guidance, 1
+    is none; rescale: 0 to 1, how far the contrast that guidance inflates is brought back; interval: two sigmas, the
+    lower first, between which guidance acts; eta: fresh noise at each step of ddim, 0 to 1; churn: noise added anew by
+    heun (S_churn), 0 or more; clip: keep what is denoised in the pictures' range; negative: a prompt that guidance
+    leads away from, in place of the empty one; strength: how much of a picture to start from is drawn anew, above 0 and
+    at most 1; options: arguments of a sampler of your own, by name.
+    """
+
+    steps: int | None = None
+    sampler: str | None = None
+    guidance: float | None = None
+    rescale: float | None = None
+    interval: tuple[float, float] | None = None
+    eta: float | None = None
+    churn: float | None = None
+    clip: bool | None = None
+    negative: str | None = None
+    strength: float = 0.7
+    options: Mapping[str, object] | None = None
+
+    def over(self, defaults: Sample) -> Sample:
+        """The section with these values in place of its own. Raises UserError on a bad value."""
+        from sfumato.recipe.recipe import build  # pydantic, which `import sfumato` does without
+
+        registry.trust(self.sampler)
+        changes = {key: value for key, value in asdict(self).items() if value is not None and key not in OWN}
+        return build({"sample": defaults.model_dump() | changes}, where="sample").sample
+
+    def check(self) -> None:
+        """Raises UserError on a bad value, before there is a model."""
+        from sfumato.recipe.sections import Sample
+
+        self.over(Sample())
+        self.kept(1)
+
+    def kept(self, steps: int) -> int:
+        """How many of a path's steps are taken from a picture to start from. Raises UserError."""
+        if not 0 < self.strength <= 1:
+            raise UserError(f"strength={self.strength:g}: how much is drawn anew, above 0 and at most 1")
+        return max(1, round(steps * self.strength))

@@ -1,0 +1,100 @@
+"""Stable Diffusion XL as a family."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from sfumato.diffusion.condition import Condition
+from sfumato.models.family import Family, Size
+from sfumato.models.sd import prompts
+from sfumato.models.sdxl.networks import XLNet
+from sfumato.models.sdxl.pipeline import pipeline, write, write_file
+
+if TYPE_CHECKING:
+    from sfumato.models.latent import LatentModel
+
+WIDTHS = (768, 1024)  # of what the U-Nets of Stable Diffusion 1 and 2 are given; XL's is given 2,048
+EARLIER = re.compile(r"^lora_te_|down_blocks[._]0[._]attentions|(down|up)_blocks[._]3[._]")
+"""Parts that Stable Diffusion 1 and 2 have: one text encoder, attention at full size, a fourth level."""
+ACROSS = re.compile(r"attn2[._]to_k.*(down|lora_A)")
+ARCHITECTURE = "stable-diffusion-xl-v1-base"
+
+
+class StableDiffusionXL(Family):
+    """Two text encoders; the condition are their states, what the second makes of the whole prompt, and sizes."""
+
+    name, pipelines = "sdxl", "StableDiffusionXLPipeline"
+
+    def tokens(self, model: LatentModel, prompts_: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
+        first, second = (prompts.tokens(tokenizer, prompts_) for tokenizer in model.tokenizers)
+        _, height, width = model.shape
+        ids = [(*size, 0, 0, height, width) for size in (sizes or [(height, width)] * len(prompts_))]
+        return Condition.of(
+            first=first, second=second, ids=torch.tensor(ids, dtype=torch.int64).view(-1, 6),
+            prompted=torch.ones(len(prompts_), dtype=torch.bool),
+        )  # fmt: skip
+
+    def nothing(self, model: LatentModel) -> Condition:
+        empty = self.tokens(model, [""])
+        prompted = torch.tensor([not self._net(model).empty_is_zero])
+        return Condition({**empty.tensors, "prompted": prompted})
+
+    @torch.inference_mode()
+    def encode(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
+        return model.net.embedded(self.tokens(model, prompts_).to(model.device))
+
+    def cut(self, model: LatentModel, prompt: str) -> str:
+        return prompts.cut(model.tokenizers[0], prompt)
+
+    def token_ids(self, model: LatentModel, text: str) -> list[int]:
+        return list(model.tokenizers[0](text, add_special_tokens=False).input_ids)
+
+    def vocabulary(self, model: LatentModel) -> list[str]:
+        known = model.tokenizers[0].get_vocab()
+        return sorted(known, key=lambda token: known[token])
+
+    def multiple(self, model: LatentModel) -> int:
+        return int(model.factor * 2 ** (len(self._net(model).unet.config.block_out_channels) - 1))
+
+    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+        """Whether a file is for Stable Diffusion 1 or 2: it says so, or has their parts, or the width of their text."""
+        says = str(header.get("ss_base_model_version", "")).startswith(("sd_v1", "sd_v2"))
+        earlier = says or any(
+            EARLIER.search(key) or (ACROSS.search(key) and value.ndim == 2 and value.shape[1] in WIDTHS)
+            for key, value in tensors.items()
+        )
+        return "for Stable Diffusion 1 or 2: take one for SDXL" if earlier else None
+
+    def header(self, model: LatentModel) -> dict[str, str]:
+        return {
+            "ss_base_model_version": "sdxl_base_v1-0", "ss_v2": "False",
+            "modelspec.architecture": f"{ARCHITECTURE}/lora",
+            "modelspec.prediction_type": "v" if model.prediction == "v" else "epsilon",
+        }  # fmt: skip
+
+    def usage(self, file: str, magnitudes: bool) -> str:
+        if magnitudes:  # diffusers leaves them out of kohya's keys
+            return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
+        return f'pipe.load_lora_weights(".", weight_name="{file}")'
+
+    def pipeline(self, model: LatentModel) -> Any:
+        return pipeline(model)
+
+    def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
+        return write(model, folder, half)
+
+    def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
+        return write_file(model, file, ARCHITECTURE, half)
+
+    @staticmethod
+    def _net(model: LatentModel) -> XLNet:
+        return cast(XLNet, model.net)
+
+
+SDXL = StableDiffusionXL()

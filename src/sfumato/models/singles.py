@@ -1,0 +1,66 @@
+"""What single files of all families share: one safetensors file in a family's original keys, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from sfumato.errors import UserError
+from sfumato.files import aside, save_tensors
+from sfumato.models.bases import NAMES
+from sfumato.pictures.source import data_folder
+
+TOKENIZER = "openai/clip-vit-large-patch14"
+
+
+def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its header's texts. Raises UserError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, assign: bool = False) -> None:
+    """Give a network its weights, in fp32, or as they are if `assign`, in the place of its own.
+
+    Raises UserError if one is missing, too many or of another shape.
+    """
+    try:
+        module.load_state_dict({key: t if assign else t.float() for key, t in state.items()}, assign=assign)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[1].strip()[:100]
+        raise UserError(f"{path}: the {part} is not whole, or not of this family ({reason})") from error
+
+
+def tokenizer_for(path: Path, length: int) -> CLIPTokenizer:
+    """CLIP's: from tokenizer/ beside the file, a base in `$SFUMATO_DATA`, or the Hub. Raises UserError."""
+    shelf = data_folder()
+    known = [*NAMES, *NAMES.values(), *(repo.split("/")[-1] for repo in NAMES.values())]
+    places = [path.parent / "tokenizer", *(shelf / each / "tokenizer" for each in known if shelf)]
+    try:
+        here = [each for each in places if (each / "vocab.json").is_file()]
+        place = here[0] if here else Path(snapshot_download(TOKENIZER, allow_patterns=["*.json", "merges.txt"]))
+        found: CLIPTokenizer = CLIPTokenizer.from_pretrained(place, model_max_length=length, local_files_only=True)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} holds no tokenizer and the Hub's {TOKENIZER} cannot be had: bring its vocab.json and merges.txt "
+            f"to {path.parent / 'tokenizer'}"
+        ) from error
+    return found
+
+
+def save(tensors: Mapping[str, Tensor], header: Mapping[str, str], path: Path, half: bool = True) -> Path:
+    """Write a single file, in fp16 if `half`, else fp32; nothing is there until all of it is. Raises UserError."""
+    dtype = torch.float16 if half else torch.float32
+    with aside(path) as temporary:
+        save_tensors(temporary, {key: value.to("cpu", dtype).contiguous() for key, value in tensors.items()}, header)
+    return path

@@ -1,0 +1,34 @@
+"""A model written for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfumato.models.latent import latent_of
+from sfumato.models.model import Model
+
+
+@dataclass(frozen=True)
+class Written:
+    """folder: in diffusers' format, or one file; model: its name; pipeline, loader: the class of diffusers and its
+    method that load it; bytes: of all its files; notes: what was done to the weights, a line each."""
+
+    folder: Path
+    model: str
+    pipeline: str
+    loader: str
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+
+def write(model: Model, out: Path, half: bool = True, notes: tuple[str, ...] = (), single: bool = False) -> Written:
+    """Write a text-to-image model in fp16 if `half`: as a pipeline folder, or `single`, as one file.
+
+    Raises UserError if it is none, or its family has no form in one file.
+    """
+    whole = latent_of(model, "diffusers has no pipeline for it")
+    (whole.family.write_file if single else whole.family.write)(whole, out, half)
+    size = sum(file.stat().st_size for file in (out, *out.rglob("*")) if file.is_file())
+    loader = "from_single_file" if single else "from_pretrained"
+    return Written(out, whole.name, whole.family.pipelines, loader, size, notes)

@@ -1,0 +1,42 @@
+"""The settings that a tuning starts from. Light: imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfumato.errors import UserError
+
+if TYPE_CHECKING:
+    from sfumato.recipe.recipe import Recipe
+
+PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
+"""The shipped recipe of each."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings by name, changed by `KEY=VALUE` of a recipe.
+
+    name: "default", which is "mini" for the base mini and "sd" for all others, or "seed", those of the second seed
+    project; overrides: by dotted path, as "train.lr=5e-4".
+    """
+
+    name: str = "default"
+    overrides: Sequence[str] = ()
+
+    def recipe(self, base: str) -> Recipe:
+        """The recipe for photos that are yet to be named, without the overrides. Raises UserError."""
+        from sfumato.recipe import recipe as recipes
+
+        known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
+        if self.name not in known:
+            raise UserError(f"there is no preset {self.name}: there are {', '.join(sorted(known))}")
+        return recipes.load(known[self.name]).with_({"name": "", "tune.base": base})
+
+    def check(self, base: str) -> None:
+        """Raises UserError if there is no such preset, or an override does not fit."""
+        from sfumato.recipe import recipe as recipes
+
+        recipes.build(self.recipe(base).model_dump(), self.overrides)
