@@ -18,6 +18,7 @@ from torch import Tensor
 
 import sfumato
 from sfumato import Sampling
+from sfumato.denoising.denoise import Cleaning
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.models.model import Model, picture_generators
@@ -43,7 +44,7 @@ def unet(classes: int | None = None, **changes: Any) -> UNet2DModel:
 
 
 def load(folder: Path) -> Model:
-    return sfumato.load(folder, "cpu", "fp32")
+    return sfumato.load(folder, device="cpu", precision="fp32")
 
 
 def pipeline(folder: Path, kind: str = "ddim", **scheduler: Any) -> Any:
@@ -194,7 +195,7 @@ def test_it_cleans_white_noise_through_its_level(tmp_path: Path) -> None:
     bar = DDPMScheduler().alphas_cumprod[t].double()
     sigma = float(((1 - bar) / bar).sqrt())  # on a picture of scale 1
     y = torch.rand(1, 3, SIDE, SIDE)
-    done = model.denoise(y, sigma / 2, clipped=False)
+    done = model.denoise(y, sigma / 2, Cleaning(clipped=False))
     noisy = bar.sqrt().float() * (2 * y - 1)
     with torch.no_grad():
         want = (noisy - (1 - bar).sqrt().float() * net(noisy, t).sample) / bar.sqrt().float()

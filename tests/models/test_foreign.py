@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from sfumato import Sampling, judge, registry
+from sfumato.denoising.denoise import Cleaning
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.exact import Mixture
 from sfumato.diffusion.level import Level
-from sfumato.judging.denoise import judge_denoised
+from sfumato.judging.denoise import Noisy, judge_denoised
 from sfumato.models.foreign import from_edm, from_k_diffusion
 from sfumato.models.pixel import PixelModel
 
@@ -107,7 +108,7 @@ def test_it_cleans_pictures(mixture: Mixture) -> None:
     noisy = clean + 0.4 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     picture = (noisy.numpy().transpose(1, 2, 0) + 1) / 2
     for model in (from_edm(EDM(mixture), SHAPE), k_style(mixture)):
-        done = model.denoise(picture.astype(np.float32), 0.2, clipped=False)
+        done = model.denoise(picture.astype(np.float32), 0.2, Cleaning(clipped=False))
         exact = mixture(noisy[None], Level.of(0.4))[0].numpy().transpose(1, 2, 0)
         assert np.abs(2 * done - 1 - exact).max() < 1e-4
 
@@ -119,5 +120,5 @@ def test_it_is_judged(tmp_path: Path) -> None:
     )
     found = judge(grey, n=8, data=str(folder), features=small_features, sampling=Sampling(steps=3))  # type: ignore[arg-type]
     assert found.verdict.n == 8
-    verdict = judge_denoised(grey, n=2, data=str(folder), clip=False)
+    verdict = judge_denoised(grey, Noisy(clip=False), n=2, data=str(folder))
     assert verdict.denoised.of_mean > verdict.noisy.of_mean
