@@ -14,7 +14,7 @@ from sfumato.errors import UserError
 from sfumato.judging import generate
 from sfumato.judging.features import Features, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
-from sfumato.progress import Event, Phase
+from sfumato.progress import Event, Phase, phases
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def test_features_of_the_store_are_kept(
 def test_progress_names_its_stages(sets: tuple[Pictures, Pictures], features: Features) -> None:
     train, held_out = sets
     seen: list[Event] = []
-    verdict(train.pixels[:120], train, held_out, features, progress=seen.append)
+    verdict(train.pixels[:120], train, held_out, features, tell=phases(seen.append))
     assert {event.what for event in seen if isinstance(event, Phase)} == {
         "samples",
         "training pictures",

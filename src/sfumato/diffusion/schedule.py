@@ -1,7 +1,7 @@
 """Schedules: the levels of training, and those that a sampler visits.
 
 A schedule has two methods. `draw(u)` maps uniform numbers to training levels; `path(steps)` gives the steps + 1 levels
-from the noisiest to no noise at which a sampler calls the denoiser. Any sampler runs on any path.
+from the noisiest to no noise at which a sampler calls the denoiser. Every sampler runs on every path.
 """
 
 from __future__ import annotations

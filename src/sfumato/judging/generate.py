@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, pr
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
 from sfumato.pictures.cache import cache_folder
-from sfumato.progress import Progress, Stop, phase
+from sfumato.progress import Stages
 
 MOST = 50_000  # most training pictures in a distance
 
@@ -108,15 +109,14 @@ def judge_generated(
     seed: int = 0,
     digest: str | None = None,
     metrics: Sequence[str] = (),
-    progress: Progress | None = None,
-    stop: Stop | None = None,
+    tell: Stages | None = None,
 ) -> GenerateVerdict:
     """Judge samples, uint8 (n, C, H, W), against training and held-out pictures.
 
     digest: of the store; with it the features of its pictures are cached. metrics: further figures by name, each a
     function of the features of `samples`, `training` and `held_out` pictures, (n, dim).
-    progress: receives a phase for each kind of pictures; stop: checked after each batch. The same seed gives the same
-    figures. Raises UserError if there are too few pictures of any kind or their shapes differ.
+    tell: called with (kind of pictures, done, total) after each batch. The same seed gives the same figures.
+    Raises UserError if there are too few pictures of any kind or their shapes differ.
     """
     _check(samples, train, held_out)
     further = {name: registry.find("metric", name) for name in metrics}
@@ -124,7 +124,7 @@ def judge_generated(
     kept = np.sort(rng.permutation(len(train))[:MOST])
 
     def run(what: str, pictures: Tensor) -> np.ndarray:
-        return features(pictures, phase(what, progress, stop))
+        return features(pictures, None if tell is None else partial(tell, what))
 
     def real(what: str, pictures: Pictures, rows: np.ndarray) -> np.ndarray:
         path = _cached(digest, what, features, rows)

@@ -89,7 +89,7 @@ def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, s
     seconds = time.perf_counter() - began
     verdict = judge_generated(
         samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest,
-        metrics=tuple(dict.fromkeys((*own.metrics, *order.metrics))), progress=progress, stop=stop,
+        metrics=tuple(dict.fromkeys((*own.metrics, *order.metrics))), tell=phases(progress, stop),
     )  # fmt: skip
     settings = {
         **chosen.model_dump(mode="json"),

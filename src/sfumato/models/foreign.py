@@ -48,8 +48,7 @@ def from_edm(
     shape: tuple[int, int, int],
     *,
     labels: Sequence[str] = (),
-    sigma_min: float = 0.002,
-    sigma_max: float = 80.0,
+    sigmas: tuple[float, float] = (0.002, 80.0),
     sigma_data: float = 0.5,
     multiple: int = 8,
     name: str = "edm",
@@ -57,7 +56,7 @@ def from_edm(
     """A denoiser as EDM's networks are called, `net(x, sigma, class_labels)` -> x0, as a model.
 
     shape: (C, H, W) of its pictures, in [-1, 1]; labels: names of its classes in their order, given to it as one-hot
-    rows (N, len(labels)), all 0 for none; sigma_min, sigma_max: between which it is sampled; sigma_data: standard
+    rows (N, len(labels)), all 0 for none; sigmas: between which it is sampled, the lower first; sigma_data: standard
     deviation of its pictures; multiple: sides must be multiples of this. Karras et al. 2022, algorithm 1 and 2.
     """
 
@@ -65,7 +64,7 @@ def from_edm(
         rows = F.one_hot(numbers, len(labels) + 1)[:, 1:].float() if labels else None
         return (rows,), {}
 
-    schedule = LogNormal(sigma_min=sigma_min, sigma_max=sigma_max)
+    schedule = LogNormal(sigma_min=sigmas[0], sigma_max=sigmas[1])
     return _model(ForeignNet(net, more, multiple), shape, labels, schedule, sigma_data, name)
 
 
@@ -75,8 +74,7 @@ def from_k_diffusion(
     *,
     labels: Sequence[str] = (),
     extra: Callable[[Tensor], Mapping[str, object]] | None = None,
-    sigma_min: float = 0.002,
-    sigma_max: float = 80.0,
+    sigmas: tuple[float, float] = (0.002, 80.0),
     sigma_data: float = 0.5,
     multiple: int = 8,
     name: str = "k-diffusion",
@@ -90,7 +88,7 @@ def from_k_diffusion(
     def more(numbers: Tensor) -> tuple[tuple[object, ...], Mapping[str, object]]:
         return (), {} if extra is None else extra(numbers)
 
-    schedule = LogNormal(sigma_min=sigma_min, sigma_max=sigma_max)
+    schedule = LogNormal(sigma_min=sigmas[0], sigma_max=sigmas[1])
     return _model(ForeignNet(denoiser, more, multiple), shape, labels, schedule, sigma_data, name)
 
 

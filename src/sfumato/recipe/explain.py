@@ -106,7 +106,7 @@ def _values(field: FieldInfo) -> str:
     return ", ".join([_kind(field.annotation), *limits])
 
 
-def _named(metadata: Sequence[Any]) -> str:
+def _named(metadata: Sequence[object]) -> str:
     """The names of a kind of things, if that is what a field holds; else ""."""
     for named in (each for each in metadata if isinstance(each, Named)):
         return _either([*map(yaml12.line, registry.names(named.kind)), "package.module:Name"])
