@@ -79,12 +79,5 @@ def _check(model: LatentModel, levels: Mapping[str, Any]) -> None:
         (net.unet, shapes.SHAPES.unet), (net.text, shapes.SHAPES.text), (net.text_2, shapes.SHAPES.text_2),
         (model.autoencoder, shapes.SHAPES.vae),
     )  # fmt: skip
-    same = all(
-        _plain(getattr(part.config, key)) == _plain(value) for part, shape in parts for key, value in shape.items()
-    )
-    if not same or "trained_betas" in levels or model.prediction == "x0":
+    if not singles.same_shape(parts) or "trained_betas" in levels or model.prediction == "x0":
         raise UserError(f"{model.name} has not the shape of SDXL, which one file cannot tell: use --to diffusers")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -54,8 +54,8 @@ def networks(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> t
     one, two = (originals.inside(tensors, prefix) for prefix in (shapes.TEXT, shapes.TEXT_2))
     text = CLIPTextModel(_config(one, "embeddings.token_embedding.weight", shape.text))
     text_2 = CLIPTextModelWithProjection(_config(two, "token_embedding.weight", shape.text_2))
-    _fill(text, {key.removeprefix("text_model."): t for key, t in one.items()}, "first text encoder", path)
-    _fill(text_2, originals.from_open_clip(two), "second text encoder", path)
+    singles.fill_text(text, one, "first text encoder", path)
+    singles.fill_text(text_2, originals.from_open_clip(two), "second text encoder", path)
     return unet, text.to(dtype), text_2.to(dtype), vae
 
 
@@ -75,9 +75,3 @@ def _config(tensors: Mapping[str, Tensor], words: str, shape: Mapping[str, Any])
     places = ("position_embedding.weight", "positional_embedding")
     length = next((len(value) for key, value in tensors.items() if key.endswith(places)), 77)
     return CLIPTextConfig(**shape, **shapes.END, vocab_size=known, max_position_embeddings=length)
-
-
-def _fill(text: Any, held: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Give a text encoder those of the weights that it has; its names have `text_model.` in some versions."""
-    own = {name.removeprefix("text_model."): name for name in text.state_dict()}
-    singles.fill(text, {own[key]: value for key, value in held.items() if key in own}, part, path)
