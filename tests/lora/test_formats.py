@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Shape, attach, enabled, taken
-from sfumato.lora.formats import CONFIG, read, write_kohya, write_peft
+from sfumato.lora.formats import CONFIG, read, write_diffusers, write_kohya, write_peft
 from sfumato.lora.lora import Lora, merge
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import scheduler
@@ -99,6 +99,18 @@ def test_kohyas_file_in_diffusers_and_fused(name: str, tmp_path: Path) -> None:
     pipe.fuse_lora()
     pipe.unload_lora_weights()
     assert far(want, answer(other)) < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_our_diffusers_file_in_diffusers_and_by_ours(name: str, tmp_path: Path) -> None:
+    live, lora = tuned(SHAPES[name])
+    want = answer(live)
+    path = write_diffusers(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    other, ours = base(), base()
+    pipeline(other).load_lora_weights(path)
+    assert far(want, answer(other)) < 1e-5
+    merge(ours.net, read(path, ours), 1.0, "a")  # type: ignore[arg-type]
+    assert far(want, answer(ours)) < 1e-5
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Shape, attach, taken
-from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_kohya, write_peft
+from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_diffusers, write_kohya, write_peft
 from sfumato.lora.lora import Lora, Piece, merge, modules
 from sfumato.lora.verify import answer as predictions
 from sfumato.lora.verify import verify
@@ -112,6 +112,16 @@ def test_pefts_folder_here_and_in_peft(name: str, fresh: Fresh, tmp_path: Path) 
             setattr(net, part.name, wrapped.base_model.model)
     assert far(fresh, want, answer(other)) < 1e-5
     assert (made / "text_encoder_2" / CONFIG).is_file() == SHAPES[name].text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_our_diffusers_file_here_and_in_diffusers(name: str, fresh: Fresh, tmp_path: Path) -> None:
+    live, lora = tuned(fresh, SHAPES[name])
+    want = answer(live)
+    file = write_diffusers(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    assert far(fresh, want, laid_over(fresh, file)) < 1e-5
+    if name != "DoRA":  # diffusers does not load text encoders' magnitudes, its own files' neither
+        assert far(fresh, want, in_diffusers(fresh(), file)) < 1e-5
 
 
 @pytest.mark.parametrize("text", [False, True])
