@@ -46,12 +46,12 @@ def write_file(model: LatentModel, file: Path, architecture: str, half: bool = T
         raise UserError(
             f"{model.name} has not the shape of Stable Diffusion, which one file cannot tell: use --to diffusers"
         )
-    unet, text = net.unet.state_dict(), net.text.state_dict()
+    unet, text, first_stage = (each.state_dict() for each in _cast(model, half))
     names = originals.of_unet(unet)
     words = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in text.items()}
     tensors = {
         **{shapes.UNET + names[name]: value for name, value in unet.items()},
-        **originals.outside(originals.to_vae(vae.state_dict()), shapes.VAE),
+        **originals.outside(originals.to_vae(first_stage), shapes.VAE),
         **(
             originals.outside(words, shapes.TEXT1) if version == "sd1" else originals.outside(_open(text), shapes.TEXT2)
         ),
@@ -76,7 +76,11 @@ def _open(text: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def write(model: LatentModel, folder: Path, half: bool = True) -> Path:
     """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
-    dtype = torch.float16 if half else torch.float32
-    parts = (model.net.module(UNET), model.net.module(TEXT), model.autoencoder)
+    return pipelines.save(pipeline(model, _cast(model, half)), model, folder)
+
+
+def _cast(model: LatentModel, half: bool) -> tuple[Any, Any, Any]:
+    """U-Net, text encoder and autoencoder as they are written."""
+    dtype, parts = torch.float16 if half else torch.float32, (*map(model.net.module, (UNET, TEXT)), model.autoencoder)
     unet, text, vae = (pipelines.cast(part, dtype) for part in parts)
-    return pipelines.save(pipeline(model, (unet, text, vae)), model, folder)
+    return unet, text, vae
