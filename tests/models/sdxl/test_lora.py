@@ -22,13 +22,14 @@ from sfumato.lora.verify import answer as predictions
 from sfumato.lora.verify import verify
 from sfumato.models.latent import LatentModel
 from sfumato.models.originals import of_unet
+from sfumato.models.sdxl import shapes
 from sfumato.models.sdxl.networks import UNET
 from sfumato.recipe.recipe import build
 from sfumato.tuning import artifact
 
 from ...tuning.conftest import answer, stirred
 from ...tuning.conftest import base as sd
-from .tiny import folder, xl
+from .tiny import SMALL, folder, xl
 
 SHAPES = {
     "attention": Shape(rank=4, alpha=8, feed_forward=False),
@@ -217,6 +218,17 @@ def test_the_header_says_what_it_is_for(fresh: Fresh) -> None:
     assert header["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
     assert header["modelspec.prediction_type"] == "epsilon"
     assert header["modelspec.resolution"] == "16x16"
+
+
+def test_a_model_is_written_with_the_lora_that_it_is_learning(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "SHAPES", SMALL)
+    live, _ = tuned(fresh, Shape(rank=4, alpha=2, text=True))
+    want = answer(live)
+    assert far(fresh, want, answer(xl(live.family.write(live, tmp_path / "pipe", half=False)))) < 1e-5
+    (tmp_path / "tokenizer").symlink_to(tmp_path / "pipe" / "tokenizer")
+    assert far(fresh, want, answer(xl(live.family.write_file(live, tmp_path / "a.safetensors", half=False)))) < 1e-5
 
 
 @pytest.mark.parametrize("text", [False, True])
