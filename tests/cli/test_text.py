@@ -91,6 +91,8 @@ def test_export(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F
     assert sfumato("sample", "pipe", "--prompt", "a red square", "-n", 1, "--steps", 2).status == 0
     assert "--overwrite" in sfumato("export", run, "--out", "pipe").err
     assert "known formats" in sfumato("export", run, "--to", "word", "--out", "p").err
+    assert "NAME.safetensors" in sfumato("export", run, "--to", "single", "--out", "p").err
+    assert "use --to diffusers" in sfumato("export", run, "--to", "single", "--out", "p.safetensors").err
 
 
 def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.schedule import Discrete, timesteps
 from sfumato.errors import UserError
+from sfumato.files import Json
 from sfumato.models.pipelines import WHOLE, levels_of, prediction_of, quietly
 from sfumato.models.pixel import PixelCleaner, PixelModel
 from sfumato.models.registry import INDEX
@@ -94,7 +95,7 @@ def read(folder: Path, name: str, device: str, precision: str) -> PixelModel:
     )  # fmt: skip
 
 
-def _shape(config: dict[str, Any], place: Path) -> tuple[int, int, int]:
+def _shape(config: Json, place: Path) -> tuple[int, int, int]:
     """(C, H, W). Raises UserError if the configuration is of a network that is not known here."""
     where, size = place / "config.json", config.get("sample_size")
     if config.get("_class_name") != "UNet2DModel":
@@ -109,7 +110,7 @@ def _shape(config: dict[str, Any], place: Path) -> tuple[int, int, int]:
     return int(config.get("in_channels", 3)), int(height), int(width)
 
 
-def _scheduler(folder: Path, place: Path) -> dict[str, Any]:
+def _scheduler(folder: Path, place: Path) -> Json:
     """The scheduler's configuration, in the pipeline or beside the network. Raises UserError if it has no betas."""
     places = [folder / "scheduler" / SCHEDULER, place / SCHEDULER, place.parent / "scheduler" / SCHEDULER]
     file = next((each for each in places if each.is_file()), None)
@@ -144,7 +145,7 @@ def _unet(place: Path) -> UNet2DModel:
     return unet.float()
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Json:
     """A JSON file's object; empty if there is none."""
     try:
         found = json.loads(file.read_text("utf-8"))
