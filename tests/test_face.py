@@ -46,6 +46,7 @@ COMMANDS = (
     "sample mni", "sample mini --sampler eluer", "sample mini --lora nowhere", "train cifar11",
     "train cifar10 train.bach=3", "denoise a.png -o b.png --sigma 2", "denoise a.png -o b.png --sigma much",
     "denoise a.png -o b.png -m phto", "judge mni", "judge mini --sampler eluer", "judge mini --task paint",
+    "judge mini --task denoise --sigma 2",
     "compare mini mni", "merge nowhere --base mini --out m", "export mni --out m", "tune nowhere --noun car",
     "tune . --noun car --base mni", "tune . --noun car --preset best", "recipe cifar11",
 )  # fmt: skip
