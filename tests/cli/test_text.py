@@ -66,7 +66,7 @@ def test_an_empty_prompt_is_said(sfumato: Sfumato, run: Path) -> None:  # noqa: 
         (("--prompt", "a", "--prompts", "empty.txt"), "alone"),
         (("--prompt", "a", "--size", "33"), "multiples of 8"),
         (("--prompt", "a", "--size", "big"), "--size big"),
-        (("--prompt", "a", "--init", "empty.txt"), "--init empty.txt"),
+        (("--prompt", "a", "--init", "empty.txt"), "init empty.txt"),
         (("--prompt", "a", "--guidance", "nan"), "sample.guidance"),
         (("--prompt", "word " * 10_000), "shorten it"),
         (("--prompt", "a", "--rescale", "2"), "sample.rescale"),
