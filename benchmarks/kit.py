@@ -40,7 +40,9 @@ def parse() -> argparse.Namespace:
         "--kit", type=Path, nargs="+", default=[KIT], help=f"folders that pack made, or parts of them [{KIT}]"
     )
     p.add_argument("--table", type=Path, default=kit_table.TABLE, help="the queue [benchmarks/kit.yaml]")
-    p.add_argument("--set", nargs="+", default=[], metavar="[JOB:]KEY=VALUE", help="changes to recipes")
+    p.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="[JOB:]KEY=VALUE", help="changes to recipes"
+    )
     p.add_argument("--threads", type=int, help="of torch in each training [1, on a GPU 4]")
     p.add_argument("--nice", type=int, default=19, help="priority of trainings on a CPU: 19 lowest, 0 as others [19]")
     p.add_argument("--together", action=argparse.BooleanOptionalAction,

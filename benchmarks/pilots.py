@@ -5,8 +5,7 @@ of the first half of the sentences, some hundred, for which an hour is enough. P
 Drawing and encoding scenes counts into the time, training the autoencoder does not. The number of images is fixed by
 the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
 text_exact.py), and sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
-above `today`, and its sentences at most BEHIND points below the
-template's, each by the median over seeds.
+above `today`, and its sentences at most BEHIND points below the template's, each by the median over seeds.
 """
 
 from __future__ import annotations
