@@ -111,7 +111,7 @@ def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp
     assert merged.status == 0
     assert sfumato("sample", "merged", *words, "--out", "whole").status == 0
     two = sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 1, "--lora-scale", 2)
-    assert "1 LoRAs and 2 weights" in two.err
+    assert "1 LoRAs and 2 values of --lora-scale" in two.err
 
 
 def test_the_words_of_a_png_may_be_of_any_language(tmp_path: Path) -> None:
