@@ -16,7 +16,8 @@ import sfumato
 from common import Cells, Figures, arguments, passed, run, set_threads, table
 from denoise_peers import FFDNet
 from sfumato.errors import UserError
-from sfumato.judging.denoise import DenoiseVerdict, Noisy, fidelity, judge_denoised, likeness, measure_cleaner
+from sfumato.judging.denoise import DenoiseVerdict, fidelity, judge_denoised, likeness, measure_cleaner
+from sfumato.judging.noisy import Noisy
 from sfumato.models.model import Model
 from sfumato.pictures.pixels import from_uint8
 from sfumato.pictures.store import open_store

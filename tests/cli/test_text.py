@@ -66,7 +66,7 @@ def test_an_empty_prompt_is_said(sfumato: Sfumato, run: Path) -> None:  # noqa: 
         (("--prompt", "a", "--prompts", "empty.txt"), "alone"),
         (("--prompt", "a", "--size", "33"), "multiples of 8"),
         (("--prompt", "a", "--size", "big"), "--size big"),
-        (("--prompt", "a", "--init", "empty.txt"), "--init empty.txt"),
+        (("--prompt", "a", "--init", "empty.txt"), "init empty.txt"),
         (("--prompt", "a", "--guidance", "nan"), "sample.guidance"),
         (("--prompt", "word " * 10_000), "shorten it"),
         (("--prompt", "a", "--rescale", "2"), "sample.rescale"),
@@ -91,6 +91,8 @@ def test_export(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F
     assert sfumato("sample", "pipe", "--prompt", "a red square", "-n", 1, "--steps", 2).status == 0
     assert "--overwrite" in sfumato("export", run, "--out", "pipe").err
     assert "known formats" in sfumato("export", run, "--to", "word", "--out", "p").err
+    assert "NAME.safetensors" in sfumato("export", run, "--to", "single", "--out", "p").err
+    assert "use --to diffusers" in sfumato("export", run, "--to", "single", "--out", "p.safetensors").err
 
 
 def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -109,7 +111,7 @@ def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp
     assert merged.status == 0
     assert sfumato("sample", "merged", *words, "--out", "whole").status == 0
     two = sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 1, "--lora-scale", 2)
-    assert "1 LoRAs and 2 weights" in two.err
+    assert "1 LoRAs and 2 values of --lora-scale" in two.err
 
 
 def test_the_words_of_a_png_may_be_of_any_language(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from sfumato.errors import UserError
-from sfumato.judging.denoise import Noisy, fidelity, judge_denoised, likeness
+from sfumato.judging.denoise import fidelity, judge_denoised, likeness
+from sfumato.judging.noisy import Noisy
 from sfumato.models.pixel import PixelModel
 from sfumato.pictures.store import open_store
 

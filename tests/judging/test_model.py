@@ -134,7 +134,8 @@ def test_copies_and_noise_are_told_apart(folder: Path, features: Features) -> No
     assert [pair.sample for pair in copies.memorised.pairs] == [pair.train for pair in copies.memorised.pairs]
 
 
-def test_progress_ends_where_it_should(folder: Path, features: Features) -> None:
+def test_progress_ends_where_it_should(tmp_path: Path, features: Features) -> None:
+    folder = write_pictures(tmp_path)  # which nothing remembers
     events: list[Event] = []
     judge(model(folder), n=10, features=features, sampling=Sampling(steps=3), progress=events.append)
     seen = [(event.what, event.done, event.total) for event in events if isinstance(event, Phase)]

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Shape, attach, enabled, taken
-from sfumato.lora.formats import CONFIG, read, write_kohya, write_peft
+from sfumato.lora.formats import CONFIG, read, write_diffusers, write_kohya, write_peft
 from sfumato.lora.lora import Lora, merge
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import scheduler
+from sfumato.zoo import load
 
 from ..tuning.conftest import answer, base, stirred
 
@@ -102,6 +103,18 @@ def test_kohyas_file_in_diffusers_and_fused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
+def test_our_diffusers_file_in_diffusers_and_by_ours(name: str, tmp_path: Path) -> None:
+    live, lora = tuned(SHAPES[name])
+    want = answer(live)
+    path = write_diffusers(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    other, ours = base(), base()
+    pipeline(other).load_lora_weights(path)
+    assert far(want, answer(other)) < 1e-5
+    merge(ours.net, read(path, ours), 1.0, "a")  # type: ignore[arg-type]
+    assert far(want, answer(ours)) < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
 def test_pefts_folder_in_peft_and_by_ours(name: str, tmp_path: Path) -> None:
     live, lora = tuned(SHAPES[name])
     want = answer(live)
@@ -128,6 +141,15 @@ def test_diffusers_own_file_is_read(name: str, tmp_path: Path) -> None:
     ours = base()
     merge(ours.net, read(tmp_path / "pytorch_lora_weights.safetensors", ours), 1.0, "a")  # type: ignore[arg-type]
     assert far(want, answer(ours)) < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_model_is_written_with_the_lora_that_it_is_learning(name: str, tmp_path: Path) -> None:
+    live, _ = tuned(SHAPES[name])
+    want = answer(live)
+    made = live.family.write(live, tmp_path / "pipe", half=False)
+    assert torch.equal(answer(live), want)  # and stays as it was
+    assert far(want, answer(load(made, device="cpu", precision="fp32"))) < 1e-5  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", SHAPES)

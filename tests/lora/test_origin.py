@@ -170,7 +170,7 @@ def test_a_tuning_says_its_base_everywhere(begun: Path) -> None:
     (step,) = (begun / "car" / "checkpoints").iterdir()
     assert json.loads((step / "config.json").read_text())["base"] == OLD.to_json()
     assert load(begun / "car").warnings(["a zarnu gizmo"]) == load(step).warnings(["a zarnu gizmo"]) == []
-    line = "base does not know 'gizmo': a noun that it knows holds the thing better"
+    line = "base does not know 'gizmo': use a noun that it knows"
     assert json.loads((begun / "car" / "report.json").read_text())["warnings"] == [line]
 
 
@@ -178,7 +178,7 @@ def test_a_tuning_names_a_noun_that_the_base_does_not_know(begun: Path, sfumato:
     words = ["x" if word == begun / "car" else word for word in tuning(begun)]
     said = sfumato(*words, "--dry-run", "--json")
     assert said.status == 0, said.err
-    assert said.json()["warnings"] == ["base does not know 'gizmo': a noun that it knows holds the thing better"]
+    assert said.json()["warnings"] == ["base does not know 'gizmo': use a noun that it knows"]
     assert said.err.count("does not know 'gizmo'") == 1
     said = sfumato(*["cats" if word == "gizmo" else word for word in words], "--dry-run", "--json")
     assert said.json()["warnings"] == []

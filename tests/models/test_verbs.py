@@ -55,7 +55,7 @@ VERBS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "merge": (("merge", "LORA", "--base", "MODEL", "--out", "merged"), TAKES_IT),
     "merge it": (("merge", "MODEL", "--base", "BASE", "--out", "merged"), ("LoRA folder",)),
     "export": (("export", "MODEL", "--out", "exported"), LATENT),
-    "export a file": (("export", "MODEL", "--to", "single", "--out", "a.safetensors"), XL),
+    "export a file": (("export", "MODEL", "--to", "single", "--out", "a.safetensors"), ("single file", *XL)),
     "tune": (("tune", "PHOTOS", "--noun", "car", "--base", "MODEL", "--dry-run", "train.batch=2"), BASES),
 }  # fmt: skip
 """Each verb's command, and the kinds of models with which it works."""

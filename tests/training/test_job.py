@@ -106,7 +106,7 @@ def test_an_exception_in_a_listener_saves_and_goes_on_up(
     assert isinstance(heard[-1], kind), "what has failed is not called again"
     end = RunFolder(folder).events("end")[-1]
     assert end["images"] == images
-    assert end["stopped"] == (None if images == IMAGES else "ZeroDivisionError of what listens")
+    assert end["stopped"] == (None if images == IMAGES else "ZeroDivisionError of a listener")
     assert [int(path.name) for path in listing(folder / "checkpoints")][-1:] == [images] * (images > 0)
     assert TrainJob("shapes", WORDS, folder).run().images == IMAGES
     assert weights(folder) == weights(alone)

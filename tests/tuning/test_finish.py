@@ -153,7 +153,7 @@ def test_presets(tmp_path: Path) -> None:
     assert isinstance(ours.tune, Tune)
     assert ours.noise.weighting == "min-snr-5"
     done = CliRunner().invoke(app, ["tune", str(tmp_path), "--noun", "car", "--preset", "best"])
-    assert "there are default, mini, sd, seed" in str(done.exception)
+    assert "choose one of default, mini, sd, seed" in str(done.exception)
     done = CliRunner().invoke(app, ["train", "tune", "--out", str(tmp_path / "run")])
     assert "use `sfumato tune FOLDER --noun WORD`" in str(done.exception)
 

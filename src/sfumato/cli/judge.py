@@ -12,10 +12,10 @@ from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 from sfumato.files import Json
+from sfumato.judging.noisy import Noisy
 from sfumato.models.sampling import Sampling
 
 if TYPE_CHECKING:
-    from sfumato.judging.denoise import Noisy
     from sfumato.judging.model import Order
     from sfumato.models.model import Model
 
@@ -77,12 +77,12 @@ def judge(
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
     sampling = Sampling(steps, sampler, guidance)
     sampling.check()
+    noisy = Noisy(sigma, clip, blind, correct, mirror)
+    noisy.check()
     check(model)
-    from sfumato.judging.denoise import Noisy
     from sfumato.judging.model import Order
     from sfumato.zoo import opened
 
-    noisy = Noisy(sigma, clip, blind, correct, mirror)
     with Screen(json, events) as screen:
         loaded = opened(model, screen, screen.stop)
         known = loaded.source == "emoji" or loaded.task != "text"

@@ -20,6 +20,7 @@ from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.judging.model import data_of
+from sfumato.judging.noisy import Noisy
 from sfumato.judging.stats import Interval, mean_interval
 from sfumato.models.model import Model
 from sfumato.pictures.pixels import from_uint8, psnr
@@ -94,28 +95,6 @@ class DenoiseVerdict:
             f"{self.noisy.per_image.value:.2f} dB and {self.noisy.uniform7.value:.3f}. The PSNR of the mean error is "
             f"{self.denoised.of_mean:.2f} dB, SSIM with a Gaussian window {self.denoised.gauss11.value:.3f}."
         )
-
-
-@dataclass(frozen=True)
-class Noisy:
-    """What noise is added to clean pictures, and how it is taken out again.
-
-    sigma: its standard deviation where white is 1, above 0 and at most 1; clip: cut the noisy picture to its range, as
-    a file would; blind: the model is not given the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`.
-    """
-
-    sigma: float = 0.2
-    clip: bool = True
-    blind: bool = False
-    correct: bool = True
-    mirror: bool = False
-
-    def check(self) -> None:
-        """Raises UserError."""
-        if not 0 < self.sigma <= 1:
-            raise UserError(
-                f"--sigma {self.sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1"
-            )
 
 
 def judge_denoised(

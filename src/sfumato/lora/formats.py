@@ -1,4 +1,4 @@
-"""LoRA files: kohya's keys, PEFT's folder and diffusers' file read; kohya's keys and PEFT's folder written.
+"""LoRA files: kohya's keys, PEFT's folder and diffusers' file read; all three written.
 
 Kohya's rule, which A1111 and ComfyUI follow, is W + weight * (alpha / rank) * up @ down, with alpha a number beside
 the matrices; a file without it means alpha = rank. PEFT says rank and alpha in adapter_config.json. diffusers' files
@@ -183,6 +183,20 @@ def write_kohya(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torc
             tensors[f"{key}.alpha"] = torch.tensor(piece.scale * piece.rank, dtype=torch.float32)
             if piece.magnitude is not None:
                 tensors[f"{key}.dora_scale"] = piece.magnitude.to(dtype).reshape(-1, *[1] * (piece.down.ndim - 1))
+    _save(path, tensors, metadata)
+    return path
+
+
+def write_diffusers(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16) -> Path:
+    """One file in diffusers' keys, whose scale is 1: the pieces' is in the matrices. metadata: as for `write_kohya`."""
+    tensors: dict[str, Tensor] = {}
+    for part, pieces in lora.parts.items():
+        for name, piece in pieces.items():
+            key = f"{part.diffusers}{part.outer}{name}"
+            tensors[f"{key}.lora_A.weight"] = piece.down.to(dtype)
+            tensors[f"{key}.lora_B.weight"] = (piece.scale * piece.up).to(dtype)
+            if piece.magnitude is not None:
+                tensors[f"{key}.lora_magnitude_vector"] = piece.magnitude.to(dtype)
     _save(path, tensors, metadata)
     return path
 

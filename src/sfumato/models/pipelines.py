@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,12 +148,32 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
 
 
 def cast(network: Net, dtype: torch.dtype) -> Net:
-    """A copy of a network in a dtype, on the CPU, that is never in memory beside a copy in its own."""
+    """A copy of a network in a dtype, on the CPU, that is never in memory beside a copy in its own.
+
+    A LoRA that is being learned in the network is in the weights of the copy.
+    """
     weights = [*network.parameters(), *network.buffers()]
     low = {id(each): each.detach().to("cpu", dtype if each.is_floating_point() else None) for each in weights}
     for p in network.parameters():
         low[id(p)] = nn.Parameter(low[id(p)], requires_grad=False)
-    return copy.deepcopy(network, low)
+    return _settled(copy.deepcopy(network, low))
+
+
+def _settled(network: Net) -> Net:
+    """A network without PEFT's layers, their changes being in its weights; weights that it shares stay as they are."""
+    if "peft" not in sys.modules:  # nobody can have put one in, and it is slow to import
+        return network
+    from peft.tuners.lora import LoraLayer
+
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, LoraLayer)}
+    if not layers:
+        return network
+    for name, layer in layers.items():
+        layer.merge(safe_merge=True)
+        network.set_submodule(name, layer.get_base_layer())
+    del network.peft_config
+    object.__setattr__(network, "_hf_peft_config_loaded", False)  # as diffusers notes it
+    return network
 
 
 def own(model: LatentModel) -> Json:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from diffusers import ConfigMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors
+from sfumato.files import Facts, aside, save_tensors
 from sfumato.models.bases import NAMES
 from sfumato.pictures.source import data_folder
 
 TOKENIZER = "openai/clip-vit-large-patch14"
+HINTS = ("sample_size", "force_upcast")  # of configurations, which say how a network is used and not what it is
 
 
 def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -41,6 +43,16 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, 
         raise UserError(f"{path}: the {part} is not whole, or not of this family ({reason})") from error
 
 
+def fill_text(text: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
+    """Give a text encoder those of some weights that it has, whose names may begin with `text_model.`.
+
+    Raises UserError if one is missing or of another shape.
+    """
+    own = {name.removeprefix("text_model."): name for name in text.state_dict()}
+    plain = {key.removeprefix("text_model."): value for key, value in state.items()}
+    fill(text, {own[key]: value for key, value in plain.items() if key in own}, part, path)
+
+
 def tokenizer_for(path: Path, length: int) -> CLIPTokenizer:
     """CLIP's: from tokenizer/ beside the file, a base in `$SFUMATO_DATA`, or the Hub. Raises UserError."""
     shelf = data_folder()
@@ -56,6 +68,23 @@ def tokenizer_for(path: Path, length: int) -> CLIPTokenizer:
             f"to {path.parent / 'tokenizer'}"
         ) from error
     return found
+
+
+def same_shape(parts: Iterable[tuple[ConfigMixin | PreTrainedModel, Facts]]) -> bool:
+    """Whether networks have the shapes that a single file, which holds weights alone, is read with.
+
+    parts: each network with what its configuration must say.
+    """
+    return all(
+        _plain(getattr(net.config, key)) == _plain(value)
+        for net, shape in parts
+        for key, value in shape.items()
+        if key not in HINTS
+    )
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def save(tensors: Mapping[str, Tensor], header: Mapping[str, str], path: Path, half: bool = True) -> Path:

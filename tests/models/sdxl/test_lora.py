@@ -16,19 +16,20 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.lora.adapter import Shape, attach, taken
-from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_kohya, write_peft
+from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_diffusers, write_kohya, write_peft
 from sfumato.lora.lora import Lora, Piece, merge, modules
 from sfumato.lora.verify import answer as predictions
 from sfumato.lora.verify import verify
 from sfumato.models.latent import LatentModel
 from sfumato.models.originals import of_unet
+from sfumato.models.sdxl import shapes
 from sfumato.models.sdxl.networks import UNET
 from sfumato.recipe.recipe import build
 from sfumato.tuning import artifact
 
 from ...tuning.conftest import answer, stirred
 from ...tuning.conftest import base as sd
-from .tiny import folder, xl
+from .tiny import SMALL, folder, xl
 
 SHAPES = {
     "attention": Shape(rank=4, alpha=8, feed_forward=False),
@@ -112,6 +113,16 @@ def test_pefts_folder_here_and_in_peft(name: str, fresh: Fresh, tmp_path: Path) 
             setattr(net, part.name, wrapped.base_model.model)
     assert far(fresh, want, answer(other)) < 1e-5
     assert (made / "text_encoder_2" / CONFIG).is_file() == SHAPES[name].text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_our_diffusers_file_here_and_in_diffusers(name: str, fresh: Fresh, tmp_path: Path) -> None:
+    live, lora = tuned(fresh, SHAPES[name])
+    want = answer(live)
+    file = write_diffusers(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    assert far(fresh, want, laid_over(fresh, file)) < 1e-5
+    if name != "DoRA":  # diffusers does not load text encoders' magnitudes, its own files' neither
+        assert far(fresh, want, in_diffusers(fresh(), file)) < 1e-5
 
 
 @pytest.mark.parametrize("text", [False, True])
@@ -207,6 +218,17 @@ def test_the_header_says_what_it_is_for(fresh: Fresh) -> None:
     assert header["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
     assert header["modelspec.prediction_type"] == "epsilon"
     assert header["modelspec.resolution"] == "16x16"
+
+
+def test_a_model_is_written_with_the_lora_that_it_is_learning(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "SHAPES", SMALL)
+    live, _ = tuned(fresh, Shape(rank=4, alpha=2, text=True))
+    want = answer(live)
+    assert far(fresh, want, answer(xl(live.family.write(live, tmp_path / "pipe", half=False)))) < 1e-5
+    (tmp_path / "tokenizer").symlink_to(tmp_path / "pipe" / "tokenizer")
+    assert far(fresh, want, answer(xl(live.family.write_file(live, tmp_path / "a.safetensors", half=False)))) < 1e-5
 
 
 @pytest.mark.parametrize("text", [False, True])

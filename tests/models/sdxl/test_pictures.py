@@ -128,6 +128,8 @@ def test_one_file_draws_the_same(options: dict[str, Any], tmp_path: Path) -> Non
     model = xl(path)
     assert apart(StableDiffusionXLPipeline.from_pretrained(tmp_path / "pipe"), model) < BAR
     assert model.family.name == "sdxl"
+    tokens = model.tokens([PROMPT]).tensors
+    assert tokens["second"][0, -1] == 0 != tokens["first"][0, -1]  # the second encoder's are padded with "!"
     with safe_open(path, "pt") as opened:
         assert opened.metadata()["modelspec.architecture"] == "stable-diffusion-xl-v1-base"
 

@@ -15,7 +15,7 @@ from sfumato.files import Facts
 from sfumato.models.family import Family, Size
 from sfumato.models.sd import prompts
 from sfumato.models.sd.networks import TextNet
-from sfumato.models.sd.pipeline import pipeline, write
+from sfumato.models.sd.pipeline import pipeline, write, write_file
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -65,10 +65,10 @@ class StableDiffusion(Family):
 
     def header(self, model: LatentModel) -> dict[str, str]:
         v, second = model.prediction == "v", self._config(model).cross_attention_dim == WIDTH_2
-        kind = ("stable-diffusion-v2-768-v" if v else "stable-diffusion-v2-512") if second else "stable-diffusion-v1"
         return {
             "ss_base_model_version": "sd_v2" if second else "sd_v1", "ss_v2": str(second),
-            "modelspec.architecture": f"{kind}/lora", "modelspec.prediction_type": "v" if v else "epsilon",
+            "modelspec.architecture": f"{self._architecture(model)}/lora",
+            "modelspec.prediction_type": "v" if v else "epsilon",
         }  # fmt: skip
 
     def usage(self, file: str, magnitudes: bool) -> str:
@@ -81,6 +81,15 @@ class StableDiffusion(Family):
 
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
         return write(model, folder, half)
+
+    def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
+        return write_file(model, file, self._architecture(model), half)
+
+    def _architecture(self, model: LatentModel) -> str:
+        """modelspec's name."""
+        if self._config(model).cross_attention_dim != WIDTH_2:
+            return "stable-diffusion-v1"
+        return "stable-diffusion-v2-768-v" if model.prediction == "v" else "stable-diffusion-v2-512"
 
     @staticmethod
     def _config(model: LatentModel) -> FrozenDict:

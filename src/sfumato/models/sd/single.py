@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -12,43 +11,13 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.diffusion.schedule import scaled_linear
-from sfumato.files import Facts
 from sfumato.models.latent import LatentModel
+from sfumato.models.originals import from_open_clip, inside
 from sfumato.models.pipelines import GUIDANCE
 from sfumato.models.sd.folder import assembled
-from sfumato.models.singles import fill, tensors_of, tokenizer_for
+from sfumato.models.sd.shapes import SHAPES, TEXT1, TEXT2, Shapes
+from sfumato.models.singles import fill, fill_text, tensors_of, tokenizer_for
 from sfumato.recipe.sections import Sample
-
-TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
-
-    unet: Facts
-    vae: Facts
-    text: Facts
-
-
-_UNET = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "sample_size": 64}
-_VAE = {
-    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
-    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
-}  # fmt: skip
-SHAPES = {
-    "sd1": Shapes(
-        {**_UNET, "cross_attention_dim": 768, "attention_head_dim": 8},
-        _VAE,
-        {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
-    ),
-    "sd2": Shapes(
-        {**_UNET, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
-        _VAE,
-        {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
-         "hidden_act": "gelu", "projection_dim": 512},
-    ),
-}  # fmt: skip
 
 
 def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
@@ -85,14 +54,12 @@ def networks(
     """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
     unet = UNet2DConditionModel(**family.unet)
     vae = AutoencoderKL(**family.vae)
-    length = next((len(t) for key, t in tensors.items() if key.endswith("position_embedding.weight")), 77)
+    places = ("position_embedding.weight", "positional_embedding")
+    length = next((len(t) for key, t in tensors.items() if key.endswith(places)), 77)
     words = next((len(t) for key, t in tensors.items() if key.endswith("token_embedding.weight")), 49408)
     text = CLIPTextModel(CLIPTextConfig(**family.text, vocab_size=words, max_position_embeddings=length))
-    told = keys.convert_ldm_clip_checkpoint(tensors)
-    told = told or keys.convert_open_clip_checkpoint(text, tensors, prefix=TEXT2)
-    told = {key: t for key, t in told.items() if not key.endswith(("position_ids", "text_projection.weight"))}
+    told = inside(tensors, TEXT1) or from_open_clip(inside(tensors, TEXT2))
     fill(unet, keys.convert_ldm_unet_checkpoint(tensors, unet.config), "U-Net", path)
     fill(vae, keys.convert_ldm_vae_checkpoint(tensors, vae.config), "autoencoder", path)
-    flat = not any(key.startswith("text_model.") for key in text.state_dict())
-    fill(text, {key.removeprefix("text_model.") if flat else key: t for key, t in told.items()}, "text encoder", path)
+    fill_text(text, told, "text encoder", path)
     return unet, vae, text

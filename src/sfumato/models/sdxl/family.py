@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
+from sfumato.files import Facts
 from sfumato.models.family import Family, Size
 from sfumato.models.sd import prompts
 from sfumato.models.sdxl.networks import XLNet
 from sfumato.models.sdxl.pipeline import pipeline, write, write_file
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionXLPipeline
+
     from sfumato.models.latent import LatentModel
 
 WIDTHS = (768, 1024)  # of what the U-Nets of Stable Diffusion 1 and 2 are given; XL's is given 2,048
@@ -62,7 +65,7 @@ class StableDiffusionXL(Family):
     def multiple(self, model: LatentModel) -> int:
         return int(model.factor * 2 ** (len(self._net(model).unet.config.block_out_channels) - 1))
 
-    def foreign(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str | None:
+    def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Whether a file is for Stable Diffusion 1 or 2: it says so, or has their parts, or the width of their text."""
         says = str(header.get("ss_base_model_version", "")).startswith(("sd_v1", "sd_v2"))
         earlier = says or any(
@@ -83,7 +86,7 @@ class StableDiffusionXL(Family):
             return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
         return f'pipe.load_lora_weights(".", weight_name="{file}")'
 
-    def pipeline(self, model: LatentModel) -> Any:
+    def pipeline(self, model: LatentModel) -> StableDiffusionXLPipeline:
         return pipeline(model)
 
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:

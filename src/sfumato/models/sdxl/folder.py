@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from torch import nn
+from transformers import CLIPTokenizer
 
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
@@ -16,7 +17,7 @@ from sfumato.models.pipelines import WHOLE, dtypes, facts_of, piecewise, quietly
 from sfumato.models.registry import INDEX
 from sfumato.models.sd.networks import layout
 from sfumato.models.sdxl.family import SDXL
-from sfumato.models.sdxl.networks import XLNet
+from sfumato.models.sdxl.networks import Networks, XLNet
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.sections import Sample
 
@@ -30,7 +31,7 @@ def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
     """
     quietly()
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     low, _ = dtypes(precision)
     files = {"use_safetensors": True, "local_files_only": True}
@@ -55,7 +56,7 @@ def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
 
 
 def assembled(
-    networks: tuple[Any, Any, Any, Any], tokenizers: list[Any], name: str, device: str, precision: str, *,
+    networks: Networks, tokenizers: list[CLIPTokenizer], name: str, device: str, precision: str, *,
     schedule: Discrete, defaults: Sample, empty_is_zero: bool = True, **facts: Any,
 ) -> LatentModel:  # fmt: skip
     """A model of its parts. networks: U-Net, both text encoders, autoencoder; facts: other fields, `prediction` among

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -15,6 +16,7 @@ from sfumato.models.family import LatentNet, Part, Seen
 from sfumato.models.originals import of_unet
 from sfumato.models.sd.networks import attention_of, timesteps
 
+Networks: TypeAlias = tuple[UNet2DConditionModel, CLIPTextModel, CLIPTextModelWithProjection, AutoencoderKL]
 PENULTIMATE = -2  # of a text encoder's hidden states: before its last layer, and before the last normalisation
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from sfumato.errors import UserError
+from sfumato.files import Facts
 from sfumato.models import originals, pipelines, singles
 from sfumato.models.sdxl import shapes
-from sfumato.models.sdxl.networks import XLNet
+from sfumato.models.sdxl.networks import Networks, XLNet
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionXLPipeline
+
     from sfumato.models.latent import LatentModel
 
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 
 
-def pipeline(model: LatentModel, networks: tuple[Any, Any, Any, Any] | None = None) -> Any:
+def pipeline(model: LatentModel, networks: Networks | None = None) -> StableDiffusionXLPipeline:
     """A StableDiffusionXLPipeline of the model's own networks, or of others: denoising, text encoders, autoencoder."""
     pipelines.quietly()
     from diffusers import DDIMScheduler, StableDiffusionXLPipeline
@@ -35,11 +37,7 @@ def pipeline(model: LatentModel, networks: tuple[Any, Any, Any, Any] | None = No
 
 def write(model: LatentModel, folder: Path, half: bool = True) -> Path:
     """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
-    dtype, net = torch.float16 if half else torch.float32, cast(XLNet, model.net)
-    unet, text, text_2, vae = (
-        pipelines.cast(part, dtype) for part in (net.unet, net.text, net.text_2, model.autoencoder)
-    )
-    return pipelines.save(pipeline(model, (unet, text, text_2, vae)), model, folder, TOKENIZERS)
+    return pipelines.save(pipeline(model, _cast(model, half)), model, folder, TOKENIZERS)
 
 
 def write_file(model: LatentModel, file: Path, architecture: str, half: bool = True) -> Path:
@@ -47,17 +45,16 @@ def write_file(model: LatentModel, file: Path, architecture: str, half: bool = T
 
     architecture: modelspec's name of it. Raises UserError if its shapes or levels are not those of a single file.
     """
-    net, vae = cast(XLNet, model.net), model.autoencoder
     known = pipelines.scheduler(model)
     _check(model, known)
-    states = {name: getattr(net, name).state_dict() for name in ("unet", "text", "text_2")}
-    names = originals.of_unet(states["unet"])
-    text = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in states["text"].items()}
+    unet, text, text_2, vae = (net.state_dict() for net in _cast(model, half))
+    names = originals.of_unet(unet)
+    first = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in text.items()}
     tensors = {
-        **{shapes.UNET + names[name]: value for name, value in states["unet"].items()},
-        **originals.outside(text, shapes.TEXT),
-        **originals.outside(originals.to_open_clip(states["text_2"]), shapes.TEXT_2),
-        **originals.outside(originals.to_vae(vae.state_dict()), shapes.VAE),
+        **{shapes.UNET + names[name]: value for name, value in unet.items()},
+        **originals.outside(first, shapes.TEXT),
+        **originals.outside(originals.to_open_clip(text_2), shapes.TEXT_2),
+        **originals.outside(originals.to_vae(vae), shapes.VAE),
     }
     marks = {shapes.V: model.prediction == "v", shapes.ZERO_SNR: known["rescale_betas_zero_snr"]}
     tensors |= {mark: torch.empty(0) for mark, is_so in marks.items() if is_so}
@@ -67,24 +64,26 @@ def write_file(model: LatentModel, file: Path, architecture: str, half: bool = T
         "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
         "modelspec.title": model.name, "modelspec.resolution": f"{width}x{height}",
         "modelspec.prediction_type": "v" if model.prediction == "v" else "epsilon",
-        shapes.EMPTY: "zeros" if net.empty_is_zero else "encoded",
+        shapes.EMPTY: "zeros" if cast(XLNet, model.net).empty_is_zero else "encoded",
     }  # fmt: skip
     return singles.save(tensors, header, file, half)
 
 
-def _check(model: LatentModel, levels: Mapping[str, Any]) -> None:
+def _cast(model: LatentModel, half: bool) -> Networks:
+    """U-Net, both text encoders and autoencoder as they are written."""
+    dtype, net = torch.float16 if half else torch.float32, cast(XLNet, model.net)
+    unet, text, text_2, vae = (
+        pipelines.cast(part, dtype) for part in (net.unet, net.text, net.text_2, model.autoencoder)
+    )
+    return unet, text, text_2, vae
+
+
+def _check(model: LatentModel, levels: Facts) -> None:
     """Raises UserError if a single file, which holds weights alone, would be read as another model."""
     net = cast(XLNet, model.net)
     parts = (
         (net.unet, shapes.SHAPES.unet), (net.text, shapes.SHAPES.text), (net.text_2, shapes.SHAPES.text_2),
         (model.autoencoder, shapes.SHAPES.vae),
     )  # fmt: skip
-    same = all(
-        _plain(getattr(part.config, key)) == _plain(value) for part, shape in parts for key, value in shape.items()
-    )
-    if not same or "trained_betas" in levels or model.prediction == "x0":
+    if not singles.same_shape(parts) or "trained_betas" in levels or model.prediction == "x0":
         raise UserError(f"{model.name} has not the shape of SDXL, which one file cannot tell: use --to diffusers")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

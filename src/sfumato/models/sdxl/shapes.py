@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from sfumato.files import Facts
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 TEXT, TEXT_2 = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
@@ -18,10 +18,10 @@ EMPTY = "sfumato.empty_prompt"
 class Shapes:
     """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
 
-    unet: Mapping[str, Any]
-    vae: Mapping[str, Any]
-    text: Mapping[str, Any]
-    text_2: Mapping[str, Any]
+    unet: Facts
+    vae: Facts
+    text: Facts
+    text_2: Facts
 
 
 SHAPES = Shapes(
@@ -38,7 +38,10 @@ SHAPES = Shapes(
         "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
         "scaling_factor": 0.13025, "force_upcast": True,
     },
-    text={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+    text={
+        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "hidden_act": "quick_gelu",
+    },
     text_2={
         "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
         "hidden_act": "gelu", "projection_dim": 1280,

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato.diffusion.schedule import scaled_linear, zero_terminal
+from sfumato.files import Facts
 from sfumato.models import originals, singles
 from sfumato.models.latent import LatentModel
 from sfumato.models.pipelines import dtypes
 from sfumato.models.sdxl import shapes
 from sfumato.models.sdxl.folder import GUIDANCE, assembled
+from sfumato.models.sdxl.networks import Networks
 from sfumato.recipe.sections import Sample
 
+Net = TypeVar("Net", bound=nn.Module)
 PAD = "!"  # of the second tokenizer
 
 
@@ -40,7 +43,7 @@ def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
     )  # fmt: skip
 
 
-def networks(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, Any]:
+def networks(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> Networks:
     """U-Net and text encoders in `dtype`, the autoencoder in fp32. Raises UserError if weights are missing or of
     another shape."""
     shape = shapes.SHAPES
@@ -54,30 +57,24 @@ def networks(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> t
     one, two = (originals.inside(tensors, prefix) for prefix in (shapes.TEXT, shapes.TEXT_2))
     text = CLIPTextModel(_config(one, "embeddings.token_embedding.weight", shape.text))
     text_2 = CLIPTextModelWithProjection(_config(two, "token_embedding.weight", shape.text_2))
-    _fill(text, {key.removeprefix("text_model."): t for key, t in one.items()}, "first text encoder", path)
-    _fill(text_2, originals.from_open_clip(two), "second text encoder", path)
+    singles.fill_text(text, one, "first text encoder", path)
+    singles.fill_text(text_2, originals.from_open_clip(two), "second text encoder", path)
     return unet, text.to(dtype), text_2.to(dtype), vae
 
 
-def _placed(build: Callable[[], Any]) -> Any:
+def _placed(build: Callable[[], Net]) -> Net:
     """A network without weights yet, which come one by one."""
     with torch.device("meta"):
         return build()
 
 
-def _give(net: Any, state: Mapping[str, Tensor], part: str, path: Path, dtype: torch.dtype) -> None:
+def _give(net: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, dtype: torch.dtype) -> None:
     singles.fill(net, {name: value.to(dtype) for name, value in state.items()}, part, path, assign=True)
 
 
-def _config(tensors: Mapping[str, Tensor], words: str, shape: Mapping[str, Any]) -> CLIPTextConfig:
+def _config(tensors: Mapping[str, Tensor], words: str, shape: Facts) -> CLIPTextConfig:
     """A text encoder's configuration; words: ending of the key of its table of tokens."""
     known = next((len(value) for key, value in tensors.items() if key.endswith(words)), 49408)
     places = ("position_embedding.weight", "positional_embedding")
     length = next((len(value) for key, value in tensors.items() if key.endswith(places)), 77)
     return CLIPTextConfig(**shape, **shapes.END, vocab_size=known, max_position_embeddings=length)
-
-
-def _fill(text: Any, held: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Give a text encoder those of the weights that it has; its names have `text_model.` in some versions."""
-    own = {name.removeprefix("text_model."): name for name in text.state_dict()}
-    singles.fill(text, {own[key]: value for key, value in held.items() if key in own}, part, path)

@@ -1,0 +1,29 @@
+"""What noise a denoiser is judged on. Light: imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfumato.errors import UserError
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """What noise is added to clean pictures, and how it is taken out again.
+
+    sigma: its standard deviation where white is 1, above 0 and at most 1; clip: cut the noisy picture to its range, as
+    a file would; blind: the model is not given the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`.
+    """
+
+    sigma: float = 0.2
+    clip: bool = True
+    blind: bool = False
+    correct: bool = True
+    mirror: bool = False
+
+    def check(self) -> None:
+        """Raises UserError."""
+        if not 0 < self.sigma <= 1:
+            raise UserError(
+                f"--sigma {self.sigma:g}: the noise's standard deviation is above 0 and at most 1, with white at 1"
+            )
