@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,7 @@ def test_a_terminal_that_is_closed(pictures: Path, tmp_path: Path) -> None:  # n
     os.environ.setdefault("TERM", "xterm")
     child, terminal = pty.fork()
     if not child:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and so would whatever it starts
         os.execv(sys.executable, [*words, "--out", str(tmp_path / "r")])
     while not RunFolder(tmp_path / "r").events("report"):
         if select.select([terminal], [], [], 0.05)[0]:
