@@ -27,5 +27,5 @@ def paired(paths: Iterable[Path], weights: Iterable[float]) -> list[tuple[Path, 
     loras, each = list(paths), list(weights) or [1.0]
     each = each * len(loras) if len(each) == 1 else each
     if len(each) != len(loras):
-        raise UserError(f"{len(loras)} LoRAs and {len(each)} weights: give --lora-scale once, or once a LoRA")
+        raise UserError(f"{len(loras)} LoRAs and {len(each)} values of --lora-scale: give one, or one for each LoRA")
     return weighted(zip(loras, each, strict=True))
