@@ -1,11 +1,12 @@
 """Pilots of mini: what each design of pilots.yaml draws after the same seconds of one core.
 
 Every pilot trains from nothing in a process of its own, on the same scenes and captions. These contain only the things
-of the first half of the sentences, some hundred, for which an hour is enough. Pictures are read among all things.
+of the first half of the sentences, 113, so that an hour shows each some 1,500 times. Pictures are read among all things.
 Drawing and encoding scenes counts into the time, training the autoencoder does not. The number of images is fixed by
 the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
 text_exact.py), and sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
-above `today`, and its sentences at most BEHIND points below the template's, each by the median over seeds.
+above `today`; its sentences are at most BEHIND below the template's, which are right in LEARNED or more; each by the
+median over seeds.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sfumato.progress import Event, Save
 from sfumato.training import plan, start
 
 HERE = Path(__file__).parent
-AHEAD, BEHIND = 2.0, 0.10
+AHEAD, BEHIND, LEARNED = 2.0, 0.10, 0.5
 TIMED = 40  # steps that say how fast it is
 INSIDE = 0.95  # of a training's time is spent in steps
 KINDS = ("single", "held out", "pairs", "many")
@@ -176,7 +177,7 @@ def best(figures: Figures) -> tuple[str, Figures]:
 
 
 def report(cells: Cells, names: list[str]) -> None:
-    rows, ahead, behind = [], {}, {}
+    rows, ahead, behind, template = [], {}, {}, {}
     for name in names:
         figures = cells.read(name)
         guidance, found = best(figures)
@@ -190,15 +191,19 @@ def report(cells: Cells, names: list[str]) -> None:
         design = name.rpartition("-")[0]
         ahead.setdefault(design, []).append(found["single"]["drawing_psnr"])
         behind.setdefault(design, []).append(-sentences.difference.value)
+        template.setdefault(design, []).append(sentences.template.value)
     head = ("pilot", "images", "minutes", "guidance", *KINDS, "sentences (less the template's)")
     table("right / crisp / median dB to the drawing", head, rows)
     if ahead.keys() >= {"today", "new"}:
         gap = statistics.median(ahead["new"]) - statistics.median(ahead["today"])
         passed(f"new is {gap:.2f} dB above today, at least {AHEAD:g}", gap >= AHEAD)
     if "new" in behind:
-        below = statistics.median(behind["new"])
-        passed(f"new: sentences {100 * below:.1f} points below the template, at most {100 * BEHIND:.0f}",
-               below <= BEHIND)  # fmt: skip
+        below, right = statistics.median(behind["new"]), statistics.median(template["new"])
+        passed(
+            f"new: sentences {100 * below:.1f} points below the template's {right:.1%}, at most {100 * BEHIND:.0f} "
+            f"below at least {LEARNED:.0%}: where nothing is learned, nothing is below",
+            below <= BEHIND and right >= LEARNED,
+        )
 
 
 if __name__ == "__main__":
