@@ -32,7 +32,7 @@ class Preset:
 
         known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
         if self.name not in known:
-            raise UserError(f"there is no preset {self.name}: there are {', '.join(sorted(known))}")
+            raise UserError(f"there is no preset {self.name}: choose one of {', '.join(sorted(known))}")
         return recipes.load(known[self.name]).with_({"name": "", "tune.base": base})
 
     def check(self, base: str) -> None:

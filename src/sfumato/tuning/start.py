@@ -158,7 +158,9 @@ def _settled(recipe: Recipe, steps: int | None) -> Recipe:
     if recipe.train.precision == "fp64":
         raise UserError("train.precision=fp64: a LoRA is trained in fp32, bf16 or fp16")
     if not recipe.tune.noun:
-        raise UserError("what do the photos show? say it with --noun, in a word that the base knows: --noun car")
+        raise UserError(
+            "name the kind of thing that the photos show with --noun, in a word that the base knows: --noun car"
+        )
     return recipe
 
 

@@ -207,7 +207,7 @@ def test_what_a_tuning_writes_proves_itself(shape: Shape, fresh: Fresh, tmp_path
     tensors = load_file(file)
     save_file({k: t / 2 if k.endswith(".alpha") and "te2" in k else t for k, t in tensors.items()}, file)
     if shape.text:  # the second encoder alone is wrong, and it is noticed
-        with pytest.raises(UserError, match="does not prove itself: read by kohya"):
+        with pytest.raises(UserError, match="files are not right: read by kohya"):
             verify(predictions(live, "a zarnu car"), fresh(), tmp_path, file, "a zarnu car")
 
 

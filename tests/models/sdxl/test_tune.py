@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sfumato.tuning import start as tuning
+from sfumato.tuning.preset import Preset
 
 from ...cli.test_commands import Sfumato, sfumato  # noqa: F401
 from ...tuning.test_photos import scene
@@ -56,7 +57,7 @@ def test_photos_become_a_lora_that_proves_itself(sfumato: Sfumato, root: Path, t
 def test_it_learns_under_the_sizes_of_its_photos_and_what_stands_for_nothing(
     root: Path, tmp_path: Path, text: bool
 ) -> None:
-    recipe = tuning.preset_of("default", str(root / "base"))
+    recipe = Preset().recipe(str(root / "base"))
     recipe = recipe.with_({
         "data.source": str(root / "photos"), "tune.noun": "car", "tune.trigger": "zarnu", "tune.rank": 2,
         "tune.text_encoder": text, "train.batch": 2, "tune.variants": 1,
