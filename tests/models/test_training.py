@@ -204,7 +204,7 @@ def test_pictures_that_an_autoencoder_does_not_take_are_one_line(run: Path, tmp_
     ground = run.parent / "ground" / "recipe.yaml"
     for change, words in (
         ("net.piece=18", r"net\.piece: .* multiples of 4 .*, not 18"),
-        ("data.image_size=30", r"data\.image_size: .* multiples of 4, not 30"),
+        ("data.image_size=30", r"data\.image_size: .* multiples of 4 .*, not 30"),
         ("data.grey=true", r"data\.grey=false"),
     ):
         with pytest.raises(UserError, match=words):
