@@ -17,7 +17,8 @@ from sfumato.judging.features import Features
 from sfumato.judging.model import data_of, told
 from sfumato.models.model import Model
 from sfumato.models.sampling import Sampling
-from sfumato.pictures.store import Store, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Store
 
 ALL = ("ddpm-250", "dpm++2m-5", "dpm++2m-10", "dpm++2m-15", "dpm++2m-20", "dpm++2m-50", "heun-5", "heun-10", "heun-18")
 CLAIM, AGAINST, MARGIN = "dpm++2m-10", "ddpm-250", 1.05

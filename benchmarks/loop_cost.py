@@ -19,7 +19,8 @@ from common import Cells, Figures, arguments, passed, run, set_threads, shelf, t
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.models.named import net_of, schedule_of
-from sfumato.pictures.store import Store, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Event, Report
 from sfumato.recipe import recipe as recipes

@@ -41,7 +41,8 @@ from sfumato.errors import UserError
 from sfumato.files import write_json
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.feed import Feed
-from sfumato.pictures.store import Store, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Event, Report
 from sfumato.recipe import recipe as recipes

@@ -14,7 +14,7 @@ import sfumato
 
 HOUSE = Path(sfumato.__file__).parent
 PAGE = Path(__file__).parent.parent / "ARCHITECTURE.md"
-BASIC = ("errors", "files", "device", "yaml12", "progress")
+BASIC = ("errors", "files", "device", "yaml12", "progress", "version")
 """Modules at the top that hold no decision, and know each other alone."""
 KNOWS = {
     **{module: set(BASIC) for module in BASIC},
@@ -100,7 +100,7 @@ def imported(file: Path) -> set[str]:
                 names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("sfumato.")}
-    return names - {"__version__"}
+    return names
 
 
 def files_of(room: str) -> list[Path]:
@@ -178,7 +178,7 @@ def rooms_table() -> str:
         file = HOUSE / room / "__init__.py" if folder else HOUSE / f"{room}.py"
         about = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").splitlines()[0].rstrip(".")
         shown = [other for other in KNOWS if other in below - set(BASIC)]
-        basic = "the five basic modules" if below & set(BASIC) and room not in BASIC else ""
+        basic = "the basic modules" if below & set(BASIC) and room not in BASIC else ""
         knows = ", ".join([*([basic] if basic else []), *(f"`{other}`" for other in shown)])
         rows.append(f"| `{room}{'/' if folder else '.py'}` | {about} | {knows or 'nothing'} |")
     return "\n".join(rows) + "\n"
@@ -194,3 +194,33 @@ if __name__ == "__main__":
     text = PAGE.read_text("utf-8")
     first = text.index("| room | what is in it")
     PAGE.write_text(text[:first] + rooms_table() + text[text.index("\n\n", first) + 1 :], "utf-8")
+
+
+def module_imports(name: str, file: Path, known: set[str]) -> set[str]:
+    """Modules that a module imports when it runs, inside functions too: all but those for types alone."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(file.read_text("utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (inner & known) or {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return (names & known) - {name}
+
+
+def test_no_circle_of_modules() -> None:
+    """Also where an import inside a function would hide it."""
+    files = {
+        ".".join(("sfumato", *f.relative_to(HOUSE).with_suffix("").parts)).removesuffix(".__init__"): f
+        for f in HOUSE.glob("**/*.py")
+    }
+    knows = {name: module_imports(name, file, set(files)) for name, file in files.items()}
+    while free := [name for name, others in knows.items() if not others]:
+        knows = {name: others - set(free) for name, others in knows.items() if name not in free}
+    assert not knows, "these import each other, or what does"

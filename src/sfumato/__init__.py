@@ -16,12 +16,12 @@ from sfumato.models.sampling import Sampling
 from sfumato.progress import Event, Progress, Stop
 from sfumato.registry import register
 from sfumato.tuning.preset import Preset
+from sfumato.version import __version__
 
 if TYPE_CHECKING:
     from sfumato.models.model import Model
     from sfumato.recipe.recipe import Recipe
 
-__version__ = "0.1.0"
 __all__ = [
     "Event",
     "Model",
@@ -31,6 +31,7 @@ __all__ = [
     "Sampling",
     "Stop",
     "UserError",
+    "__version__",
     "compare",
     "denoise",
     "export",

@@ -19,7 +19,8 @@ from sfumato.judging.features import Features, open_features
 from sfumato.judging.model import told
 from sfumato.models.pixel import PixelModel
 from sfumato.models.sampling import Sampling
-from sfumato.pictures.store import Pictures, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Pictures
 from sfumato.progress import Event, Phase
 
 from ..tiny import LABELS, SIDE, model_of, recipe_of, small_features, train_run, write_pictures

@@ -20,7 +20,8 @@ from PIL import Image
 
 from sfumato.errors import UserError
 from sfumato.pictures import build as building
-from sfumato.pictures.store import Pictures, Store, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Pictures, Store
 from sfumato.recipe.sections import Data
 from tests.pictures.picture_files import photo, save_photos, write_hostile
 

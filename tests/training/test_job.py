@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import sfumato
-from sfumato.pictures.store import Pictures, Report, Store
+from sfumato.pictures.store import Report
+from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import End, Event, Phase, Save, Start, Stop, Stopped, phases
 from sfumato.runs.checkpoint import listing
 from sfumato.runs.folder import RunFolder

@@ -46,7 +46,7 @@ app.command("compare")(judge.compare)
 def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     warnings.simplefilter("ignore", PromptWarning)  # commands print these lines themselves, once
     if version:
-        from sfumato import __version__
+        from sfumato.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from sfumato import __version__
 from sfumato.doctor import holdings, machine, pace
 from sfumato.doctor.machine import Found
 from sfumato.files import Json
+from sfumato.version import __version__
 
 
 @dataclass(frozen=True)

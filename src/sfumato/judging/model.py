@@ -16,7 +16,8 @@ from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
 from sfumato.models.model import Model, steps_told
 from sfumato.models.sampling import Sampling
-from sfumato.pictures.store import Pictures, Store, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.recipe.sections import Data, Judge
 from sfumato.zoo import opened

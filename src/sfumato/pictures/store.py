@@ -6,79 +6,29 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock
-from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.pictures.build import FORMAT, MANIFEST, PIXELS, build
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.choose import chosen_items, headers
+from sfumato.pictures.drawn.emoji.drawn import drawn_store
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report, report
 from sfumato.pictures.source import Lexicon
+from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 NOT_OF_PIXELS = {"source", "condition", "flip", "captions"}
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The training pictures, or the held-out ones.
-
-    pixels: uint8 (N, C, H, W), a memory map that is never written back, or an object that draws the rows that are
-    indexed; labels: int64 (N,), indices into `label_names`, -1 for none; captions: N texts, "" for none, or V N texts,
-    of which k, k + N, ... belong to picture k, or None if no picture has one; keys: N readable names.
-    """
-
-    pixels: Any
-    labels: Tensor
-    label_names: list[str]
-    captions: list[str] | None
-    keys: list[str]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def texts(self, kind: str) -> list[str]:
-        """The texts that a vocabulary of this kind ("none", "class", "words") encodes, one for each picture."""
-        if kind == "class":
-            return [self.label_names[label] if label >= 0 else "" for label in self.labels.tolist()]
-        return ((self.sentences if kind == "words" else None) or [""] * len(self))[: len(self)]
-
-    @property
-    def sentences(self) -> list[str] | None:
-        """The captions; without captions "a photo of a LABEL"; None if there are no labels either."""
-        if self.captions is not None or not self.label_names:
-            return self.captions
-        named = [f"a photo of {'an' if name[:1].lower() in 'aeiou' else 'a'} {name}" for name in self.label_names]
-        return [named[label] if label >= 0 else "a photo" for label in self.labels.tolist()]
-
-
-@dataclass(frozen=True)
-class Store:
-    """Training and held-out pictures of one shape (C, H, W).
-
-    digest: a hash of the content; known, synonyms: the words of the captions and other words for them, if the source
-    lists them.
-    """
-
-    train: Pictures
-    held_out: Pictures
-    digest: str
-    report: Report
-    shape: tuple[int, int, int]
-    known: frozenset[str] = frozenset()
-    synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_store(data: Data, progress: Advance | None = None) -> Store:
@@ -98,8 +48,6 @@ def open_store(data: Data, progress: Advance | None = None) -> Store:
 
 
 def _drawn(data: Data) -> Store:
-    from sfumato.pictures.drawn.emoji.drawn import drawn_store
-
     if data.source != "emoji":
         raise UserError(f"data.count needs the source emoji, not {data.source}: set data.count=null")
     return drawn_store(data)

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from sfumato.files import aside
+from sfumato.version import __version__
 
 KEY = "parameters"
 SAMPLERS = {
@@ -24,8 +25,6 @@ def parameters(
     model: str,
 ) -> str:  # fmt: skip
     """The text under "parameters": the prompt, the negative prompt, and a line of settings; size: (height, width)."""
-    from sfumato import __version__
-
     lines = [prompt, *([f"Negative prompt: {negative}"] if negative else [])]
     settings = {
         "Steps": steps, "Sampler": SAMPLERS.get(sampler, sampler), "CFG scale": f"{guidance:g}", "Seed": seed,

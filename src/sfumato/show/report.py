@@ -15,9 +15,9 @@ from typing import Literal
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from sfumato import __version__
 from sfumato.errors import UserError
 from sfumato.files import write_text
+from sfumato.version import __version__
 
 Tone = Literal["good", "unclear", "bad"]
 KINDS = {"PNG": "png", "GIF": "gif", "JPEG": "jpeg", "WEBP": "webp"}

@@ -16,7 +16,7 @@ from sfumato.models.sd.networks import layout
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.drawn.emoji.drawn import Drawn
 from sfumato.pictures.pixels import from_uint8
-from sfumato.pictures.store import Pictures, Store
+from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import Stages
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from sfumato.files import Facts, Json
-from sfumato.pictures.store import Store
+from sfumato.pictures.stored import Store
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Data
 from sfumato.training.ema import PowerEMA

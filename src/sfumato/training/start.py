@@ -16,7 +16,8 @@ from sfumato.files import Json
 from sfumato.models.named import concrete, settle
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
-from sfumato.pictures.store import Store, open_store
+from sfumato.pictures.store import open_store
+from sfumato.pictures.stored import Store
 from sfumato.progress import Advance, Progress, Stop, phase, phases
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe

@@ -6,7 +6,6 @@ import datetime
 import json
 from pathlib import Path
 
-from sfumato import __version__
 from sfumato.files import Json, write_json, write_text
 from sfumato.lora.formats import write_kohya, write_peft
 from sfumato.lora.lora import Lora
@@ -14,6 +13,7 @@ from sfumato.lora.origin import Origin
 from sfumato.models.bases import NAMES
 from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
+from sfumato.version import __version__
 
 CARD, README = "card.json", "README.md"
 

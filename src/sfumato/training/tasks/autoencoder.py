@@ -13,7 +13,7 @@ from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
 from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.pixels import psnr, to_uint8
-from sfumato.pictures.store import Store
+from sfumato.pictures.stored import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe

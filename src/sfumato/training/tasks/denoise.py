@@ -24,7 +24,7 @@ from sfumato.noises.dice import Dice
 from sfumato.noises.photo import photo_noise
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.pixels import psnr, to_uint8
-from sfumato.pictures.store import Store
+from sfumato.pictures.stored import Store
 from sfumato.pictures.vocabulary import CLIPPED, NOISE, PURE, Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe

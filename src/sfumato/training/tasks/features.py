@@ -11,7 +11,7 @@ from sfumato.device import Policy
 from sfumato.files import Json
 from sfumato.nets.classifier import Classifier, cropped
 from sfumato.pictures.feed import Feed
-from sfumato.pictures.store import Store
+from sfumato.pictures.stored import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe

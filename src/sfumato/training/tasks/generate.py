@@ -16,7 +16,7 @@ from sfumato.models.named import net_of, schedule_of
 from sfumato.models.pixel import PixelModel
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.feed import Feed
-from sfumato.pictures.store import Store
+from sfumato.pictures.stored import Store
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe

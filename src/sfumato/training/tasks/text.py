@@ -23,7 +23,7 @@ from sfumato.models.sd.fresh import fresh
 from sfumato.models.sd.networks import layout
 from sfumato.models.words import words_of
 from sfumato.pictures.feed import Order
-from sfumato.pictures.store import Store
+from sfumato.pictures.stored import Store
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
 from sfumato.show.grid import grid

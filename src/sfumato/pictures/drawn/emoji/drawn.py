@@ -27,7 +27,7 @@ from sfumato.pictures.drawn.emoji.things import font_digest
 from sfumato.pictures.drawn.emoji.words import synonyms
 from sfumato.pictures.scan import Report
 from sfumato.pictures.source import sides
-from sfumato.pictures.store import Pictures, Store
+from sfumato.pictures.stored import Pictures, Store
 from sfumato.recipe.sections import Data
 
 CHUNK = 4_000  # scenes in one piece of work of a process
