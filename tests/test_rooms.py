@@ -224,3 +224,11 @@ def test_no_circle_of_modules() -> None:
     while free := [name for name, others in knows.items() if not others]:
         knows = {name: others - set(free) for name, others in knows.items() if name not in free}
     assert not knows, "these import each other, or what does"
+
+
+def test_few_know_which_family_is_trained_here() -> None:
+    """Two tasks train networks of one family, with what they share; all others ask a model for its family."""
+    family = re.compile(r"sfumato\.models\.sd(xl)?\b")
+    naming = {str(f.relative_to(HOUSE)) for f in HOUSE.glob("**/*.py") if family.search(f.read_text("utf-8"))}
+    outside = {place for place in naming if not place.startswith("models/")}
+    assert outside == {"training/latents.py", "training/tasks/autoencoder.py", "training/tasks/text.py"}
