@@ -167,7 +167,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
     monkeypatch.setattr(singles, "TOKENIZER", "not a name")
-    with pytest.raises(UserError, match=r"holds no tokenizer .* bring its vocab.json"):
+    with pytest.raises(UserError, match=r"holds no tokenizer .* copy its vocab.json"):
         load(path)
     del tensors[f"{UNET}out.2.bias"]
     save_file(tensors, path)
