@@ -65,7 +65,7 @@ def test_one_drawing_on_two_backgrounds_is_two_photos(folder: Path) -> None:
         ("less.png", lambda: scene(22, (100, 120)), "doubtful", "is enlarged"),
         ("dark.png", lambda: scene(23).point(lambda v: v // 8), "doubtful", "very dark"),
         ("white.png", lambda: scene(24).point(lambda v: min(255, 215 + v // 2)), "doubtful", "very bright"),
-        ("flat.png", lambda: Image.new("RGB", (160, 160), "grey"), "leave out", "all of one tone"),
+        ("flat.png", lambda: Image.new("RGB", (160, 160), "grey"), "leave out", "all of it has one tone"),
         ("wide.png", lambda: scene(25, (600, 160)), "doubtful", "so narrow"),
     ],
 )

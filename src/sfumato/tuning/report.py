@@ -47,11 +47,11 @@ def words(found: Finished) -> str:
     """The verdict in a sentence or two."""
     s = found.score
     like = "looks like the photos" if s.likeness.value >= LIKE else "looks only a little like the photos"
-    told = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
+    follows = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
     kept = "leaves other pictures unchanged" if s.drift.value <= STRAYS else "changes other pictures too"
     proven = ", ".join(name for name in found.proofs if name != "effect")
     reason = found.choice.reason[:1].upper() + found.choice.reason[1:]
-    return f"It {like}, {told} and {kept}. {reason}. Verified by {proven}."
+    return f"It {like}, {follows} and {kept}. {reason}. Verified by {proven}."
 
 
 def advice(job: Tuning, found: Finished) -> str:
@@ -105,9 +105,9 @@ def page(job: Tuning, found: Finished) -> Page:
         [score.step, score.likeness.value, score.fidelity.value, score.drift.value, score.total.value]
         for score in found.choice.scores
     ]
-    told = dict(zip(job.photos.names, job.photos.captions, strict=True))
+    captions = dict(zip(job.photos.names, job.photos.captions, strict=True))
     verdicts: list[list[str | int | float | None]] = [
-        [v.path.name, v.use, "; ".join(v.reasons), told.get(v.path.name, "")] for v in job.report.verdicts
+        [v.path.name, v.use, "; ".join(v.reasons), captions.get(v.path.name, "")] for v in job.report.verdicts
     ]
     proofs: list[list[str | int | float | None]] = [[name, value] for name, value in found.proofs.items()]
     name = job.recipe.name

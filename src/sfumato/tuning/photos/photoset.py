@@ -126,8 +126,8 @@ def trigger(model: LatentModel, wanted: str, salt: str = "") -> str:
 def ordinary(model: LatentModel, word: str) -> bool:
     """Whether a word is a single frequent token: tokens are numbered from frequent to rare."""
     ids, known = model.token_ids(word), len(model.family.vocabulary(model))
-    seen = COMMON if known > SMALL else 1.0
-    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * known
+    common = COMMON if known > SMALL else 1.0
+    return len(ids) == 1 and word not in RESERVED and ids[0] < common * known
 
 
 def many_tokens(model: LatentModel, noun: str) -> bool:
