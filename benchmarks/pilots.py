@@ -1,10 +1,10 @@
-"""Pilots of mini: what each design of pilots.yaml draws after the same seconds of one core.
+"""Pilots of mini: the quality of each design of pilots.yaml after the same training time on one core.
 
-Every pilot trains from nothing in a process of its own, on the same scenes and captions. These contain only the things
-of the first half of the sentences, some hundred, for which an hour is enough. Pictures are read among all things.
-Drawing and encoding scenes counts into the time, training the autoencoder does not. The number of images is fixed by
-the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
-text_exact.py), and sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
+Every pilot trains from random weights in its own process, on the same scenes and captions. They contain only the things
+of the first half of the sentences, some hundred, for which an hour is enough. Pictures are recognised among all things.
+The time includes drawing and encoding scenes, but not training the autoencoder. The number of images is set from the
+pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see text_exact.py),
+and the result on sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
 above `today`, and its sentences at most BEHIND points below the template's, each by the median over seeds.
 """
 
