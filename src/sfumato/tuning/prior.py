@@ -86,19 +86,19 @@ def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, se
 
 @torch.no_grad()
 def answered(
-    asked: Prior,
+    examples: Prior,
     base: Denoiser,
     schedule: Schedule,
     encoded: Callable[[Tensor], Condition],
     progress: Callable[[int, int], None],
 ) -> Prior:
     """The same examples with the base's outputs as targets. encoded: a function from rows (N,) to their condition."""
-    count, outputs = len(asked.u), []
+    count, outputs = len(examples.u), []
     for k in range(0, count, AT_ONCE):
         at = slice(k, k + AT_ONCE)
-        level = schedule.draw(asked.u[at])
-        cond = encoded(asked.row[at])
-        x0, noise = asked.x0[at].to(cond.device), asked.noise[at].to(cond.device)
+        level = schedule.draw(examples.u[at])
+        cond = encoded(examples.row[at])
+        x0, noise = examples.x0[at].to(cond.device), examples.noise[at].to(cond.device)
         outputs.append(base(level.mix(x0, noise), level, cond).cpu())
         progress(min(count, k + AT_ONCE), count)
-    return Prior(asked.x0, asked.noise, asked.u, asked.row, torch.cat(outputs))
+    return Prior(examples.x0, examples.noise, examples.u, examples.row, torch.cat(outputs))

@@ -74,10 +74,10 @@ class Personalise:
         photos = self.photos.latents[self.learned]
         return questions(photos, self.prior_rows[self.learned], self.null, count, self.recipe.train.seed)
 
-    def answered(self, asked: Prior, progress: Callable[[int, int], None]) -> Prior:
+    def answered(self, examples: Prior, progress: Callable[[int, int], None]) -> Prior:
         """The same examples with the base's outputs as targets."""
         with without(self.model.net):
-            return answered(asked, self.model.denoiser, self.model.schedule, self._encoded, progress)
+            return answered(examples, self.model.denoiser, self.model.schedule, self._encoded, progress)
 
     def hold(self, prior: Prior) -> None:
         """Set the prior that is learned beside the photos."""
