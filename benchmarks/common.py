@@ -1,4 +1,4 @@
-"""What every benchmark shares: arguments, the machine's facts, one JSON a cell, tables."""
+"""Shared by all benchmarks: arguments, facts about the machine, one JSON file for each cell, tables."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """CIFAR-10 with noise of sigma 0.2: PSNR and SSIM of every denoiser, pure and clipped, in all usual conventions.
 
-Rows are runs or shipped models, judged by `sfumato.judging.denoise`, and FFDNet, which never saw CIFAR. Claims: BARS.
+Rows are runs or shipped models, judged by `sfumato.judging.denoise`, and FFDNet, which was not trained on CIFAR.
+Claims: BARS.
 """
 
 from __future__ import annotations

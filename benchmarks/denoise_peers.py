@@ -1,4 +1,4 @@
-"""Peers that clean pictures: FFDNet and DnCNN by their authors' weights, and what libraries offer without learning.
+"""Peers that denoise: FFDNet and DnCNN with their authors' weights, and untrained methods of libraries.
 
 All are functions of pictures, float32 (N, 3, H, W) with white at 1, and sigma in the same scale.
 """

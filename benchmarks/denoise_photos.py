@@ -1,9 +1,9 @@
-"""CBSD68 with white noise: our photo model beside FFDNet, DnCNN and what libraries offer; and seconds a megapixel.
+"""CBSD68 with white noise: our photo model against FFDNet, DnCNN and methods of libraries; and seconds per megapixel.
 
 Noise is added to floats and not clipped, outputs are rounded to 8 bits, PSNR is the mean over pictures: the protocol of
 the FFDNet paper. Picture k has the noise of seed + k for every method. Claims: within 0.35 dB of FFDNet at each level;
-at most 0.6 x its seconds a megapixel on 12 megapixels, the same threads and dtype, FFDNet in the tiles that suit it
-best; 24 megapixels in under 2 GB.
+at most 0.6 x its seconds per megapixel on 12 megapixels, with the same threads and dtype, and the best size of tiles
+for FFDNet; 24 megapixels in under 2 GB.
 """
 
 from __future__ import annotations

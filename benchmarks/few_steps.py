@@ -1,4 +1,4 @@
-"""Few steps: the FD of one model by sampler and number of steps, with the same seeds.
+"""Few steps: the FD of one model by sampler and number of steps, with equal seeds.
 
 Claim: DPM-Solver++(2M) with 10 steps has an FD at most 5 % above that of DDPM with 250.
 """

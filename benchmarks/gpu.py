@@ -1,9 +1,9 @@
-"""On a GPU: images/s of `cifar10-large` step by step from eager fp32 to ours, and its FD after given minutes.
+"""On a GPU: images/s of `cifar10-large`, from an eager fp32 loop to our loop in steps, and its FD after given minutes.
 
-Speed: `ordinary` is eager fp32 in a plain loop, its data in main memory, picked and normalised there; then the
-product's loop with the data on the GPU in fp32, with bf16, and with bf16 and torch.compile, which is ours. Claim: ours
-is at least 4 x `ordinary`. Quality: one training by the product's loop, its length set from its own speed, stopped at
-each of the minutes to be judged and then resumed. It also runs on a CPU, as a test: --set net.preset=tiny --batch 16.
+Speed: `ordinary` is an eager fp32 loop whose data is selected and normalised in main memory; the next rows are our loop
+with the data on the GPU, in fp32, in bf16, and in bf16 with torch.compile (`ours`). Claim: `ours` is at least 4 x
+`ordinary`. Quality: one training by our loop, whose length is set from its own speed; it is stopped at each of the
+given minutes, judged, and resumed. It also runs on a CPU, as a test: --set net.preset=tiny --batch 16.
 """
 
 from __future__ import annotations

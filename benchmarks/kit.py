@@ -1,10 +1,10 @@
-"""Train the shipped models from one queue on whatever device there is, in slices or within a few minutes.
+"""Train the shipped models from one queue on any device, an hour at a time or all within a few minutes.
 
     python benchmarks/kit.py pack                          wheels, data and font for a machine without network: kit/
-    python benchmarks/kit.py run --minutes 60              an hour more of every training; again: it goes on
-    python benchmarks/kit.py run --minutes 9 --within      all of every training in nine minutes, for a GPU
-    python benchmarks/kit.py status                        what is packed, and how far each training is
-    python benchmarks/kit.py ship OUT                      model folders of what a run gave out
+    python benchmarks/kit.py run --minutes 60              train another hour of every training; repeat to resume
+    python benchmarks/kit.py run --minutes 9 --within      finish every training within nine minutes, for a GPU
+    python benchmarks/kit.py status                        list the packed files and each training's progress
+    python benchmarks/kit.py ship OUT                      write model folders from the exported files of a run
 
 The queue is `benchmarks/kit.yaml`. It needs a checkout, torch and the packages of benchmarks/README.md, "The kit".
 """

@@ -1,6 +1,7 @@
-"""The newest average of a run as a few small files, and back: folders as in `src/sfumato/pretrained`.
+"""Writes the newest EMA of a run as a few small files, and turns them into folders as in `src/sfumato/pretrained`.
 
-Of a job come NAME-1of2.safetensors and so on, in fp16, none above PART bytes; the header of the first says all else.
+The files of a job are NAME-1of2.safetensors and so on, in fp16, each at most PART bytes; the header of the first holds
+everything but the weights.
 """
 
 from __future__ import annotations

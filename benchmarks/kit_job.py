@@ -1,7 +1,7 @@
 """One training of the kit's queue, in a process of its own.
 
-It prints lines `@kit {"state": ...}` for the process that started it, and reads one JSON a line from it: before it
-needs the run it builds on, and before it uses the device for long. If that process is gone, it saves and stops.
+It prints lines `@kit {"state": ...}` for its parent process, and waits for a line of JSON from it at two points: before
+it needs the run that it builds on, and before it uses the device for long. If the parent ends, it saves and stops.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a machine without network needs, in pieces below 50 MB: wheels, CIFAR-10, the photo pack, the emoji font."""
+"""Packs the files for a machine without network, below 50 MB each: wheels, CIFAR-10, the photo pack, the emoji font."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit's queue: a process a job, the device to one at a time, the minutes shared among them."""
+"""The kit's queue: one process for each job, one job at a time on the device, the minutes divided among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit's queue as `kit.yaml` says it, its folders, and packages that are brought along as wheels."""
+"""The kit's queue from `kit.yaml`, its folders, and the packages that are packed as wheels."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Noises of photos as they are drawn for training: milliseconds a batch, and how like real camera noise they are.
+"""The photo noise that training draws: milliseconds per batch, and its similarity to real camera noise.
 
-Likeness: the difference of PolyU's pairs beside what `sfumato.noises` draws on the same true pictures, as medians: how
-strong colour is against brightness, and how correlated each is over 1, 2 and 4 pixels. Claim: a batch of 256 crops of
-96 px takes at most 5 ms on a GPU; on a CPU the time is only told.
+Similarity: the noise of PolyU's pairs against the noise that `sfumato.noises` draws on the same clean pictures, as
+medians: the strength of colour noise relative to brightness noise, and the correlation of each over 1, 2 and 4 pixels.
+Claim: a batch of 256 crops of 96 px takes at most 5 ms on a GPU; on a CPU the time is reported without a claim.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Personalisation with ground truth: things that the base never saw, taught by six pictures each, then read exactly.
+"""Personalisation with ground truth: things that the base was not trained on, learned from six pictures each.
 
-Twelve of the 24 subjects of the emoji world (`--half tuned`; the other twelve, `kept`, are for the end), by the default
-preset and by the second seed project's. 40 prompts a subject ask for backgrounds, sizes, places and neighbours that no
-tuning picture shows; `--others` prompts ask for other things, and are compared with the base's own answers at the same
-seeds. With `--regret` looks of a tuning are scored, to see whether the chooser, which knows none of this, was right.
-Claims, for the default preset: see CLAIMS.
+Twelve of the 24 subjects of the emoji world (`--half tuned`; the other twelve, `kept`, are for the final measurement),
+with the default preset and with that of the second seed project. 40 prompts for each subject name backgrounds, sizes,
+places and neighbours that no tuning picture shows; the result is recognised exactly. `--others` prompts name other
+things; their pictures are compared with the base's at the same seeds. `--regret` scores several steps of a tuning, to
+test the automatic choice of a step, which has none of this information. Claims, for the default preset: see CLAIMS.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Personalisation of `mini` on real photos at 64 pixels, far from the drawings that are its world.
+"""Personalisation of `mini` on real photos at 64 pixels, which differ much from the drawings that it was trained on.
 
-Six subjects of DreamBooth, five or six photos each. There is no exact reading of what comes out; instead every drawn
-picture is compared with all six sets of photos by the shipped `mini` features, a classifier of CIFAR-10 that no tuning
-knows, and counts as right if its own set is the nearest. A sixth would be right by chance. The base, told the plain
-noun, is measured the same way. No claim: this is reported as it comes out.
+Six subjects of DreamBooth, five or six photos each. The result cannot be recognised exactly; instead every drawn
+picture is compared with all six sets of photos on the shipped `mini` features, a classifier of CIFAR-10 that no tuning
+uses, and counts as right if its own set is the nearest. A sixth would be right by chance. The base, prompted with the
+plain noun, is measured in the same way. There is no claim; the result is only reported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Test pictures for photo denoisers: stripes and text, white noise, JPEG, and a camera's way from light to a file.
+"""Test pictures for photo denoisers: stripes and text, white noise, JPEG, and a simulated camera from light to file.
 
-Pictures are uint8 (H, W, 3) unless something else is said.
+Pictures are uint8 (H, W, 3) unless a docstring gives another type.
 """
 
 from __future__ import annotations

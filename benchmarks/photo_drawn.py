@@ -1,4 +1,4 @@
-"""Drawn pictures, sharp to the pixel: text, stripes, grids, line art, interfaces, flat walls, dithered gradients."""
+"""Drawn pictures with sharp pixels: text, stripes, grids, line art, interfaces, flat walls, dithered gradients."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The pictures that a photo denoiser learns from, in one file: sharp, without noise, colour at full resolution.
+"""Writes the training pictures of a photo denoiser into one file: sharp, without noise, colour at full resolution.
 
     python benchmarks/photo_pack.py OUT.safetensors
 
-Photos are reduced until the JPEG's halved colour and the sensor's noise are gone; `photo_split.yaml` says which
-pictures are trained on, and the others never enter. BSDS500 is kept as JPEG (its quantisation tables, in crops that
-fit its blocks) and comes out twice: as it is, and reduced by half.
+Photos are scaled down until the JPEG's half-resolution colour and the sensor's noise are gone. `photo_split.yaml` lists
+the training pictures; others are never used. BSDS500 is stored as JPEG (with its quantisation tables, in crops aligned
+to its blocks) and read twice: at full size, and scaled down by half.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sets of `photos_real.py`: rows of cases, made anew each time they are walked through."""
+"""The sets of `photos_real.py`: rows of cases, which are generated during each iteration."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Photos as people bring them: our photo model beside FFDNet on sharp pictures, real noise, JPEG, textures.
+"""Realistic photos: our photo model against FFDNet on sharp pictures, real noise, JPEG, textures.
 
-Sets (--only): sharp, drawn and cbsd68 are told sigma; polyu, jpeg, raw, texture and blind are not, and ours reads the
-level, while FFDNet gets the fixed sigma that is best for each row (on clean textures: 1 of 255). Both answer as people
-get them, in 8 bits. A picture is "worse" if its PSNR is below that of what came in, cut off and in 8 bits as well.
+Sets (--only): in sharp, drawn and cbsd68 sigma is given; in polyu, jpeg, raw, texture and blind it is not: ours
+estimates the level, while FFDNet gets the fixed sigma that is best for each row (on clean textures: 1 of 255). Both
+outputs are rounded to 8 bits. A picture is "worse" if its PSNR is below that of the input, clipped and in 8 bits too.
 """
 
 from __future__ import annotations

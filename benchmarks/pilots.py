@@ -1,12 +1,12 @@
-"""Pilots of mini: what each design of pilots.yaml draws after the same seconds of one core.
+"""Pilots of mini: the quality of each design of pilots.yaml after the same training time on one core.
 
-Every pilot trains from nothing in a process of its own, on the same scenes and captions. These contain only the things
-of the first half of the sentences, 113, so that an hour shows each some 1,500 times. Pictures are read among all
-things. Drawing and encoding scenes counts into the time, training the autoencoder does not. The number of images is
-fixed by the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
-text_exact.py), and sentences as people write them, first half (see text_free.py). Claims: `new` is at least AHEAD dB
-above `today`; its sentences are at most BEHIND below the template's, which are right in LEARNED or more; each by the
-median over seeds.
+Every pilot trains from random weights in its own process, on the same scenes and captions. They contain only the things
+of the first half of the sentences, 113, so that an hour shows each some 1,500 times. Pictures are recognised among all
+things. The time includes drawing and encoding scenes, but not training the autoencoder. The number of images is set
+from the pilot's own speed at the start. The table has the crisp share and the median PSNR to the drawing (see
+text_exact.py), and the result on sentences as people write them, first half (see text_free.py). Claims: `new` is at
+least AHEAD dB above `today`; its sentences are at most BEHIND below the template's, of which LEARNED or more are right;
+each by the median over seeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a prompt takes: four pictures of `mini` by guidance, and the whole cold command around them.
+"""Time for a prompt: drawing four pictures with `mini` by guidance, and the whole command with its start.
 
 Claims: drawing takes at most 3 seconds, a command at most 12, the median of `--rounds`; `import sfumato` under 0.3.
 """

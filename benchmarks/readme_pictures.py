@@ -1,6 +1,6 @@
-"""The pictures of the README, from the shipped models alone: nothing is picked, every seed is stated here.
+"""Draws the pictures of the README with the shipped models: without selection, with the seeds stated in this file.
 
-`python benchmarks/readme_pictures.py` writes docs/pictures/. The last one first
+`python benchmarks/readme_pictures.py` writes docs/pictures/. For the last picture it first
 tunes `mini` on six drawings of a toy car, a minute on two free cores.
 """
 

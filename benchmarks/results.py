@@ -1,6 +1,6 @@
-"""The figures and pictures of docs/results.md: finished runs judged, with curves, grid, film and nearest pairs.
+"""The figures and pictures of docs/results.md: judges finished runs; curves, grid, film and nearest pairs.
 
-`python benchmarks/results.py runs/cifar10 runs/photos` writes docs/results/NAME-*.png and a JSON a run.
+`python benchmarks/results.py runs/cifar10 runs/photos` writes docs/results/NAME-*.png and a JSON file for each run.
 """
 
 from __future__ import annotations

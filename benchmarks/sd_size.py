@@ -1,7 +1,7 @@
-"""Stable Diffusion at its real size: what sfumato adds to the cost of a step, and to memory.
+"""Stable Diffusion at its real size: the time of a step and the memory, against diffusers alone.
 
 A pipeline with random weights and the exact shape of SD 1.5 (or SD 2) is built, saved, and sampled with DDIM at 512
-px, guidance and all, by `sfumato` and by diffusers alone, in turn and in the same dtype. Claim: seconds a step and peak
+px with guidance, by `sfumato` and by diffusers alone, in turn and in the same dtype. Claim: seconds per step and peak
 memory at most 1.05 x those of diffusers.
 """
 

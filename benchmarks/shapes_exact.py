@@ -1,8 +1,8 @@
-"""Shapes, checked exactly: does a model draw the shape, the colour and the background it is told?
+"""Shapes, measured exactly: does a model draw the shape, the colour and the background of the prompt?
 
-200 prompts whose combination was drawn in training, and 200 whose combination never was, by guidance. The pictures are
-read by `sfumato.pictures.drawn.shapes.read`. Claim, at the recipe's own guidance: at least 95 % wholly right, and 85 %
-of the combinations held out; trained in at most 45 minutes.
+200 prompts with combinations from the training, and 200 with held-out combinations, by guidance. The pictures are
+recognised by `sfumato.pictures.drawn.shapes.read`. Claim, at the recipe's own guidance: at least 95 % wholly right, and
+85 % of the held-out combinations; trained in at most 45 minutes.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Turn a finished run into a shipped model: its first EMA in fp16, its configuration, and a line on what made it.
+"""Turn a finished run into a shipped model: its first EMA in fp16, its configuration, and a line on its training.
 
     python benchmarks/ship.py runs/cifar10 cifar10
     python benchmarks/ship.py runs/mini mini --decoder runs/mini-decoder
 
-writes src/sfumato/pretrained/cifar10/{model.safetensors,config.json}, or a pipeline folder if it draws from texts; the
-model card, README.md, is written by hand. --decoder: a run of the recipe mini-decoder, for a model that was trained on
-the same latents.
+writes src/sfumato/pretrained/cifar10/{model.safetensors,config.json}, or a pipeline folder for a text-to-image model;
+the model card, README.md, is written by hand. --decoder: a run of the recipe mini-decoder, for a model that was trained
+on the same latents.
 """
 
 from __future__ import annotations

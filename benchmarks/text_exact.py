@@ -1,14 +1,15 @@
-"""The emoji world, checked exactly: does a text-to-image model draw what it is told?
+"""The emoji world, measured exactly: does a text-to-image model draw its prompts?
 
-Prompts of four kinds, by guidance: single things as taught, thing x background held out of training, pairs held out,
-many (two or three of a thing, or three things, as taught). The table has for each kind
+Prompts of four kinds, by guidance: single things as in training, held-out combinations of thing and background,
+held-out pairs, many (two or three of a thing, or three things, as in training). The table has for each kind
 - things, background: the share of prompts whose picture is nearest to a drawing with these, of all drawings;
-- crisp: the share of pictures whose PSNR to the drawing of their own prompt is above the bound, which 95 % of 200 true
-  drawings sent through the model's autoencoder pass with 3 dB to spare. "Right" counts a blot, crisp does not;
-- dB: the median of that PSNR, over the best shift of the whole drawing by whole pixels.
-The measure itself is checked on true drawings sent through the model's autoencoder. Claims, at the model's own
-guidance: see CLAIMS; the measure is right on at least 98 %; the autoencoder gives at least 29 dB on held-out
-compositions and on the things kept out of training. Grid, film, curve, blends and failures go to docs/results/.
+- crisp: the share of pictures whose PSNR to the drawing of their own prompt is above a bound; 95 % of 200 true
+  drawings, encoded and decoded by the model's autoencoder, exceed it by 3 dB or more. A blurred blot can be "right",
+  but it is not crisp;
+- dB: the median of that PSNR, at the best shift of the whole drawing by whole pixels.
+The measure itself is tested on true drawings, encoded and decoded by the model's autoencoder. Claims, at the model's
+own guidance: see CLAIMS; the measure is right on at least 98 %; the autoencoder reaches at least 29 dB on held-out
+compositions and on held-out things. Grid, film, curve, blends and failures are written to docs/results/.
 """
 
 from __future__ import annotations

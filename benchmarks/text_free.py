@@ -1,10 +1,10 @@
-"""Sentences as people write them: does a text-to-image model of the emoji world draw what they say?
+"""Sentences as people write them: does a text-to-image model of the emoji world draw their content?
 
-200 sentences by hand, in two halves of the same kinds (sentences/first.yaml, second.yaml), each beside the world's own
-caption of the same scene, its template, drawn with the same seeds. A picture is right if it shows all things, in any
-order unless the sentence states one, and the background that is stated. A sentence counts once, with the share of its
-seeds that are right: seeds of one sentence are nearly the same picture, so intervals are over sentences. Sentences of
-the kind "unknown" are drawn and not counted. Claims: CLAIM of the sentences, at most BEHIND below the template.
+200 sentences written by hand, in two halves of the same kinds (sentences/first.yaml, second.yaml). Each is compared
+with its template, the emoji world's own caption of the same scene, drawn with the same seeds. A picture is right if it
+shows all things, in any order unless the sentence states one, and the stated background. A sentence counts once, with
+the share of its seeds that are right: the pictures of its seeds are similar, so intervals are over sentences. Sentences
+of the kind "unknown" are drawn but not counted. Claims: CLAIM of the sentences, at most BEHIND below the template.
 """
 
 from __future__ import annotations

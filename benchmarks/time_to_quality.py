@@ -1,9 +1,9 @@
 """Time to quality: what our `cifar10` recipe and diffusers' UNet2DModel reach on CIFAR-10 in the same time.
 
-Every cell trains in a process of its own, for a number of images fixed by its own speed at the start: the budget over
-the lower quartile of 20 steps after 3. A few pictures choose each peer's EMA and sampler, and among the peers the best.
-That one and ours draw all the samples, at 20 evaluations of DPM-Solver++(2M); FD to the 50,000 training pictures on
-ResNet-20 features. Claim: ours is at most 0.6 x the best peer's.
+Every cell trains in its own process. The number of images is set from its own speed at the start: the budget divided by
+the lower quartile of the times of 20 steps, after 3 others. A few pictures decide each peer's EMA and sampler, and the
+best peer. This peer and ours draw all the samples, at 20 evaluations of DPM-Solver++(2M); FD to the 50,000 training
+pictures on ResNet-20 features. Claim: ours is at most 0.6 x the best peer's.
 """
 
 from __future__ import annotations

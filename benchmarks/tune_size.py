@@ -1,7 +1,8 @@
-"""A LoRA at Stable Diffusion's real size: a step of ours against a plain loop's, in time and memory.
+"""A LoRA at Stable Diffusion's real size: the time and memory of our training step against a plain loop's.
 
-The base has random weights and the exact shape of SD 1.5, in fp32 on a CPU, batch 1. The plain loop does as diffusers'
-example script: every step encodes a picture and a prompt, and trains the same LoRA (attention, rank 16) with AdamW.
+The base has random weights and the exact shape of SD 1.5, in fp32 on a CPU, batch 1. The plain loop is that of
+diffusers' example script: every step encodes a picture and a prompt, and trains the same LoRA (attention, rank 16) with
+AdamW.
 Ours is the training of `sfumato tune` with the same LoRA and no prior. Claims: see CLAIMS.
 """
 

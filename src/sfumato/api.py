@@ -1,4 +1,4 @@
-"""The public verbs. Arguments are checked first; nothing heavy is imported before they are found good."""
+"""The public verbs. Arguments are checked first; heavy libraries are imported only when they are valid."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def load(
     """Load a model.
 
     Args:
-        model: A run folder, a checkpoint folder, a safetensors file, a folder in diffusers' format, the LoRA folder
-            that `tune` left, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`)
-            or a Hub id; or a model that is loaded already, to lay LoRAs over it.
-        lora: A LoRA to lay over it: a folder of PEFT's or a safetensors file; or several, each by itself or as a pair
-            with its weight. The model that is given, and all files, stay as they are.
-        device: "cpu", "cuda" or "mps"; left out: the best there is.
+        model: A run folder, a checkpoint folder, a safetensors file, a folder in diffusers' format, a LoRA folder
+            written by `tune`, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`)
+            or a Hub id; or a loaded model, to add LoRAs to it.
+        lora: A LoRA to add to the model: a folder in PEFT's format or a safetensors file; or several, each a path or a
+            pair of path and weight. The given model and all files stay unchanged.
+        device: "cpu", "cuda" or "mps"; left out: the fastest that is available.
         precision: "fp32", "bf16" or "fp16"; left out: the fastest that the device has in hardware.
 
     Raises:
-        UserError: There is no such model, what is there is not whole, or a LoRA is for another base.
+        UserError: There is no such model, its files are incomplete or damaged, or a LoRA is for another base.
 
     Example:
         >>> model = sfumato.load("runs/shapes")
@@ -78,21 +78,21 @@ def train(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> TrainResult:
-    """Train a model, or go on where an earlier call stopped.
+    """Train a model, or resume a training that was stopped.
 
     Args:
         what: A recipe, a shipped recipe's name (`shapes`, `cifar10`, ...), a YAML file, a folder of pictures, a data
-            set of the Hub as owner/name, or a run folder to go on with.
+            set of the Hub as owner/name, or a run folder to resume.
         overrides: Values of the recipe to change, each `KEY=VALUE` by dotted path: "train.images=200000".
         out: The run folder; left out: `runs/NAME`.
-        progress: Receives every event. If it raises, all is saved first.
-        stop: A token; once a stop is requested the training saves and ends, as it does by Ctrl-C.
+        progress: Receives every event. If it raises, the training saves a checkpoint first.
+        stop: When a stop is requested of it, the training saves a checkpoint and ends, as after Ctrl-C.
 
     Returns:
-        Where the training has come to: its folder, images seen, what stopped it, the newest checkpoint.
+        The state of the training: its folder, images seen, the reason of a stop, the newest checkpoint.
 
     Raises:
-        UserError: Something a person can mend, among it a run folder that is in use (Busy).
+        UserError: A wrong argument, recipe or data; Busy, a subclass, if another process uses the run folder.
 
     Example:
         >>> run = sfumato.train("shapes", ["train.images=32", "data.image_size=16"], out="runs/shapes")
@@ -121,20 +121,20 @@ def sample(
     """Draw pictures.
 
     Args:
-        model: Anything that `load` takes.
-        n: How many, 1 or more; left out: one of each text, or 16.
-        texts: A prompt or label, or several; picture k is of texts[k % len(texts)].
-        seed: 0 or more; picture k has the seed `seed + k`, and depends on nothing else.
-        sampling: Steps, sampler, guidance and so on; what it leaves open is as the model has it.
-        init: A picture to start from in place of noise: a file, a PIL image, or uint8 (H, W, C). Of it
-            `sampling.strength` is drawn anew.
-        progress: Receives the phases "loading" and "sampling". If it raises, the call ends there.
+        model: Anything that `load` accepts.
+        n: Number of pictures, 1 or more; left out: one for each text, or 16 without texts.
+        texts: A prompt or label, or several; picture k is drawn from texts[k % len(texts)].
+        seed: 0 or more; picture k has the seed `seed + k`, in any batch.
+        sampling: Steps, sampler, guidance and so on; values that are None are the model's defaults.
+        init: A picture to start from in place of noise: a file, a PIL image, or uint8 (H, W, C).
+            `sampling.strength` is how much of it is replaced.
+        progress: Receives the phases "loading" and "sampling". If it raises, the call ends.
 
     Returns:
-        The pictures as uint8 (n, H, W, C), with the text and seed of each, and warnings; `images()` gives PIL's.
+        The pictures as uint8 (n, H, W, C), with the text and seed of each, and warnings; `images()` returns PIL images.
 
     Raises:
-        UserError: There is no such model, a value is out of its range, or the model does not take what is given.
+        UserError: There is no such model, a value is out of its range, or the model has no such condition or size.
 
     Example:
         >>> drawn = sfumato.sample("runs/shapes", 3, seed=7, sampling=sfumato.Sampling(steps=2, sampler="ddim"))
@@ -159,8 +159,8 @@ def sample(
 
     loaded = opened(model, progress)
     start = None if init is None else fitted(init, loaded.shape)
-    told = steps_told("sampling", count, phases(progress))
-    return draw(loaded, count, texts=listed, seed=seed, sampling=sampling, init=start, callback=told)
+    report = steps_told("sampling", count, phases(progress))
+    return draw(loaded, count, texts=listed, seed=seed, sampling=sampling, init=start, callback=report)
 
 
 @overload
@@ -202,26 +202,26 @@ def denoise(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Denoised[np.ndarray] | Denoised[P]:
-    """Take the noise out of a picture of any size.
+    """Remove the noise from a picture of any size.
 
     Args:
         picture: A file; a PIL image; an array (H, W), (H, W, C) or (N, H, W, C); or a tensor (C, H, W) or (N, C, H, W);
             uint8, uint16, or floats with white at 1.
-        model: A model that was trained to denoise, or to draw pictures pixel by pixel; anything that `load` takes.
-        sigma: The standard deviation of the noise where white is 1: a number from 0 to 1, one a picture (N,), a map
-            (H, W) or a grey picture's file; "auto": estimated from the picture.
-        strength: Clean as if the noise were this part of it, 0 to 1.
-        mirror: Average with the mirrored picture's answer, which takes twice the time.
-        samples: Also draw so many pictures that the clean one may have been.
+        model: A model of the task denoise, or one that generates pixels; anything that `load` accepts.
+        sigma: The standard deviation of the noise where white is 1: a number from 0 to 1, one for each picture (N,), a
+            map (H, W) or a grey picture's file; "auto": estimated from the picture.
+        strength: The share of the noise to remove, 0 to 1: the model is given strength * sigma.
+        mirror: Average with the result for the mirrored picture; takes twice the time.
+        samples: Also draw so many possible clean pictures (posterior samples).
         seed: Of the samples, 0 or more.
-        progress: Receives the phases "loading" and "tiles". If it raises, the call ends there.
+        progress: Receives the phases "loading" and "tiles". If it raises, the call ends.
 
     Returns:
-        The clean picture, of the kind that was given (a file's as an array), the sigma that was used, and the samples;
-        `save` writes it, of a file with everything else that was in it.
+        The clean picture in the form of the given one (a file's as an array), the sigma that was used, and the samples;
+        `save` writes it, with the metadata of the given file.
 
     Raises:
-        UserError: No such model or file, no picture, or a value is out of its range.
+        UserError: There is no such model or file, it is no picture, or a value is out of its range.
 
     Example:
         >>> done = sfumato.denoise("photo.png")
@@ -244,10 +244,10 @@ def denoise(
     from sfumato.denoising.one import clean_file, clean_one
     from sfumato.zoo import opened
 
-    cleaner, told = opened(model, progress).cleaner(), phase("tiles", progress)
+    cleaner, report = opened(model, progress).cleaner(), phase("tiles", progress)
     if isinstance(picture, (str, Path)):
-        return clean_file(cleaner, Path(picture), Order(level, strength, samples, seed, mirror=mirror), told)
-    return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, told=told), samples, seed)
+        return clean_file(cleaner, Path(picture), Order(level, strength, samples, seed, mirror=mirror), report)
+    return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, told=report), samples, seed)
 
 
 def tune(
@@ -261,24 +261,25 @@ def tune(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> TuneResult:
-    """Teach a text-to-image model one thing from a few photos, and leave a proven LoRA in a folder.
+    """Teach a text-to-image model one thing from a few photos, and write a verified LoRA.
 
     Args:
         photos: A folder with five to ten photos of the thing.
-        noun: What they show, in a word that the base knows: "car".
+        noun: The kind of thing, in a word that the base knows: "car".
         base: `mini`, `sd15`, `sd2`, a folder, a file or a Hub id.
         preset: "default", "mini", "sd" or "seed"; or a `Preset`, which changes values of one.
-        steps: Take exactly so many, 1 or more, and keep the last; left out: as the preset has it, and the best is kept.
+        steps: Train exactly so many steps, 1 or more, and keep the last; left out: the preset's number, and the best
+            step is kept.
         out: Folder of the LoRA and its run; left out: `runs/NAME`.
-        progress: Receives every event. If it raises, all is saved first.
-        stop: A token; once a stop is requested the tuning saves and ends, as it does by Ctrl-C.
+        progress: Receives every event. If it raises, the tuning saves a checkpoint first.
+        stop: When a stop is requested of it, the tuning saves a checkpoint and ends, as after Ctrl-C.
 
     Returns:
-        The folder, steps taken and what stopped it; at its end the LoRA's file, its report and the thing's name for
-        prompts.
+        The folder, the number of steps and the reason of a stop; of a finished tuning also the LoRA's file, its report
+        and the thing's name in prompts.
 
     Raises:
-        UserError: Something a person can mend, among it a folder that is in use (Busy).
+        UserError: A wrong argument, too few usable photos; Busy, a subclass, if another process uses the folder.
 
     Example:
         >>> small = sfumato.Preset(overrides=["train.batch=2", "tune.rank=2"])
@@ -306,29 +307,29 @@ def judge(
     sampling: Sampling = Sampling(),
     progress: Progress | None = None,
 ) -> Judged:
-    """Say how good a model's pictures are, beside those it learned from and those it never saw.
+    """Measure how good a model's pictures are, against its training pictures and held-out ones.
 
     Args:
-        model: Anything that `load` takes.
-        n: Pictures to draw, 4 or more; left out: as its recipe says, but no more than it has learned from.
-        data: Another source of pictures than the model's own: a folder, `cifar10`, a Hub data set, ...
-        features: `mini` (offline), `inception` (the only FID) or its file, `dinov2`, `clip`; or your own; left out: as
-            the model's recipe says.
-        metrics: Further figures by name: `coverage`, or your own as `package.module:Name`.
-        seed: 0 or more; picture k has the seed `seed + k`. Labels and captions come as often as in the data.
-        sampling: How they are drawn; what it leaves open is as the model has it.
+        model: Anything that `load` accepts.
+        n: Number of pictures to draw, 4 or more; left out: its recipe's number, at most that of its training pictures.
+        data: A source of pictures in place of the model's own: a folder, `cifar10`, a Hub data set, ...
+        features: `mini` (offline), `inception` (the only FID) or its file, `dinov2`, `clip`; or your own; left out:
+            those of the model's recipe.
+        metrics: Further metrics by name: `coverage`, or your own as `package.module:Name`.
+        seed: 0 or more; picture k has the seed `seed + k`. Labels and captions are as frequent as in the data.
+        sampling: Sampling settings; values that are None are the model's defaults.
         progress: Receives the phases "loading", "pictures", "sampling" and those of the features. If it raises, the
-            call ends there.
+            call ends.
 
     Returns:
-        The verdict, with the samples and what they cost.
+        The verdict, the samples, and the time they took.
 
     Raises:
         UserError: There is no such model or data, they do not fit together, or a value is out of its range.
 
     Example:
-        >>> found = sfumato.judge("runs/shapes", n=4, sampling=sfumato.Sampling(steps=1))
-        >>> found.verdict.fd.low <= found.verdict.fd.value
+        >>> judged = sfumato.judge("runs/shapes", n=4, sampling=sfumato.Sampling(steps=1))
+        >>> judged.verdict.fd.low <= judged.verdict.fd.value
         True
     """
     sampling.check()
@@ -350,20 +351,20 @@ def compare(
     sampling: Sampling = Sampling(),
     progress: Progress | None = None,
 ) -> tuple[Judged, Judged]:
-    """Judge two models with the same seeds, on the same data by the same features and as many pictures of each.
+    """Judge two models with the same seeds, data, features and number of pictures.
 
     Args:
-        a: Anything that `load` takes; its data and features are used for both.
-        b: Another model, that draws pictures of the same size.
-        n: Pictures to draw of each, 4 or more.
-        data: Another source of pictures than the first model's own.
+        a: Anything that `load` accepts; its data and features are used for both.
+        b: Another model, which draws pictures of the same size.
+        n: Number of pictures to draw with each, 4 or more.
+        data: A source of pictures in place of the first model's own.
         features: As for `judge`.
         seed: As for `judge`.
-        sampling: How both draw.
+        sampling: Sampling settings of both.
         progress: As for `judge`.
 
     Returns:
-        What `judge` gives of each.
+        The result of `judge` for each.
 
     Raises:
         UserError: As for `judge`, and if the models draw pictures of different sizes.
@@ -382,20 +383,20 @@ def compare(
 
 
 def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True, overwrite: bool = False) -> Written:
-    """Make one model of a base and one or more LoRAs, in diffusers' format.
+    """Merge one or more LoRAs into a base, and write the model in diffusers' format.
 
     Args:
         loras: As `lora` of `load`.
-        base: The text-to-image model that they were made for; anything that `load` takes.
-        out: The folder to make.
+        base: The text-to-image model that they were made for; anything that `load` accepts.
+        out: The folder to write.
         half: Weights in fp16, else in fp32.
-        overwrite: Replace a folder that is there.
+        overwrite: Replace an existing folder.
 
     Returns:
         The folder, its size, and the class of diffusers that loads it.
 
     Raises:
-        UserError: There is no such base or LoRA, they do not fit together, or the folder is there.
+        UserError: There is no such base or LoRA, they do not fit together, or the folder exists.
 
     Example:
         >>> merged = sfumato.merge([("car.safetensors", 0.8)], "base", "merged")
@@ -418,17 +419,17 @@ def export(
     """Write a text-to-image model in the format of another program.
 
     Args:
-        model: Anything that `load` takes.
-        out: The folder to make, or the file.
+        model: Anything that `load` accepts.
+        out: The folder or file to write.
         to: The format: "diffusers", a folder; or "single", one safetensors file in the original keys.
         half: Weights in fp16, else in fp32.
-        overwrite: Replace a folder that is there.
+        overwrite: Replace an existing folder or file.
 
     Returns:
-        What was written, its size, and the class of diffusers that loads it.
+        The folder or file, its size, and the class of diffusers that loads it.
 
     Raises:
-        UserError: There is no such model or format, the model is no text-to-image model, or the folder is there.
+        UserError: There is no such model or format, the model is no text-to-image model, or the folder exists.
 
     Example:
         >>> sfumato.export("base", "exported", half=False).folder.name
@@ -453,7 +454,7 @@ def _check_model(name: str | Path) -> None:
 
 
 def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:
-    """Raises UserError for arguments of `tune` that cannot be right."""
+    """Raises UserError for invalid arguments of `tune`."""
     if not Path(photos).is_dir():
         raise UserError(f"{photos} is not a folder: put five to ten photos of one thing into one")
     _check_model(base)

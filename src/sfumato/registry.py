@@ -1,4 +1,4 @@
-"""Names and what they stand for: samplers, schedules, networks, sources, tasks, features, metrics; open to others."""
+"""Names of samplers, schedules, networks, sources, tasks, features and metrics; users can register their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Thing: TypeAlias = Callable[..., Any]
 OUTSIDE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """`package.module:Name`, a thing of another package."""
 PLUGINS = "SFUMATO_PLUGINS"
-"""The environment variable that lists modules, separated by commas, whose things files may name."""
+"""The environment variable with modules, separated by commas, that run folders and other files may use."""
 
 _things: dict[str, dict[str, str | Thing]] = {
     "sampler": {
@@ -63,16 +63,16 @@ _things: dict[str, dict[str, str | Thing]] = {
     },
     "metric": {"coverage": "sfumato.judging.distance:coverage"},
 }
-"""Imported when they are used: some need heavy libraries."""
+"""They are imported at their first use: some need heavy libraries."""
 _trusted: set[str] = set()
 
 
 def register(kind: Kind, name: str, thing: Thing | str) -> None:
-    """Give a thing of your own a name that recipes and commands can use.
+    """Register a thing of your own under a name, for recipes and commands.
 
-    kind: sampler, schedule, network, source, task, features or metric; name: anything but a name that is taken;
-    thing: a function or class, called as docs/extending.md says, or where it is, as `package.module:Name`.
-    Raises ValueError if the kind is unknown, the name taken, or the thing is neither.
+    kind: sampler, schedule, network, source, task, features or metric; name: any name that is not in use; thing: a
+    function or class with the signature given in docs/extending.md, or its place as `package.module:Name`.
+    Raises ValueError if the kind is unknown, the name is in use, or `thing` is neither callable nor a place.
 
     sfumato.register("sampler", "mine", my_sampler)
     """
@@ -87,14 +87,14 @@ def register(kind: Kind, name: str, thing: Thing | str) -> None:
 
 
 def names(kind: Kind) -> list[str]:
-    """All that are registered."""
+    """All registered names of a kind."""
     return list(_things[kind])
 
 
 def check(kind: Kind, name: str) -> str:
-    """The name, if it is registered or like `package.module:Name`; nothing is imported but what SFUMATO_PLUGINS lists.
+    """The name itself, if it is registered or has the form `package.module:Name`.
 
-    Raises ValueError naming the nearest one.
+    Imports nothing but the modules of SFUMATO_PLUGINS. Raises ValueError with the nearest registered name.
     """
     if name in _things[kind] or OUTSIDE.fullmatch(name):
         return name
@@ -107,10 +107,10 @@ def check(kind: Kind, name: str) -> str:
 
 
 def find(kind: Kind, name: str) -> Thing:
-    """What a name stands for, imported if need be.
+    """The function or class of a name, imported if necessary.
 
-    Raises UserError: no such name; a module that cannot be imported, or has no such thing; or one of another package
-    that nobody has allowed, see `trust`.
+    Raises UserError: no such name; a module that cannot be imported or has no such thing; or a thing of another package
+    that is not trusted, see `trust`.
     """
     try:
         check(kind, name)
@@ -125,20 +125,20 @@ def find(kind: Kind, name: str) -> Thing:
     if known is None and not _allowed(module):
         raise UserError(
             f"{what} is code of another package, which a file alone may not start: if you trust it, run the same "
-            f"again with {PLUGINS}={module.split('.')[0]} set in the environment"
+            f"command with {PLUGINS}={module.split('.')[0]} set in the environment"
         )
     thing = getattr(_imported(module, what), attribute, None)
     if not callable(thing) or not _is_of(thing, module):
         raise UserError(f"{what}: {module} has no function or class {attribute} of its own")
-    found: Thing = thing
-    return found
+    result: Thing = thing
+    return result
 
 
 def trust(name: object) -> None:
-    """Allow the module of a `package.module:Name` that a person has named: in a recipe of theirs, an option or a call.
+    """Allow the module of a `package.module:Name` that a person wrote: in their recipe, an option or a call.
 
-    What a run folder, a checkpoint or another file names is not allowed by that: somebody else may have written it.
-    Other values are left alone.
+    Never call it with names from a run folder, checkpoint or downloaded file, which another person may have written.
+    Values of another form have no effect.
     """
     if isinstance(name, str) and OUTSIDE.fullmatch(name):
         _trusted.add(name.partition(":")[0])
@@ -147,19 +147,19 @@ def trust(name: object) -> None:
 def arguments(
     thing: Thing, given: Mapping[str, object], options: Mapping[str, object], where: str
 ) -> dict[str, object]:
-    """Those of the given values that `thing` has parameters for, by name, and all options, which have the last word.
+    """Arguments for `thing`: those given values that it has parameters for, and all options, which take precedence.
 
-    where: the key of the options, for the error. Raises UserError if the thing does not take an option, or needs more.
+    where: the key of the options, for the error. Raises UserError if `thing` has no parameter for an option.
     """
     signature = inspect.signature(thing)
-    found = {key: value for key, value in given.items() if key in signature.parameters} | dict(options)
+    chosen = {key: value for key, value in given.items() if key in signature.parameters} | dict(options)
     called = getattr(thing, "__name__", type(thing).__name__)
     try:
-        signature.bind_partial(**found)
+        signature.bind_partial(**chosen)
     except TypeError as error:
         takes = ", ".join(key for key in signature.parameters if key not in ("self", "args", "kwargs"))
         raise UserError(f"{where}: {called}: {error}; it takes {takes or 'nothing'}") from error
-    return found
+    return chosen
 
 
 def takes(kind: Kind, name: str, parameter: str) -> bool:
@@ -172,7 +172,7 @@ def _allowed(module: str) -> bool:
 
 
 def _is_of(thing: Thing, module: str) -> bool:
-    """Whether a function or class is of the module's own package, and not of one that the module has imported."""
+    """Whether a function or class belongs to the module's own package, and was not imported into it from another."""
     made_elsewhere = inspect.isroutine(thing) or inspect.isclass(thing)
     return not made_elsewhere or thing.__module__.split(".")[0] == module.split(".")[0]
 
@@ -193,7 +193,7 @@ def _imported(module: str, what: str) -> object:
         raise UserError(
             f"{what}: {module} cannot be imported ({error}): install its package, or put its folder on PYTHONPATH"
         ) from error
-    except Exception as error:  # whatever code of somebody else does
+    except Exception as error:  # any exception: it is foreign code
         raise UserError(f"{what}: {module} fails when it is imported ({type(error).__name__}: {error})") from error
 
 

@@ -151,7 +151,7 @@ def test_what_is_refused(picture: Any, options: dict[str, Any], reason: str) -> 
 
 
 def test_models_for_small_pictures_say_so() -> None:
-    with pytest.raises(UserError, match="made for small pictures"):
+    with pytest.raises(UserError, match="is for small pictures"):
         denoise(model_of().cleaner(), torch.zeros(3, 1200, 1200), 0.1)
 
 

@@ -40,7 +40,7 @@ def test_a_name_that_is_gone_leads_to_its_successor(
 def test_without_a_network_it_is_said_what_to_bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"bring its folder.*SFUMATO_DATA/stable-diffusion-2-1") as caught:
+    with pytest.raises(UserError, match=r"copy its folder.*SFUMATO_DATA/stable-diffusion-2-1") as caught:
         bases.located("sd2")
     assert "\n" not in str(caught.value)
 

@@ -172,7 +172,7 @@ def test_labels(tmp_path: Path) -> None:
     drawn = model.sample(2, texts=["1", "2"], sampling=Sampling(steps=2))
     assert not torch.equal(drawn[0], model.sample(1, texts=["2"], sampling=Sampling(steps=2))[0])
     for broken, guidance, reason in (
-        ({}, 1.0, "by label alone, 0 to 3: give one with --label"),
+        ({}, 1.0, "only with a label, 0 to 3: give one with --label"),
         ({"texts": ["5"]}, 1.0, "unknown label '5'"),
         ({"texts": ["1"]}, 2.0, "leave guidance out"),
     ):
@@ -224,8 +224,8 @@ def test_it_is_judged_and_named_by_its_data(tmp_path: Path) -> None:
     ("file", "change", "reason"),
     [
         ("unet/config.json", {"sample_size": None}, "has no sample_size"),
-        ("unet/config.json", {"time_embedding_type": "fourier"}, "time_embedding_type fourier is not known"),
-        ("unet/config.json", {"class_embed_type": "timestep"}, "class_embed_type timestep is not known"),
+        ("unet/config.json", {"time_embedding_type": "fourier"}, "time_embedding_type fourier is not supported"),
+        ("unet/config.json", {"class_embed_type": "timestep"}, "class_embed_type timestep is not supported"),
         ("unet/config.json", {"_class_name": "UNet1DModel"}, "is of a UNet1DModel"),
         ("unet/config.json", {"block_out_channels": [16, 64]}, "is not a whole UNet2DModel"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "odd"}, "unknown beta_schedule odd"),

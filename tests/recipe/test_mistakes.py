@@ -54,7 +54,7 @@ def test_a_seed_projects_file_is_explained_in_one_line(tmp_path: Path) -> None:
         ("training: {lr: 1}", "unknown key training; did you mean train?"),
         ("data: {lr: 1}", "unknown key data.lr; did you mean train.lr?"),
         ("dropout: 1", "unknown key dropout; did you mean net.dropout or tune.dropout?"),
-        ("train.lr: 1", "unknown key train.lr; in a file it is written train: {lr: ...}"),
+        ("train.lr: 1", "unknown key train.lr; in a file write train: {lr: ...}"),
         ("LR: 1", "unknown key LR; did you mean train.lr?"),
         ("Batch_Size: 1", "unknown key Batch_Size; here it is train.batch"),
         ("xyzzy: 1", "unknown key xyzzy; `sfumato recipe shapes` shows all keys"),

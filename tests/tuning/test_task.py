@@ -154,7 +154,7 @@ def test_triggers() -> None:
     assert len({trigger(model, "", f"run {k}") for k in range(40)}) > 15
     with pytest.raises(UserError, match="a word that the base knows"):
         trigger(model, "red car")
-    with pytest.raises(UserError, match="has 11 tokens"):
+    with pytest.raises(UserError, match="tokens: choose a shorter one"):
         trigger(model, "extraordinary")
     with pytest.raises(UserError, match="a word that the base knows"):
         trigger(model, "car")
@@ -164,10 +164,10 @@ def test_triggers() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"noun": ""}, "name the kind of thing"),
+        ({"noun": ""}, "what do the photos show"),
         ({"base": "cifar10"}, "not a text-to-image model"),
         ({"noun": "antidisestablishmentarianism"}, "does not know it"),
-        ({"noun": "  "}, "name the kind of thing"),
+        ({"noun": "  "}, "what do the photos show"),
         ({"caption": "a {name}"}, "only {trigger} and {noun} can be used in it"),
         ({"caption": "a {"}, "only {trigger} and {noun} can be used in it"),
     ],

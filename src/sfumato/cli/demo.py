@@ -65,7 +65,7 @@ def demo(
             raise typer.Exit(STOPPED)
     say("2 of 5  drawing with it and measuring how good it is")
     with Screen(json) as screen:
-        found = judging.judge(out, judging.Order(n=300, sampling=Sampling(steps=12)), screen, screen.stop)
+        judged = judging.judge(out, judging.Order(n=300, sampling=Sampling(steps=12)), screen, screen.stop)
     say("3 of 5  cleaning a noisy photo with the shipped model photo")
     cleaned = photo.section()
     say("4 of 5  drawing eight prompts with the shipped model mini")
@@ -78,10 +78,10 @@ def demo(
         if tuned.stopped:
             raise typer.Exit(STOPPED)
     learned = car.section(tuned, time.monotonic() - first)
-    page = write(found, [cleaned, drawn, learned], out, time.monotonic() - began)
-    say(found.verdict.words())
+    page = write(judged, [cleaned, drawn, learned], out, time.monotonic() - began)
+    say(judged.verdict.words())
     say(f"open {page}")
-    answer({"page": str(page), "seconds": time.monotonic() - began, "judge": found.to_json()}, json)
+    answer({"page": str(page), "seconds": time.monotonic() - began, "judge": judged.to_json()}, json)
 
 
 def affordable(training: Training) -> int:
@@ -89,7 +89,7 @@ def affordable(training: Training) -> int:
     return min(MOST, max(LEAST, int(SECONDS * training.estimate.images_per_second) // 1000 * 1000))
 
 
-def write(found: Judged, others: list[Section], folder: Path, seconds: float) -> Path:
+def write(judged: Judged, others: list[Section], folder: Path, seconds: float) -> Path:
     """Write demo.html: prompts and pictures, a film of the process, the figures."""
     from sfumato.judging.report import copies_section, curves_section, figures_section, samples_section
     from sfumato.pictures.drawn.shapes import caption
@@ -99,7 +99,7 @@ def write(found: Judged, others: list[Section], folder: Path, seconds: float) ->
     from sfumato.show.report import Page, Picture, Section, write_page
 
     captions = [caption(*combination) for combination in CAPTIONS]
-    drawn, film = found.model.film(len(captions), texts=captions, seed=1)
+    drawn, film = judged.model.film(len(captions), texts=captions, seed=1)
     films.gif(film.frames, folder / "film.gif", film.captions)
     films.strip(film.frames, folder / "film.png", captions=film.captions)
     first = Section(
@@ -115,9 +115,9 @@ def write(found: Judged, others: list[Section], folder: Path, seconds: float) ->
     sections = [
         first,
         *others,
-        samples_section(found),
-        figures_section(found),
-        copies_section(found),
+        samples_section(judged),
+        figures_section(judged),
+        copies_section(judged),
         curves_section(events),
     ]
     again = Section(
@@ -130,5 +130,5 @@ def write(found: Judged, others: list[Section], folder: Path, seconds: float) ->
     )
     return write_page(
         folder / "demo.html",
-        Page("sfumato demo", lead, found.verdict.words(), "unclear", [*sections, again]),
+        Page("sfumato demo", lead, judged.verdict.words(), "unclear", [*sections, again]),
     )

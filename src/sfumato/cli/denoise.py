@@ -84,8 +84,8 @@ def denoise(
                 if len(pairs) > 1:
                     screen.stages("photos", k + 1, len(pairs))
             done.append(cleaned)
-            found = f"  {cleaned.found}" if cleaned.found else ""
-            say(f"{source} ({cleaned.words}){found} -> {', '.join(map(str, cleaned.written))}")
+            estimate = f"  {cleaned.found}" if cleaned.found else ""
+            say(f"{source} ({cleaned.words}){estimate} -> {', '.join(map(str, cleaned.written))}")
     if kept:
         say(f"{len(kept)} of {len(pairs)} existing files were not replaced")
     rows = [

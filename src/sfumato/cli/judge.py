@@ -89,14 +89,14 @@ def judge(
         task = task or (loaded.task if known else "generate")
         home = out or _home(model, loaded)
         if task == "text":
-            told, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
+            lines, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
         elif task == "denoise":
-            told, page, value = _denoise(loaded, home, screen, n, seed, data, noisy)
+            lines, page, value = _denoise(loaded, home, screen, n, seed, data, noisy)
         else:
-            told, page, value = _generate(
+            lines, page, value = _generate(
                 loaded, home, screen, Order(n, data, features, tuple(metric or ()), seed, sampling)
             )
-    for line in (*told, str(page)):
+    for line in (*lines, str(page)):
         say(line)
     answer({**value, "report": str(page)}, json)
 
@@ -109,8 +109,8 @@ def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
 
-    found = judging.judge(model, order, screen, screen.stop)
-    return [*found.warnings, found.verdict.words()], write(found, home), found.to_json()
+    judged = judging.judge(model, order, screen, screen.stop)
+    return [*judged.warnings, judged.verdict.words()], write(judged, home), judged.to_json()
 
 
 def _denoise(
@@ -119,8 +119,8 @@ def _denoise(
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
-    found = judge_denoised(model, noisy, n=n, data=data, seed=seed, progress=screen, stop=screen.stop)
-    return [found.words()], write_denoised(model, found, home), {"model": model.name, **found.to_json()}
+    judged = judge_denoised(model, noisy, n=n, data=data, seed=seed, progress=screen, stop=screen.stop)
+    return [judged.words()], write_denoised(model, judged, home), {"model": model.name, **judged.to_json()}
 
 
 def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Told:
@@ -131,9 +131,9 @@ def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling:
         raise UserError(
             f"{model.name} was not trained on emoji, whose prompts alone can be checked: use --task generate"
         )
-    found = judge_emoji(model, n=n, seed=seed, sampling=sampling, progress=screen, stop=screen.stop)
-    lines = [*found.warnings, found.words()]
-    return lines, write_emoji(model, found, home), {"model": model.name, **found.to_json()}
+    judged = judge_emoji(model, n=n, seed=seed, sampling=sampling, progress=screen, stop=screen.stop)
+    lines = [*judged.warnings, judged.words()]
+    return lines, write_emoji(model, judged, home), {"model": model.name, **judged.to_json()}
 
 
 def _home(name: str, model: Model) -> Path:

@@ -79,7 +79,7 @@ def sample(
 
     from sfumato.models.names import check
 
-    texts = _told(label, prompt, prompts)
+    texts = _texts(label, prompt, prompts)
     how = Sampling(
         steps, sampler, guidance, rescale, interval, eta, churn, negative=negative, strength=strength
     )  # fmt: skip
@@ -134,8 +134,8 @@ def _write(drawn: Samples, folder: Path, each: bool, negative: str | None, metad
 
     def made(k: int) -> str | None:
         s, size = drawn.settings, (drawn.pictures.shape[1], drawn.pictures.shape[2])
-        told = drawn.texts[k] if drawn.texts else ""
-        about = parameters(told, negative, s.steps, s.sampler, s.guidance, drawn.seeds[k], size, drawn.model)
+        prompt = drawn.texts[k] if drawn.texts else ""
+        about = parameters(prompt, negative, s.steps, s.sampler, s.guidance, drawn.seeds[k], size, drawn.model)
         return about if metadata else None
 
     written = [folder / "grid.png"]
@@ -146,7 +146,7 @@ def _write(drawn: Samples, folder: Path, each: bool, negative: str | None, metad
     return written
 
 
-def _told(label: list[str] | None, prompt: list[str] | None, prompts: Path | None) -> list[str] | None:
+def _texts(label: list[str] | None, prompt: list[str] | None, prompts: Path | None) -> list[str] | None:
     if sum(map(bool, (label, prompt, prompts))) > 1:
         raise UserError("give --label or --prompt, not both, or a file of --prompts alone")
     if prompts is None:

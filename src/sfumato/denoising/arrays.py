@@ -1,4 +1,4 @@
-"""Pictures as people have them - numpy, torch, PIL; 8 bits, 16 bits or [0, 1] - and as networks want them."""
+"""Converts pictures (numpy, torch, PIL; 8 bits, 16 bits or [0, 1]) to the tensors of networks, and back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ MODES = ("L", "RGB", "LA", "RGBA", "I;16")
 
 @dataclass(frozen=True)
 class Taken(Generic[P]):
-    """x: float32 (N, C, H, W) in [-1, 1] scale, C = 1 or 3; whole: the values are whole numbers, so that noise was
-    clipped; back(y): y, of x's shape, in the form that was given; y's memory is used for it.
+    """A picture as a tensor.
+
+    x: float32 (N, C, H, W) in [-1, 1] scale, C = 1 or 3; whole: the given values were whole numbers, whose noise is
+    always clipped; back(y): y, of x's shape, in the form of the given picture; overwrites y.
     """
 
     x: Tensor
@@ -29,10 +31,10 @@ class Taken(Generic[P]):
 
 
 def take(given: P) -> Taken[P]:
-    """A picture or a batch of them.
+    """Convert a picture or a batch of them.
 
     numpy (H, W), (H, W, C) or (N, H, W, C) and torch (C, H, W) or (N, C, H, W), uint8, uint16 or floats with white at
-    1; PIL in the modes of MODES, whose alpha stays as it is. Raises UserError on anything else, and on NaN.
+    1; PIL in the modes of MODES, with its alpha unchanged. Raises UserError on other types and modes, and on NaN.
     """
     if isinstance(given, Image.Image):
         return _pil(given)

@@ -1,4 +1,4 @@
-"""The verb `denoise`: pictures of any size and kind, cleaned at the level they have."""
+"""The verb `denoise`: cleans pictures of any size and type, at their own noise level."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from sfumato.diffusion.level import Level
 from sfumato.diffusion.saturation import unclipped
 from sfumato.errors import UserError
 
-LARGEST = 2**20  # pixels that a model without a known reach takes at once
-LEAST = 1e-4  # of the noise in [-1, 1] scale that a network is told
-SATURATED = 0.002  # share of values at black or white from which noise counts as cut off
+LARGEST = 2**20  # most pixels of a picture for a model without a known reach, which cannot use tiles
+LEAST = 1e-4  # lowest sigma in [-1, 1] scale that is given to a network
+SATURATED = 0.002  # share of values at black or white from which noise counts as clipped
 Told = Callable[[int, int], None]
 Sigma: TypeAlias = float | np.ndarray | Tensor | None
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """How a picture is cleaned.
+    """Settings of cleaning.
 
-    strength: as if the noise were strength * sigma, 0 to 1; clipped: the noise was cut to the picture's range (None: if
-    no value lies outside of it and some lie at its ends); mirror: average with the mirrored picture's answer, see
-    `mirrored`; tile: side of the tiles of a large picture, in pixels; told: called with (done, total) tiles.
+    strength: the denoiser is given strength * sigma, 0 to 1; clipped: the noisy picture was clipped to its range (None:
+    decided by its values, see `cut_off`); mirror: average with the result for the mirrored picture, see `mirrored`;
+    tile: side of the tiles of a large picture, in pixels; told: callback with the numbers of tiles done and in all.
     """
 
     strength: float = 1.0
@@ -46,9 +46,9 @@ class Cleaning:
 
 
 def denoise(cleaner: Cleaner, picture: P, sigma: Sigma = None, cleaning: Cleaning = Cleaning()) -> P:
-    """The expected clean picture, or a batch of them; gives the same kind of thing.
+    """The expected clean picture, or a batch of them, in the form of the given one.
 
-    picture: see `arrays.take`; sigma: the noise's standard deviation where white is 1, a number in [0, 1], one a
+    picture: see `arrays.take`; sigma: the noise's standard deviation where white is 1, a number in [0, 1], one for each
     picture (N,), a map (H, W) or (N, H, W), or None to estimate it. Raises UserError.
     """
     taken, ready = _prepared(cleaner, picture, sigma, cleaning)
@@ -67,7 +67,7 @@ def posterior_samples(
     steps: int = STEPS,
     seed: int = 0,
 ) -> list[P]:
-    """As `denoise`, but `count` pictures that the clean one may have been, drawn with `seed` in `steps` steps."""
+    """As `denoise`, but `count` possible clean pictures, sampled from the posterior with `seed` in `steps` steps."""
     if count < 1:
         raise UserError(f"samples={count}: draw one or more")
     taken, ready = _prepared(cleaner, picture, sigma, cleaning)
@@ -80,7 +80,7 @@ def posterior_samples(
 
 @dataclass(frozen=True)
 class _Ready:
-    """What is left to do: a denoiser for pictures y of that size, (N, C, H, W) in [-1, 1] scale, and their level."""
+    """A denoising that is ready to run: pictures y, (N, C, H, W) in [-1, 1] scale, their level, and a denoiser."""
 
     run: Denoiser
     y: Tensor
@@ -89,7 +89,7 @@ class _Ready:
 
 
 def _prepared(cleaner: Cleaner, picture: P, sigma: Sigma, how: Cleaning) -> tuple[Taken[P], _Ready | None]:
-    """None in place of what is to do if there is no noise."""
+    """The picture as a tensor and the denoising to run, None without noise."""
     taken = take(picture)
     y = taken.x.to(cleaner.device)
     if not 0 <= how.strength <= 1:
@@ -105,13 +105,13 @@ def _prepared(cleaner: Cleaner, picture: P, sigma: Sigma, how: Cleaning) -> tupl
     level = Level.of(level.sigma.clamp_min(LEAST))
     whole = anysize(cleaner, y, how.tile, how.told)
     if level.sigma.ndim == 4 and cleaner.reach is None:
-        raise UserError(f"{cleaner.name} knows one level for a whole picture: give sigma as a number, or use photo")
+        raise UserError(f"{cleaner.name} takes one level for a whole picture: give sigma as a number, or use photo")
     run = greyed(whole) if grey else whole
     return taken, _Ready(mirrored(run) if how.mirror else run, y, level, clipped)
 
 
 def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:
-    """A level in [-1, 1] scale from sigma where white is 1. Raises UserError on values or shapes that make no sense."""
+    """A level in [-1, 1] scale from sigma where white is 1. Raises UserError on invalid values or shapes."""
     try:
         s = torch.as_tensor(sigma, dtype=torch.float64).cpu()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -130,26 +130,26 @@ def level_of(sigma: float | np.ndarray | Tensor, y: Tensor) -> Level:
 
 
 def cut_off(y: Tensor) -> bool:
-    """Whether values in [-1, 1] scale end at black and white, and a share of SATURATED or more lies there."""
+    """Whether no value in [-1, 1] scale is outside of the range, and a share of SATURATED or more is at its ends."""
     size = y.abs()
     return bool(size.max() <= 1) and float((size == 1).float().mean()) >= SATURATED
 
 
 def anysize(cleaner: Cleaner, y: Tensor, tile: int = TILE, told: Told | None = None) -> Denoiser:
-    """Its denoiser for pictures of any size. Raises UserError if it was not made for that."""
+    """The cleaner's denoiser for pictures of any size. Raises UserError if it cannot process the size of y."""
     if cleaner.reach is not None:
         return Tiled(cleaner.denoiser, cleaner.reach, cleaner.multiple, tile, told)
     height, width = y.shape[-2:]
     if height * width > LARGEST:
         raise UserError(
-            f"{cleaner.name} was made for small pictures, not {width} x {height}: use one that was trained "
-            "on pieces of large ones, as the recipe photo"
+            f"{cleaner.name} is for small pictures, not {width} x {height}: use a model that was trained on pieces of "
+            "large ones, such as photo"
         )
     return Tiled(cleaner.denoiser, 0, cleaner.multiple, max(height, width), told)
 
 
 def greyed(denoiser: Denoiser) -> Denoiser:
-    """A denoiser of colour pictures for grey ones."""
+    """A denoiser of colour pictures as one of grey pictures."""
 
     def run(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         return denoiser(x.expand(-1, 3, -1, -1), level, cond).mean(1, keepdim=True)
@@ -158,9 +158,10 @@ def greyed(denoiser: Denoiser) -> Denoiser:
 
 
 def mirrored(denoiser: Denoiser) -> Denoiser:
-    """The mean of what is said of a picture and of its mirror image (Timofte et al. 2016, section 3.6).
+    """The mean of the outputs for a picture and for its mirror image (Timofte et al. 2016, section 3.6).
 
-    Where left and right are alike in the data, so is the expected picture, and what a network says otherwise is error.
+    If the data has no preference of left or right, the true expected pictures of both are mirror images of each other,
+    and the difference of the outputs is error, which the mean reduces.
     """
 
     def run(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
@@ -171,9 +172,9 @@ def mirrored(denoiser: Denoiser) -> Denoiser:
 
 
 def best(cleaner: Cleaner, run: Denoiser, y: Tensor, level: Level, clipped: bool, correct: bool = True) -> Tensor:
-    """The expected clean picture: one call, or two if the noise is clipped and it knows pure noise alone.
+    """The expected clean picture, by one call of the denoiser; two calls for clipped noise if it was trained without.
 
-    correct: make that second call.
+    correct: allow the second call, which corrects the picture for the clipping.
     """
     if cleaner.clipping == "told":
         return run(y, level, cleaner.condition(clipped, len(y)))
@@ -183,10 +184,10 @@ def best(cleaner: Cleaner, run: Denoiser, y: Tensor, level: Level, clipped: bool
 
 
 def _drawn(cleaner: Cleaner, ready: _Ready, k: int, steps: int, seed: int) -> list[Tensor]:
-    """k posterior samples; pictures of different levels one after the other."""
+    """k posterior samples; pictures of different levels are sampled one after the other."""
     run, y, level = ready.run, ready.y, ready.level
     if level.sigma.ndim == 4:
-        raise UserError("samples need one sigma a picture: give a number")
+        raise UserError("samples need one sigma for each picture, not a map: give a number")
     sigmas = level.sigma.reshape(-1).expand(len(y)).tolist()
     if len(set(sigmas)) > 1:
         rows = [

@@ -1,4 +1,4 @@
-"""Photo files cleaned: what is read, what is written, and where."""
+"""Cleans photo files: which are read, which are written, and where."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from sfumato.errors import UserError
 from sfumato.files import aside, sync
 from sfumato.pictures.decode import UPRIGHT
 
-REMOVED = 4  # how much the removed noise is enlarged in the picture of --show
-WIDE, GAP = 640, 8  # of each part of that picture, at most, and between them
-UNSURE = 0.1  # standard deviation, where white is 1, that is white in the picture of uncertainty
+REMOVED = 4  # factor of the removed noise in the picture of --show
+WIDE, GAP = 640, 8  # that picture's parts: largest side, and pixels between them
+UNSURE = 0.1  # standard deviation, where white is 1, that is shown white in the picture of uncertainty
 UNKNOWN = (".bmp", ".gif", ".jpe", ".jfif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".psd", ".pdf", ".svg")
-LOOKED = 512  # side of the parts of a large photo that its noise is read from
+LOOKED = 512  # side of the parts of a large photo from which its noise is estimated
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: sigma None: estimated; `samples` pictures that the photo may have been; show: a picture of
-    before, after and what was removed; overwrite: replace files that are there; mirror: see `denoise.mirrored`.
+    """Settings of cleaning a file. sigma: None: estimated; strength, mirror: see `denoise.Cleaning`; samples: number of
+    posterior samples to write; seed: of the samples; show: also write a picture of before, after and the removed noise;
+    overwrite: replace existing files.
     """
 
     sigma: float | np.ndarray | None = None
@@ -44,8 +45,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A photo that was cleaned: the files written, the clean one first, and in words the noise found, if it was looked
-    for.
+    """A photo that was cleaned. written: files, the clean photo first; sigma: that was used, the mean of a map; found:
+    the estimated noise as a text, "" if sigma was given; words: the photo's format as a text.
     """
 
     source: Path
@@ -56,17 +57,20 @@ class Cleaned:
 
 
 def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple[Path, Path]]:
-    """Which file becomes which. Folders stand for all photos in them, and patterns for all files they match.
+    """Pairs of photo and target file. Folders stand for all photos in them, and patterns for all files they match.
 
-    One photo and an `out` with a picture's ending is that file; else `out` is a folder, made if need be, in which
-    photos of folders keep their place. Raises UserError: nothing there, a folder that is missing, a file in the
-    folder's place, an ending that is no known picture's, two files that would be one.
+    For one photo, `out` may be a file with a picture's suffix; else `out` is a folder, created if necessary, in which
+    photos of folders keep their relative paths. Raises UserError: no such file, a missing folder, a file in place of
+    the folder, an unknown suffix, or two photos with the same target.
     """
     pairs: list[tuple[Path, Path]] = []
     for path in given:
         try:
             pairs += _named(path, out)
-        except (OSError, ValueError) as error:  # a name that is too long, a folder that is closed, a pattern as a**b
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # a name that is too long, a folder without permission, a pattern such as a**b
             raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     ending = out.suffix.lower()
     if len(given) == 1 and not given[0].is_dir() and len(pairs) == 1 and ending in SUFFIXES and not out.is_dir():
@@ -88,32 +92,32 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
 
 
 def _named(path: Path, out: Path) -> list[tuple[Path, Path]]:
-    """The photos that one argument stands for, and their place in a folder."""
+    """The photos of one argument, and their relative paths in the output folder."""
     if path.is_dir():
         return [(photo, photo.relative_to(path)) for photo in _photos(path, path.rglob("*"), out)]
     if path.exists():
         return [(path, Path(path.name))]
     if any(sign in str(path) for sign in "*?["):
         first = next(k for k, part in enumerate(path.parts) if any(sign in part for sign in "*?["))
-        found = Path(*path.parts[:first]).glob(str(Path(*path.parts[first:])))
-        return [(photo, Path(photo.name)) for photo in _photos(path, found, out)]
+        matches = Path(*path.parts[:first]).glob(str(Path(*path.parts[first:])))
+        return [(photo, Path(photo.name)) for photo in _photos(path, matches, out)]
     raise UserError(f"{path}: the file is not there")
 
 
-def _photos(asked: Path, found: Iterable[Path], out: Path) -> list[Path]:
-    """Photos among files, sorted, without what lies in `out`. Raises UserError if there are none."""
-    photos = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+def _photos(path: Path, files: Iterable[Path], out: Path) -> list[Path]:
+    """The photos among files, sorted, without those in `out`. Raises UserError if there are none."""
+    photos = sorted(p for p in files if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
     inside = out.absolute()
-    if asked.is_dir() and inside != asked.absolute():
+    if path.is_dir() and inside != path.absolute():
         photos = [p for p in photos if inside not in p.absolute().parents]
     if not photos:
-        raise UserError(f"{asked} holds no photos ({', '.join(SUFFIXES)})" if asked.is_dir() else f"{asked}: no photos")
+        raise UserError(f"{path} holds no photos ({', '.join(SUFFIXES)})" if path.is_dir() else f"{path}: no photos")
     return photos
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that come of one photo: itself clean, its samples, and pictures of their spread and of the noise."""
+    """The files written for one photo: the clean photo, its samples, pictures of their spread and of the noise."""
 
     photos: list[Path]
     spread: Path | None
@@ -125,7 +129,7 @@ class Outputs:
 
 
 def outputs(target: Path, order: Order) -> Outputs:
-    """What `clean` writes for a photo that becomes `target`."""
+    """The files that `clean` writes for a photo with the target `target`."""
     samples = [_beside(target, f"-{k + 1}") for k in range(order.samples)]
     spread = _beside(target, "-uncertainty", ".png") if order.samples > 1 else None
     return Outputs([target, *samples], spread, _beside(target, "-show", ".png") if order.show else None)
@@ -145,7 +149,7 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, told: Told
         made = clean_photo(cleaner, photo, order, told)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
-    with contextlib.ExitStack() as stack:  # all of it or nothing
+    with contextlib.ExitStack() as stack:  # all files or none
         asides = {place: stack.enter_context(aside(place)) for place in places.all}
         for pixels, place in zip([made.pixels, *made.samples], places.photos, strict=True):
             put(photo, pixels, asides[place], place)
@@ -161,8 +165,8 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, told: Told
 
 @dataclass(frozen=True)
 class CleanPhoto:
-    """pixels, samples: of the photo's shape and type; sigma: used, where white is 1; found: the noise in words, if it
-    was looked for."""
+    """pixels, samples: of the photo's shape and type; sigma: that was used, where white is 1; found: the estimated
+    noise as a text, "" if sigma was given."""
 
     pixels: np.ndarray
     samples: list[np.ndarray]
@@ -171,7 +175,7 @@ class CleanPhoto:
 
 
 def clean_photo(cleaner: Cleaner, photo: Photo, order: Order, told: Told | None = None) -> CleanPhoto:
-    """Clean a photo that was read; CMYK as colours and black. Raises UserError."""
+    """Clean a photo in memory; of CMYK, colours and black are cleaned separately. Raises UserError."""
     parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
     sigma, found = (order.sigma, "") if order.sigma is not None else noise_in(cleaner, photo)
     how = Cleaning(order.strength, mirror=order.mirror, told=told)
@@ -184,12 +188,12 @@ def clean_photo(cleaner: Cleaner, photo: Photo, order: Order, told: Told | None 
 
 
 def noise_in(cleaner: Cleaner, photo: Photo) -> tuple[float, str]:
-    """The noise of a photo as the cleaner reads it, or estimated from the photo alone; and in words."""
+    """The noise of a photo, estimated by the cleaner's network if it can do that, else without one; and as a text."""
     if cleaner.part is not None and photo.pixels.shape[2] in (1, cleaner.channels):
         level = level_of_photo(cleaner, photo.pixels)
         return level, f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {cleaner.name} reads it"
-    found = noise_of(photo)
-    return found.sigma, found.words()
+    noise = noise_of(photo)
+    return noise.sigma, noise.words()
 
 
 def _beside(path: Path, more: str, suffix: str | None = None) -> Path:
@@ -197,7 +201,7 @@ def _beside(path: Path, more: str, suffix: str | None = None) -> Path:
 
 
 def noise_of(photo: Photo) -> Estimate:
-    """The noise of a photo, of a large one by sixteen parts of it."""
+    """The noise of a photo, estimated from sixteen parts of a large one."""
     pixels, (height, width) = photo.pixels[..., :3], photo.pixels.shape[:2]
     if height * width > 16 * LOOKED**2 and min(height, width) >= LOOKED:
         tops = np.linspace(0, height - LOOKED, 4).astype(int)
@@ -209,9 +213,9 @@ def noise_of(photo: Photo) -> Estimate:
 
 
 def triptych(photo: Photo, after: np.ndarray) -> Image.Image:
-    """Before | after | what was removed, REMOVED times enlarged around grey.
+    """Before | after | the removed noise, multiplied by REMOVED, on grey.
 
-    Of a large photo the part with most detail, pixel by pixel, since noise does not survive reduction.
+    Of a large photo only the part with the most detail is shown, unscaled: scaling down would remove the noise.
     """
     scale = 255 / photo.top
     before, now = (p.astype(np.float32) * scale for p in _window(photo.pixels, after))
@@ -247,7 +251,7 @@ def uncertainty(samples: Sequence[np.ndarray], top: int) -> Image.Image:
 
 
 def upright(image: Image.Image, photo: Photo) -> Image.Image:
-    """A picture of the photo's pixels, turned as its EXIF orientation says."""
+    """A picture of the photo's pixels, rotated by its EXIF orientation."""
     turn = UPRIGHT.get(photo.orientation)
     return image if turn is None else image.transpose(turn)
 

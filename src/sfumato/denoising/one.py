@@ -1,4 +1,4 @@
-"""One picture cleaned, as a file or in memory, with the noise that it was cleaned of."""
+"""Cleans one picture, a file or in memory; the result also has the sigma that was used."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from sfumato.files import aside
 class Denoised(Generic[P]):
     """A clean picture.
 
-    picture: of the kind, shape and type of the one that was given; of a file its pixels, uint8 or uint16 (H, W, C) as
-    they lie there; sigma: the standard deviation of the noise, where white is 1, that was given or estimated: a number,
-    or as many as pictures, or a map; samples: pictures that it may have been; photo: the file, if it was one.
+    picture: of the type, shape and dtype of the given one; of a file, its pixels, uint8 or uint16 (H, W, C), in the
+    file's orientation; sigma: the given or estimated standard deviation of the noise, where white is 1: a number, one
+    for each picture, or a map; samples: posterior samples, possible clean pictures; photo: the given file, if any.
     """
 
     picture: P
@@ -49,9 +49,9 @@ class Denoised(Generic[P]):
         return made if self.photo is None else upright(made, self.photo)
 
     def save(self, path: str | Path) -> Path:
-        """Write a picture file in the format of its ending; of a photo, with everything else that was in its file.
+        """Write a picture file in the format of the path's suffix; of a photo file, with its metadata.
 
-        Raises UserError if the format does not hold it.
+        Raises UserError if the format cannot hold the picture.
         """
         place = Path(path)
         if self.photo is not None:
@@ -62,7 +62,7 @@ class Denoised(Generic[P]):
 
 
 def clean_file(cleaner: Cleaner, path: Path, order: Order, told: Told | None = None) -> Denoised[np.ndarray]:
-    """Raises UserError, one line with the file's name."""
+    """Clean a photo file. Raises UserError, one line with the file's name."""
     photo = read(path)
     try:
         made = clean_photo(cleaner, photo, order, told)
@@ -74,7 +74,7 @@ def clean_file(cleaner: Cleaner, path: Path, order: Order, told: Told | None = N
 def clean_one(
     cleaner: Cleaner, picture: P, sigma: Sigma, cleaning: Cleaning, samples: int = 0, seed: int = 0
 ) -> Denoised[P]:
-    """As `denoise`, with the noise that was used. Raises UserError."""
+    """As `denoise`; the result also has the sigma that was used. Raises UserError."""
     used = estimated(cleaner, take(picture).x.to(cleaner.device)).sigma / 2 if sigma is None else sigma
     clean = denoise(cleaner, picture, used, cleaning)
     drawn = posterior_samples(cleaner, picture, samples, used, cleaning, seed=seed) if samples else []

@@ -1,4 +1,4 @@
-"""What noise a denoiser is judged on. Light: imports nothing heavy."""
+"""The noise on which a denoiser is judged. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sfumato.errors import UserError
 
 @dataclass(frozen=True)
 class Noisy:
-    """What noise is added to clean pictures, and how it is taken out again.
+    """The noise that is added to clean pictures, and how it is removed.
 
-    sigma: its standard deviation where white is 1, above 0 and at most 1; clip: cut the noisy picture to its range, as
-    a file would; blind: the model is not given the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`.
+    sigma: its standard deviation where white is 1, above 0 and at most 1; clip: clip the noisy picture to its range, as
+    in a file; blind: the model is not given the level; correct: see `denoise.best`; mirror: see `denoise.mirrored`.
     """
 
     sigma: float = 0.2

@@ -1,4 +1,4 @@
-"""How a person names LoRAs to lay over a model. Light: imports nothing heavy."""
+"""LoRAs as arguments: paths with weights. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeAlias
 from sfumato.errors import UserError
 
 Loras: TypeAlias = str | Path | Iterable[str | Path | tuple[str | Path, float]]
-"""A folder of PEFT's or a safetensors file, or several, each with a weight if that is not 1."""
+"""A folder in PEFT's format or a safetensors file; or several of them, each alone or as a pair with its weight."""
 
 
 def weighted(loras: Loras) -> list[tuple[Path, float]]:
-    """Each LoRA with its weight. Raises UserError if one is not there."""
+    """Each LoRA with its weight, 1 if none is given. Raises UserError if a file does not exist."""
     given = [loras] if isinstance(loras, (str, Path)) else list(loras)
     pairs = [each if isinstance(each, tuple) else (each, 1.0) for each in given]
     for path, _ in pairs:
@@ -23,7 +23,7 @@ def weighted(loras: Loras) -> list[tuple[Path, float]]:
 
 
 def paired(paths: Iterable[Path], weights: Iterable[float]) -> list[tuple[Path, float]]:
-    """The same of two lists: weights for each, one for all, or none for 1. Raises UserError."""
+    """Each LoRA with its weight, from two lists. weights: one for each, one for all, or none: 1. Raises UserError."""
     loras, each = list(paths), list(weights) or [1.0]
     each = each * len(loras) if len(each) == 1 else each
     if len(each) != len(loras):

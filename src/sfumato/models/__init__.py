@@ -1,1 +1,1 @@
-"""Trained models as objects, and by what names they are found."""
+"""Trained models as objects, and the names by which they are loaded."""

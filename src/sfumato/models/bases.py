@@ -1,4 +1,4 @@
-"""Bases by name: those that the registry lists, and any pipeline of their families on the Hub."""
+"""Bases by name: those of the registry, and any pipeline of their families on the Hub."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ GONE = {
     "stabilityai/stable-diffusion-2-1": NAMES["sd2"],
     "stabilityai/stable-diffusion-2": NAMES["sd2"],
 }
-"""Names that no longer lead anywhere, and what took their place."""
-WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of transformers, and of diffusers
+"""Repositories that were removed from the Hub, and those with the same weights."""
+WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of transformers and of diffusers
 WANTED = [
     INDEX,
     *{f"{part}/{file}" for known in FAMILIES for part in known.networks for file in ("config.json", *WEIGHTS)},
     *{f"{part}/*" for known in FAMILIES for part in known.others},
-    *("config.json", WEIGHTS[1], "scheduler_config.json"),  # of pixel models, whose parts may lie in one folder
+    *("config.json", WEIGHTS[1], "scheduler_config.json"),  # of pixel models, which may have all files in one folder
 ]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_base(name: str) -> bool:
-    """Whether a name may be a base: one of ours, or owner/name as on the Hub where no such folder lies here."""
-    here = name.startswith("runs/") or Path(name).parent.is_dir()
-    return name in NAMES or (bool(HUB_ID.fullmatch(name)) and not here)
+    """Whether a name may be a base: a name of NAMES, or owner/name of the Hub if there is no local folder `owner`."""
+    local = name.startswith("runs/") or Path(name).parent.is_dir()
+    return name in NAMES or (bool(HUB_ID.fullmatch(name)) and not local)
 
 
 def located(name: str) -> Path:
-    """The folder of a base: in `$SFUMATO_DATA` by its name or the Hub's, in the Hub's cache, or downloaded into it.
+    """The folder of a base: in `$SFUMATO_DATA` by its name or its Hub id, in the Hub's cache, or downloaded into it.
 
-    A name that is gone is replaced, with one line that says so. Raises UserError with what to bring where there is no
-    network.
+    A repository that was removed from the Hub is replaced, with a warning. Raises UserError if the base cannot be
+    downloaded, with the files to provide.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -46,8 +46,8 @@ def located(name: str) -> Path:
     if repo in GONE:
         logging.getLogger(__name__).warning("%s is gone from the Hub; %s holds the same weights", repo, GONE[repo])
         repo = GONE[repo]
-    shelf = data_folder()
-    for place in [shelf / name, shelf / repo, shelf / repo.split("/")[-1]] if shelf else []:
+    data = data_folder()
+    for place in [data / name, data / repo, data / repo.split("/")[-1]] if data else []:
         if (place / INDEX).is_file():
             return place
     try:
@@ -57,6 +57,6 @@ def located(name: str) -> Path:
         parts = ", ".join(f"{part}/" for part in (*known.networks, *known.others)) if known else "all folders it names"
         where = f"$SFUMATO_DATA/{repo.split('/')[-1]}"
         raise UserError(
-            f"{name}: the Hub's {repo} is not here and cannot be had ({type(error).__name__}): bring its folder, "
-            f"with {INDEX}, {parts}, to {where}"
+            f"{name}: {repo} of the Hub is not on this machine and cannot be downloaded ({type(error).__name__}): "
+            f"copy its folder, with {INDEX}, {parts}, to {where}"
         ) from error

@@ -1,4 +1,4 @@
-"""Folders of diffusers' pixel models: a UNet2DModel, or the pipeline of one (DDPMPipeline, DDIMPipeline)."""
+"""Folders of diffusers' pixel models: a UNet2DModel, or a pipeline with one (DDPMPipeline, DDIMPipeline)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 SCHEDULER = "scheduler_config.json"
 UNSAID = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
-"""What a DDPMScheduler has where its configuration says nothing."""
+"""The defaults of a DDPMScheduler."""
 
 
 class DiscreteNet(PictureNet):
-    """F(x, c, tokens): diffusers' UNet2DModel, given the timestep of the level; between two of them a fraction."""
+    """F(x, c, tokens): diffusers' UNet2DModel. Its timestep is that of the level, a fraction between two timesteps."""
 
     levels: Tensor
 
@@ -49,17 +49,17 @@ class DiscreteNet(PictureNet):
     def forward(self, x: Tensor, c: Tensor, tokens: Tensor | None = None, noisy: Tensor | None = None) -> Tensor:
         labels = None if tokens is None else tokens[:, 0] - 1
         found: Tensor = self.unet(x, timesteps(self.levels, c), labels, return_dict=False)[0]
-        return found[:, : x.shape[1]]  # the rest is a variance, which no sampler here takes
+        return found[:, : x.shape[1]]  # the other channels are a variance, which our samplers do not use
 
 
 @dataclass(kw_only=True)
 class LabelledModel(PixelModel):
-    """A model that draws by label alone, and knows nothing that stands for no label."""
+    """A model that draws only with a label: it was never trained without one."""
 
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition | None:
         if not texts or not all(texts):
             words = self.vocabulary.words
-            raise UserError(f"{self.name} draws by label alone, {words[0]} to {words[-1]}: give one with --label")
+            raise UserError(f"{self.name} draws only with a label, {words[0]} to {words[-1]}: give one with --label")
         return super().condition(texts, n)
 
     @property
@@ -67,7 +67,7 @@ class LabelledModel(PixelModel):
         return None
 
     def cleaner(self) -> PixelCleaner:
-        raise UserError(f"{self.name} needs a label for each picture, which a noisy one has not: clean with photo")
+        raise UserError(f"{self.name} needs a label for each picture, which a photo does not have: clean with photo")
 
 
 def claims(folder: Path) -> bool:
@@ -77,7 +77,10 @@ def claims(folder: Path) -> bool:
 
 
 def read(folder: Path, name: str, device: str, precision: str) -> PixelModel:
-    """A folder that `claims`, as a model on its own betas and prediction. Raises UserError if it is not whole."""
+    """A folder for which `claims` is true, as a model with its own betas and prediction.
+
+    Raises UserError if it is incomplete.
+    """
     place = folder / "unet" if (folder / "unet").is_dir() else folder
     config = _read(place / "config.json")
     shape = _shape(config, place)
@@ -96,14 +99,14 @@ def read(folder: Path, name: str, device: str, precision: str) -> PixelModel:
 
 
 def _shape(config: Json, place: Path) -> tuple[int, int, int]:
-    """(C, H, W). Raises UserError if the configuration is of a network that is not known here."""
+    """(C, H, W). Raises UserError if the configuration is of an unknown network."""
     where, size = place / "config.json", config.get("sample_size")
     if config.get("_class_name") != "UNet2DModel":
         raise UserError(f"{where} is of a {config.get('_class_name', 'network without a name')}, not of a UNet2DModel")
     if config.get("time_embedding_type", "positional") != "positional":
-        raise UserError(f"{where}: time_embedding_type {config['time_embedding_type']} is not known, positional alone")
+        raise UserError(f"{where}: time_embedding_type {config['time_embedding_type']} is not supported, positional is")
     if config.get("class_embed_type") is not None:
-        raise UserError(f"{where}: class_embed_type {config['class_embed_type']} is not known, numbered classes alone")
+        raise UserError(f"{where}: class_embed_type {config['class_embed_type']} is not supported, class numbers are")
     if size is None:
         raise UserError(f"{where} has no sample_size: add the side of the pictures that it was trained on")
     height, width = (size, size) if isinstance(size, int) else size
@@ -111,7 +114,7 @@ def _shape(config: Json, place: Path) -> tuple[int, int, int]:
 
 
 def _scheduler(folder: Path, place: Path) -> Json:
-    """The scheduler's configuration, in the pipeline or beside the network. Raises UserError if it has no betas."""
+    """The scheduler's configuration, of the pipeline or beside the network. Raises UserError if it has no betas."""
     places = [folder / "scheduler" / SCHEDULER, place / SCHEDULER, place.parent / "scheduler" / SCHEDULER]
     file = next((each for each in places if each.is_file()), None)
     log = logging.getLogger(__name__)
@@ -124,7 +127,7 @@ def _scheduler(folder: Path, place: Path) -> Json:
     if config.get("clip_sample", True) and config.get("clip_sample_range", 1.0) != 1:
         log.warning("%s: clip_sample_range is taken as 1, the range of pictures", file)
     if config.get("thresholding"):
-        log.warning("%s: thresholding is left out", file)
+        log.warning("%s: thresholding is not applied", file)
     return config
 
 
@@ -146,7 +149,7 @@ def _unet(place: Path) -> UNet2DModel:
 
 
 def _read(file: Path) -> Json:
-    """A JSON file's object; empty if there is none."""
+    """The object of a JSON file; empty if the file has none."""
     try:
         found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""What a family of text-to-image models answers, so that everything else works with any of them.
+"""The interface of a family of text-to-image models: the rest of the program works with any family that implements it.
 
-A family is one folder: `sd/` is Stable Diffusion 1 and 2. It brings a LatentNet (its networks as one), a Family (what
-its models answer), a module that reads them, and one line in `registry.py`.
+A family is one folder; `sd/` is Stable Diffusion 1 and 2. It contains a LatentNet (its networks as one module), a
+Family (its methods), a module that reads its models, and has one line in `registry.py`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 """(H, W) of a picture in pixels."""
 Seen = Literal["whole", "places"]
-"""Features of a picture as a whole, or of what is where on it."""
+"""Features of the whole picture, or of each place in it."""
 
 
 @dataclass(frozen=True)
 class Part:
     """A network that a LoRA can change.
 
-    name: of the module in the LatentNet, and in a Lora; text: it is a text encoder, which learns on wish alone;
-    attention, feed_forward: endings of the names of layers that a LoRA changes; reads, writes: prefixes of kohya's
-    keys; folder: of PEFT's files, in the LoRA's; diffusers: prefix of the keys in diffusers' files; inner: a prefix of
-    module names that only some versions of the library have; outer: one that is left out of plain names, and stands in
-    PEFT's and diffusers' files.
+    name: of the module in the LatentNet and in a Lora; text: it is a text encoder, which is trained only on request;
+    attention, feed_forward: endings of the names of the layers that a LoRA changes; reads, writes: prefixes of the keys
+    in kohya's files; folder: subfolder of PEFT's files in the LoRA's folder; diffusers: prefix of the keys in
+    diffusers' files; inner: prefix of module names that only some versions of transformers have; outer: prefix that
+    plain names do not have, but the keys of PEFT's and diffusers' files do.
     """
 
     name: str
@@ -53,15 +53,15 @@ class Part:
     outer: str = ""
 
     def plain(self, name: str) -> str:
-        """A module's name in every version of the library, without PEFT's wrapping."""
+        """A module's name, the same in every version of transformers and without PEFT's wrapping."""
         return name.removeprefix(self.inner).removeprefix(self.outer).replace(".base_layer", "")
 
     def key(self, name: str) -> str:
-        """The key that kohya's files have for a module of a plain name."""
+        """The key of a module in kohya's files. name: its plain name."""
         return self.writes + name.replace(".", "_")
 
     def keys(self, names: Iterable[str]) -> dict[str, str]:
-        """Plain names of modules by what may stand in a file behind one of `reads`."""
+        """Plain names of modules by the part of a file's key that follows a prefix of `reads`."""
         flat = {name.replace(".", "_"): name for name in names}
         before = {each.replace(".", "_") for each in (self.inner, self.outer)}
         return flat | {prefix + key: name for prefix in before for key, name in flat.items()}
@@ -70,8 +70,8 @@ class Part:
 class LatentNet(nn.Module, ABC):
     """F(x, c, **condition) of a text-to-image model: all its networks but the autoencoder.
 
-    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,). The condition is what
-    `embedded` gives, or before that, where text encoders learn, what `Family.tokens` gives.
+    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,). The condition is the result of
+    `embedded`; where the text encoders are trained too, the result of `Family.tokens`.
     """
 
     parts: ClassVar[tuple[Part, ...]]
@@ -84,29 +84,29 @@ class LatentNet(nn.Module, ABC):
         return [self.module(part) for part in self.parts if part.text]
 
     def denoisers(self) -> list[nn.Module]:
-        """All that is no text encoder."""
+        """All networks except the text encoders."""
         return [self.module(part) for part in self.parts if not part.text]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights of what denoises."""
+        """The dtype of the denoising network's weights."""
         return next(self.denoisers()[0].parameters()).dtype
 
     @abstractmethod
     def embedded(self, tokens: Condition) -> Condition:
-        """What the text encoders make of tokens, float32, with gradients if they are on."""
+        """The text encoders' output for tokens, float32, with gradients if they are enabled."""
 
     @abstractmethod
     def layer(self, of: Seen) -> nn.Module:
-        """The layer whose output, (N, D, h, w), tells pictures apart, as a whole or place by place."""
+        """The layer whose output, (N, D, h, w), serves as features: of the whole picture, or of each place in it."""
 
     @abstractmethod
     def save_memory(self) -> None:
-        """Compute activations twice in training, and hold few of them (Chen et al. 2016)."""
+        """Turn on activation checkpointing: less memory in training, more computation (Chen et al. 2016)."""
 
 
 class Family(ABC):
-    """What models of one family answer. Stateless: a model brings its networks and tokenizers."""
+    """The methods of one family. Stateless: the networks and tokenizers are the model's."""
 
     name: ClassVar[str]
     pipelines: ClassVar[str]
@@ -114,52 +114,52 @@ class Family(ABC):
 
     @abstractmethod
     def tokens(self, model: LatentModel, prompts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
-        """Prompts as the text encoders' input, a row a prompt, on the CPU. Raises UserError on a monstrous one.
+        """Prompts as the text encoders' input, a row for each prompt, on the CPU. Raises UserError on a too long one.
 
-        sizes: (H, W) of the picture of each row before it was scaled to the model's, in pixels; left out: the model's
-        own. A family that is not told sizes leaves them out.
+        sizes: (H, W) of the picture of each row before it was scaled to the model's size, in pixels; left out: the
+        model's own size. A family without sizes in its condition ignores them.
         """
 
     def nothing(self, model: LatentModel) -> Condition:
-        """The text encoders' input that stands for nothing, one row, on the CPU: the empty prompt."""
+        """The text encoders' input of the empty prompt, one row, on the CPU."""
         return self.tokens(model, [""])
 
     @abstractmethod
     def encode(self, model: LatentModel, prompts: Sequence[str]) -> Condition:
-        """Prompts as the denoising network takes them, float32, a row a prompt, where the model is."""
+        """Prompt embeddings, the denoising network's input: float32, a row for each prompt, on the model's device."""
 
     def null(self, model: LatentModel) -> Condition:
-        """The condition that stands for nothing, one row."""
+        """The empty condition, one row."""
         with torch.inference_mode():
             return model.net.embedded(self.nothing(model).to(model.device))
 
     @abstractmethod
     def cut(self, model: LatentModel, prompt: str) -> str:
-        """The words of a prompt that the model does not read, "" if it reads all."""
+        """The end of a prompt that is beyond the model's length, "" if nothing is."""
 
     @abstractmethod
     def token_ids(self, model: LatentModel, text: str) -> list[int]:
-        """The tokens that a text falls into, without start and end; low numbers are frequent ones."""
+        """The token ids of a text, without start and end; frequent tokens have low ids."""
 
     @abstractmethod
     def vocabulary(self, model: LatentModel) -> list[str]:
-        """All tokens in the order of their numbers; one that ends a word ends in `</w>`."""
+        """All tokens in the order of their ids; a token at the end of a word ends in `</w>`."""
 
     @abstractmethod
     def multiple(self, model: LatentModel) -> int:
-        """A picture's sides must be multiples of this."""
+        """The number of pixels of which a picture's sides must be multiples."""
 
     @abstractmethod
     def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
-        """Why a LoRA's file, by its tensors and header, is for another family; None if it may be for this one."""
+        """The reason why a LoRA's tensors and header belong to another family; None if they may belong to this one."""
 
     @abstractmethod
     def header(self, model: LatentModel) -> dict[str, str]:
-        """What the header of a LoRA's file says of its base, by kohya's and modelspec's keys."""
+        """The base's entries in the header of a LoRA's file, with the keys of kohya and modelspec."""
 
     @abstractmethod
     def usage(self, file: str, magnitudes: bool) -> str:
-        """Python that loads a LoRA's file into a pipeline `pipe`. magnitudes: it is DoRA."""
+        """Python code that loads a LoRA's file into a pipeline `pipe`. magnitudes: it is a DoRA."""
 
     @abstractmethod
     def pipeline(self, model: LatentModel) -> DiffusionPipeline:
@@ -167,11 +167,11 @@ class Family(ABC):
 
     @abstractmethod
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
-        """Write the model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
+        """Write the model as a pipeline folder, in fp16 if `half`. The folder appears when all of it is written."""
 
     def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
         """Write the model as one safetensors file in the family's original keys. Raises UserError if it has none."""
-        raise UserError(f"{model.name} has no form in one file: write its folder, with --to diffusers")
+        raise UserError(f"{model.name} cannot be written as one file: write a folder, with --to diffusers")
 
     def latents(self, autoencoder: AutoencoderKL, x: Tensor) -> Tensor:
         """Pictures in [-1, 1] as latents of variance about 1, float32."""

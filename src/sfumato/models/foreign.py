@@ -1,4 +1,4 @@
-"""Denoisers of other projects as models: those of EDM and of k-diffusion, and any function D(x, sigma)."""
+"""Denoisers of other projects as models: EDM's, k-diffusion's, and any function D(x, sigma)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sfumato.pictures.vocabulary import Vocabulary
 
 Foreign = Callable[..., Tensor]
 More = Callable[[Tensor], tuple[tuple[object, ...], Mapping[str, object]]]
-"""Labels' numbers -> what a denoiser is given beside x and sigma, by position and by name."""
+"""Label indices -> the denoiser's arguments after x and sigma: positional ones, and those by name."""
 
 
 class ForeignNet(PictureNet):
     """D(x, sigma) as a network whose output is the clean picture (prediction `x0`).
 
-    net: called with x (N, C, H, W), a picture in [-1, 1] plus noise of standard deviation sigma (N,), and with what
-    `more` makes of the labels' numbers, (N,) int64, 0 for none.
+    net: called with x (N, C, H, W), pictures in [-1, 1] plus noise of standard deviation sigma (N,), and with the
+    arguments that `more` returns for label indices, int64 (N,), 0 for no label.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ def from_edm(
     multiple: int = 8,
     name: str = "edm",
 ) -> PixelModel:
-    """A denoiser as EDM's networks are called, `net(x, sigma, class_labels)` -> x0, as a model.
+    """A denoiser with the signature of EDM's networks, `net(x, sigma, class_labels)` -> x0, as a model.
 
-    shape: (C, H, W) of its pictures, in [-1, 1]; labels: names of its classes in their order, given to it as one-hot
-    rows (N, len(labels)), all 0 for none; sigmas: between which it is sampled, the lower first; sigma_data: standard
-    deviation of its pictures; multiple: sides must be multiples of this. Karras et al. 2022, algorithm 1 and 2.
+    shape: (C, H, W) of its pictures, in [-1, 1]; labels: names of its classes in their order, passed as one-hot rows
+    (N, len(labels)), all 0 for no label; sigmas: the lowest and the highest sigma in sampling; sigma_data: standard
+    deviation of its pictures; multiple: sides must be multiples of this. Karras et al. 2022, algorithms 1 and 2.
     """
 
     def more(numbers: Tensor) -> tuple[tuple[object, ...], Mapping[str, object]]:
@@ -79,10 +79,10 @@ def from_k_diffusion(
     multiple: int = 8,
     name: str = "k-diffusion",
 ) -> PixelModel:
-    """A denoiser as k-diffusion's samplers call it, `denoiser(x, sigma, **extra)` -> x0, as a model.
+    """A denoiser with the signature of k-diffusion's, `denoiser(x, sigma, **extra)` -> x0, as a model.
 
-    extra: what it is given beside x and sigma, made of the labels' numbers, (N,) int64: k + 1 for `labels[k]`, 0 for
-    none. The rest as for `from_edm`.
+    extra: function from label indices, int64 (N,), k + 1 for `labels[k]` and 0 for no label, to the further arguments
+    by name. The other parameters are those of `from_edm`.
     """
 
     def more(numbers: Tensor) -> tuple[tuple[object, ...], Mapping[str, object]]:

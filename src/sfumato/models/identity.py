@@ -1,4 +1,4 @@
-"""Which base this is, and which version of it: given when it is trained, kept by every export and merge."""
+"""The identity of a base and its version: set in training, kept in every export and merge."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SHORT = 12  # hexadecimal digits that are kept
 
 @dataclass(frozen=True)
 class Identity:
-    """name: what the base was trained as; digest: of the weights that it was first loaded from, whatever precision or
-    format they were written in since."""
+    """name: of the base when it was trained; digest: of the weights that it was first loaded from. Later exports in
+    another precision or format keep it."""
 
     name: str
     digest: str
@@ -25,12 +25,12 @@ class Identity:
 
     @classmethod
     def from_json(cls, values: object) -> Identity | None:
-        """None if the values are no identity."""
+        """An identity from JSON values; None if they are not one."""
         if not isinstance(values, Mapping) or not all(isinstance(values.get(key), str) for key in ("name", "digest")):
             return None
         return cls(values["name"], values["digest"])
 
     @classmethod
     def of(cls, name: str, *weights: Path) -> Identity:
-        """The identity that a base gets from its files of weights."""
+        """The identity of a base with these weight files."""
         return cls(name, hashlib.sha256("".join(map(sha256, weights)).encode()).hexdigest()[:SHORT])

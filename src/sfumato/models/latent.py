@@ -1,4 +1,4 @@
-"""Text-to-image models: what is denoised are the latents of an autoencoder, the condition are prompts."""
+"""Text-to-image models: they denoise the latents of an autoencoder, and the condition are prompts."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 class LatentModel(Model):
     """A model whose network denoises the latents of an autoencoder, given prompts.
 
-    family: what its kind answers; shape: (3, H, W) of its pictures; schedule: the one it was trained on; tokenizers:
-    one a text encoder; words: what its captions held, if that is known; identity: which base it is, if it was trained
-    by sfumato.
+    family: its family's methods; shape: (3, H, W) of its pictures; schedule: the one it was trained with; tokenizers:
+    one for each text encoder; words: of its training captions, if they are known; identity: of the base, if sfumato
+    trained it.
     """
 
     net: LatentNet
@@ -52,7 +52,7 @@ class LatentModel(Model):
 
     @property
     def factor(self) -> int:
-        """Pixels a latent, along a side."""
+        """The side of a latent in pixels."""
         return int(2 ** (len(self.autoencoder.config.block_out_channels) - 1))
 
     def sized(self, height: int, width: int) -> LatentModel:
@@ -65,7 +65,7 @@ class LatentModel(Model):
         return replace(self, shape=(3, height, width))
 
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition:
-        """Prompts as the network takes them, n rows, prompt k mod len in row k; none at all: the empty prompt."""
+        """Prompt embeddings, n rows, prompt k mod len in row k; without prompts, those of the empty prompt."""
         given = list(texts or [""])
         once = list(dict.fromkeys(given))
         rows = [once.index(given[k % len(given)]) for k in range(n)]
@@ -76,7 +76,7 @@ class LatentModel(Model):
         return self.family.null(self)
 
     def tokens(self, texts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
-        """Prompts as the text encoders' input, which the network encodes itself: for text encoders that learn.
+        """Prompts as the text encoders' input, for training the text encoders: the network then calls them.
 
         sizes: of pictures before they were scaled, see `Family.tokens`.
         """
@@ -87,7 +87,7 @@ class LatentModel(Model):
         return self.family.nothing(self)
 
     def token_ids(self, text: str) -> list[int]:
-        """The tokens that a text falls into; low numbers are frequent ones."""
+        """The token ids of a text; frequent tokens have low ids."""
         return self.family.token_ids(self, text)
 
     @torch.inference_mode()
@@ -110,36 +110,36 @@ class LatentModel(Model):
 
     @property
     def _at_once(self) -> int:
-        """Pictures that the autoencoder takes at a time: one of 512 px holds a gigabyte."""
+        """How many pictures the autoencoder processes at once: one of 512 px needs a gigabyte."""
         return min(16, max(1, PIXELS // (self.shape[1] * self.shape[2])))
 
     def _frame(self, x: Tensor, level: Level) -> Tensor:
-        """Latents at a level, brought to the spread of clean ones and decoded."""
+        """Noisy latents, scaled to the standard deviation of clean ones and decoded."""
         spread = float((level.alpha**2 + level.sigma**2).sqrt())
         return self.leave(x / spread)
 
     def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
-        """The network in the precision of its weights; of fp32 weights, as in training, in the model's."""
+        """The network in its weights' precision; with fp32 weights, as in training, in the model's precision."""
         if self.net.dtype is torch.float32:
             return super().network(x, c, cond)
         found: Tensor = self.net(x, c, **tensors_of(cond))
         return found
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
-        """What does not fit, a line a prompt, and one line on the words that no caption of the training held."""
+        """A line for each prompt that is too long, and one line on the words that were in no training caption."""
         every = [*(texts or ()), *([negative] if negative else ())]
         unknown = None if self.words is None else warning(self.name, self.words, every)
         return [*self.cut(every), *([unknown] if unknown else ())]
 
     def unknown_words(self, prompt: str) -> list[Unknown]:
-        """Words of a prompt that the base's captions did not hold, each with the nearest one that they did.
+        """Words of a prompt that were in none of the base's captions, each with the nearest known word.
 
-        None of a base that keeps no list of its words.
+        Empty for a base without a list of its words.
         """
         return [] if self.words is None else self.words.unknown(prompt)
 
     def cut(self, texts: Sequence[str] | None) -> list[str]:
-        """One line for each prompt that is longer than the model reads."""
+        """One line for each prompt that is longer than the model's limit."""
         most = self.vocabulary.length - 2  # start and end
         return [
             f"{self.name} reads {most} tokens; left out of {text[:30]!r}...: {rest}"
@@ -149,7 +149,7 @@ class LatentModel(Model):
 
 
 def latent_of(model: Model, why: str = "a LoRA cannot change it") -> LatentModel:
-    """A model as a text-to-image model. Raises UserError if it is none; why: what that prevents."""
+    """A model as a text-to-image model. Raises UserError if it is another kind; why: the reason given in the error."""
     if not isinstance(model, LatentModel):
         raise UserError(f"{model.name} is not a text-to-image model: {why}")
     return model

@@ -32,7 +32,7 @@ from sfumato.show.film import frame
 
 
 def picture_generators(seed: int, n: int) -> list[torch.Generator]:
-    """One generator a picture: picture k has the seed `seed + k`, in any batch."""
+    """One generator for each picture: picture k has the seed `seed + k`, in any batch."""
     return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
 
 
@@ -40,11 +40,11 @@ def picture_generators(seed: int, n: int) -> list[torch.Generator]:
 class Model(ABC):
     """Facts plus a denoiser.
 
-    net: F(x, c, **condition); vocabulary: of what it can be given beside a picture; shape: (C, H, W) of its pictures;
-    schedule: of its levels; prediction: what F gives, a key of `denoiser.PREDICTIONS`; sigma_data: standard deviation
-    of what it denoises; defaults: how it is sampled; task: what it was trained for; precision: of its arithmetic;
-    source: the data that it learned from, as a recipe names it, "" if that is not known; recipe: the one that trained
-    it, None if sfumato did not; facts: what its config.json says.
+    net: F(x, c, **condition); vocabulary: of its labels, captions or prompts; shape: (C, H, W) of its pictures;
+    schedule: of noise levels; prediction: the meaning of F's output, a key of `denoiser.PREDICTIONS`; sigma_data:
+    standard deviation of clean pictures or latents; defaults: its sampling settings; task: what it was trained for;
+    precision: of its arithmetic; source: its training data, as in a recipe's data.source, "" if unknown; recipe: of its
+    training, None if sfumato did not train it; facts: the content of its config.json.
     """
 
     net: nn.Module
@@ -74,44 +74,44 @@ class Model(ABC):
             return found
 
     def autocast(self) -> torch.autocast:
-        """The model's precision, for what runs inside."""
+        """A context in which the arithmetic has the model's precision."""
         return Policy.of(self.precision).autocast(self.device)
 
     @property
     @abstractmethod
     def space(self) -> tuple[int, int, int]:
-        """(C, H, W) of what is denoised: pictures, or latents."""
+        """(C, H, W) of the network's input: pictures or latents."""
 
     @abstractmethod
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition | None:
-        """Labels, captions or prompts as n rows, text k mod len in row k; None if nothing is given.
+        """The condition of labels, captions or prompts, n rows, text k mod len in row k; None without texts.
 
-        Raises UserError if the model takes none, or not these.
+        Raises UserError if the model has no condition, or does not know these texts.
         """
 
     @property
     @abstractmethod
     def null(self) -> Condition | None:
-        """The condition that stands for nothing, one row; None if the model takes no condition."""
+        """The empty condition, one row; None if the model has no condition."""
 
     @abstractmethod
     def enter(self, pictures: Tensor) -> Tensor:
-        """Pictures, uint8 (N, C, H, W), as what is denoised. Raises UserError if they are of another size."""
+        """Pictures, uint8 (N, C, H, W), as the network's input. Raises UserError if they are of another size."""
 
     @abstractmethod
     def leave(self, x: Tensor) -> Tensor:
-        """What was denoised as pictures, uint8 (N, C, H, W) on the CPU."""
+        """The denoiser's output as pictures, uint8 (N, C, H, W) on the CPU."""
 
     @abstractmethod
     def cleaner(self) -> Cleaner:
-        """The model for denoising. Raises UserError if it is not for that."""
+        """The model for denoising photos. Raises UserError if it cannot do that."""
 
     @abstractmethod
     def sized(self, height: int, width: int) -> Model:
-        """The same model for pictures of another size. Raises UserError if it draws none of that size."""
+        """The same model for pictures of another size. Raises UserError if it cannot draw that size."""
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
-        """What of some texts the model does not read or does not know, a line each."""
+        """The parts of texts that the model cuts off or does not know, a line each."""
         return []
 
     @torch.inference_mode()
@@ -159,10 +159,10 @@ class Model(ABC):
                 return torch.stack([torch.randn(self.space, generator=g) for g in generators]).to(self.device, dtype)
 
             part = None if cond is None else cond[first : first + count]
-            seen = None if callback is None else (lambda step, first=first: callback(first, step))
+            each_step = None if callback is None else (lambda step, first=first: callback(first, step))
             x = sampler(
                 self._prepared(s, part, null), start + float(levels.sigma[0]) * fresh(), levels, part,
-                noise=fresh, callback=seen,
+                noise=fresh, callback=each_step,
             )  # fmt: skip
             done.append(self.leave(x))
         return torch.cat(done)
@@ -172,7 +172,7 @@ class Model(ABC):
         return sampling.over(self.defaults)
 
     def evaluations(self, s: Sample) -> int:
-        """Calls of the denoiser that a picture takes; guidance makes one of two. Raises UserError."""
+        """Calls of the denoiser for a picture; with guidance each evaluates the network twice. Raises UserError."""
         return evaluations(sampler_of(s), self._path(s))
 
     def _path(self, s: Sample) -> Level:
@@ -190,7 +190,7 @@ class Model(ABC):
         return Clipped(ready) if s.clip else ready
 
     def denoise(self, picture: P, sigma: Sigma = None, cleaning: Cleaning = Cleaning()) -> P:
-        """Clean a picture, at the noise level it has: see `sfumato.denoising.denoise.denoise`."""
+        """Clean a picture at its own noise level: see `sfumato.denoising.denoise.denoise`."""
         return denoise(self.cleaner(), picture, sigma, cleaning)
 
     def film(
@@ -202,7 +202,7 @@ class Model(ABC):
         sampling: Sampling = Sampling(),
         init: Tensor | None = None,
     ) -> tuple[Tensor, Film]:
-        """Draw n pictures, as `sample` does, and keep the way there. Gives the pictures and the reverse film."""
+        """Draw n pictures as `sample` does, and record the way there. Returns the pictures and the reverse process."""
         frames: list[Tensor] = []
         captions: list[str] = []
 
@@ -214,7 +214,7 @@ class Model(ABC):
         return done, Film([*frames, done], [*captions, "done"])
 
     def forward_film(self, pictures: Tensor, seed: int = 0, sampling: Sampling = Sampling()) -> Film:
-        """The forward process: the pictures, uint8 (N, C, H, W), drowning in the noise that `seed` gives."""
+        """The forward process: pictures, uint8 (N, C, H, W), with more and more noise. seed: of the noise."""
         levels = self._path(self.settings(sampling))
         x0 = self.enter(pictures)
         noise = torch.stack([torch.randn(self.space, generator=g) for g in picture_generators(seed, len(x0))]).to(x0)
@@ -227,28 +227,28 @@ class Model(ABC):
 
 @dataclass(frozen=True)
 class Film:
-    """Stages of a process: uint8 (N, C, H, W) each, and what stands over each."""
+    """Stages of a process, uint8 (N, C, H, W) each, and the title of each."""
 
     frames: list[Tensor]
     captions: list[str]
 
 
 def caption(level: Level) -> str:
-    """The noise of a level on a picture of scale 1, for people."""
+    """A level's noise relative to the picture's contrast, as a text."""
     ratio = float(level.ratio)
     return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
 
 
 def steps_told(what: str, n: int, tell: Stages) -> Callable[[int, Step], None]:
-    """A callback for `Model.sample` of n pictures, which reports them as a phase: steps of pictures done."""
+    """A callback for `Model.sample` of n pictures, which reports their steps as a phase."""
 
-    def told(first: int, step: Step) -> None:
+    def report(first: int, step: Step) -> None:
         tell(what, min(n * step.steps, first * step.steps + (step.index + 1) * len(step.x)), n * step.steps)
 
-    return told
+    return report
 
 
 def fitting_batch(shape: Sequence[int], device: str) -> int:
-    """Pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
+    """How many pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
     budget = 2**19 if device == "cpu" else 2**24
     return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))

@@ -18,13 +18,13 @@ from sfumato.recipe.sections import Net, Noise, Sample
 
 
 def sampler_of(sample: Sample) -> Sampler:
-    """The sampler a section names, with its arguments: values of the section, and `options`. Raises UserError."""
+    """The sampler of a section, with its arguments: values of the section and its `options`. Raises UserError."""
     thing = registry.find("sampler", sample.sampler)
     return partial(thing, **registry.arguments(thing, sample.model_dump(), sample.options, "sample.options"))
 
 
 def schedule_of(noise: Noise) -> Schedule:
-    """The schedule a recipe names, made with the values of `noise` that it takes, and its `options`.
+    """The schedule of a recipe. Its arguments are those values of `noise` that it has parameters for, and `options`.
 
     Raises UserError.
     """
@@ -38,7 +38,7 @@ def schedule_of(noise: Noise) -> Schedule:
 
 
 def settle(recipe: Recipe) -> None:
-    """Find all things that a recipe names before anything is trained, also those that are used late, as its sampler.
+    """Import everything that a recipe names, also what is used late, such as the sampler: errors come before training.
 
     Raises UserError.
     """
@@ -53,9 +53,9 @@ def settle(recipe: Recipe) -> None:
 
 
 def concrete(net: Net) -> Net:
-    """The same net with what its preset stands for written out, so that it outlives a change of the presets.
+    """The same section with the values of its preset filled in, so that later changes of the presets do not matter.
 
-    One of another package has none and stays as it is.
+    The section of a network of another package stays as it is.
     """
     presets: dict[str, unet.UNetConfig | plain.PlainConfig] = {
         "unet": unet.PRESETS[net.preset], "plain": plain.PlainConfig()
@@ -84,12 +84,12 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet
 
 
 def latent_of() -> PictureNet:
-    """Raises UserError: networks on latents are made by their tasks."""
+    """Raises UserError: the tasks build their networks on latents themselves."""
     raise UserError("net.kind=latent is of the tasks autoencoder and text: use unet or plain")
 
 
 def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.PlainUNet:
-    """Convolutions alone. Raises UserError if the sides do not divide."""
+    """A network of convolutions. Raises UserError if the sides are not multiples of the network's."""
     chosen = concrete(net)
     channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
     config = plain.PlainConfig(channels, blocks, stem, shape[0], _words(vocabulary), net.gauge)
@@ -99,7 +99,7 @@ def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.Pl
 
 
 def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
-    """With attention. Raises UserError if the sides do not divide."""
+    """A U-Net with attention. Raises UserError if the sides are not multiples of the network's."""
     try:
         made = unet.build(
             net.preset,
@@ -135,5 +135,5 @@ def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet
 
 
 def _words(vocabulary: Vocabulary) -> int:
-    """Words of the condition and nothing, or 0 for no condition."""
+    """The number of words of the condition plus one for no word; 0 without a condition."""
     return vocabulary.size if vocabulary.kind != "none" else 0

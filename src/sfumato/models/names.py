@@ -1,4 +1,4 @@
-"""What names a model: shipped ones, bases, files and folders. Light: a name that leads nowhere is refused at once."""
+"""Names of models: shipped ones, bases, files, folders. Imports nothing heavy, so that a wrong name fails at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
 def check(name: str | Path) -> None:
-    """Raises UserError if a name leads to no file, folder, shipped model or base, or to a file that can run code."""
+    """Raises UserError if a name is no file, folder, shipped model or base, or is a file that can run code."""
     path = Path(name)
     if path.suffix in UNSAFE:
         raise UserError(
@@ -29,7 +29,7 @@ def check(name: str | Path) -> None:
 
 
 def unknown(name: str) -> UserError:
-    """What to say of a name that leads nowhere."""
+    """The error of an unknown name."""
     known = models()
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
@@ -44,12 +44,12 @@ def _exists(path: Path) -> bool:
 
 
 def called_as(name: str | Path) -> str:
-    """What a model is called: the name of its file or folder, or the name that it was asked for by."""
+    """A model's name: of its file or folder, or the name it was loaded by."""
     return str(name if not Path(name).exists() else Path(name).resolve().name)
 
 
 def models() -> list[str]:
-    """Names of the shipped models that `load` takes; the judge's own features are none."""
+    """Names of the shipped models that `load` accepts; the networks of features are not among them."""
     plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
     return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob(f"*/{INDEX}"))])
 
@@ -60,10 +60,10 @@ def is_pipeline(folder: Path) -> bool:
 
 
 def is_single(path: Path) -> bool:
-    """Whether a file is a model by itself, with no configuration beside it."""
+    """Whether a file is a whole model, without a configuration beside it."""
     return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()
 
 
 def is_tuned(folder: Path) -> bool:
-    """Whether a folder holds a LoRA as PEFT writes it."""
+    """Whether a folder holds a LoRA in PEFT's format."""
     return (folder / "adapter_config.json").is_file()

@@ -1,7 +1,7 @@
-"""What the original code of Stable Diffusion calls the weights of its networks, which single files and many LoRAs use.
+"""The names of weights in the original code of Stable Diffusion, which single files and many LoRAs use.
 
-U-Net: input_blocks, middle_block, output_blocks are numbered through all levels, and hold first a residual block, then
-attention or a change of size. Text encoder: OpenCLIP's, whose queries, keys and values are one matrix.
+U-Net: input_blocks, middle_block and output_blocks are numbered across all levels; each has a residual block first,
+then attention or a change of resolution. Text encoder: OpenCLIP's, with one matrix for queries, keys and values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ QKV = ("q", "k", "v")
 
 
 def of_unet(names: Iterable[str]) -> dict[str, str]:
-    """Original names by diffusers', of all modules or weights of a UNet2DConditionModel."""
+    """diffusers' names of the modules or weights of a UNet2DConditionModel -> the original names."""
     every = list(names)
     blocks = 1 + max(
         (int(m[1]) for name in every if (m := re.match(r"down_blocks\.0\.resnets\.(\d+)", name))), default=0
@@ -49,7 +49,7 @@ def of_unet(names: Iterable[str]) -> dict[str, str]:
 
 
 def _of_unet(name: str, blocks: int, attentive: set[str]) -> str | None:
-    """blocks: residual ones a level on the way down; attentive: numbers of levels with attention on the way up."""
+    """blocks: residual blocks of each down level; attentive: numbers of the up levels with attention."""
     for ours, theirs in UNET_TOP.items():
         if name == ours or name.startswith(f"{ours}."):
             return theirs + name.removeprefix(ours)
@@ -70,13 +70,13 @@ def _of_unet(name: str, blocks: int, attentive: set[str]) -> str | None:
 
 
 def _residual(rest: str) -> str:
-    """What follows a block's number: the names of layers of a residual block are other ones, all else is as it is."""
+    """The part of a name after the block's number: layers of a residual block have other names, all others the same."""
     head, dot, tail = rest.removeprefix(".").partition(".")
     return f".{RESIDUAL[head]}{dot}{tail}" if head in RESIDUAL else rest
 
 
 def of_vae(names: Iterable[str]) -> dict[str, str]:
-    """Original names by diffusers', of all weights of an AutoencoderKL."""
+    """diffusers' names of the weights of an AutoencoderKL -> the original names."""
     every = list(names)
     top = max((int(m[1]) for name in every if (m := re.match(r"decoder\.up_blocks\.(\d+)", name))), default=0)
     return {name: _of_vae(name, top) for name in every}
@@ -95,14 +95,14 @@ def _of_vae(name: str, top: int) -> str:
 
 
 def from_vae(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """diffusers' weights of an AutoencoderKL, of the original ones; those that are not there are left out."""
+    """Original weights of an autoencoder as those of diffusers' AutoencoderKL; missing ones are left out."""
     found = {ours: tensors[theirs] for ours, theirs in of_vae(names).items() if theirs in tensors}
     flat = {name: value[..., 0, 0] for name, value in found.items() if ".attentions." in name and value.ndim == 4}
     return found | flat
 
 
 def to_vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The original weights, whose attention is convolutions of one pixel."""
+    """The weights of an AutoencoderKL as the original ones, in which attention is 1 x 1 convolutions."""
     names = of_vae(state)
     return {
         names[name]: value[..., None, None] if ".attentions." in name and value.ndim == 2 else value
@@ -111,7 +111,7 @@ def to_vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """transformers' weights of a CLIPTextModel, without `text_model.`, of OpenCLIP's, with those of its projection."""
+    """OpenCLIP's weights as those of transformers' CLIPTextModel, without `text_model.`, with its projection's."""
     found: dict[str, Tensor] = {}
     top = {theirs: ours for ours, theirs in OPEN_TOP.items()}
     layer = {theirs: ours for ours, theirs in OPEN_LAYER.items()}
@@ -133,7 +133,7 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's weights of a CLIPTextModel's, with or without `text_model.` and projection."""
+    """The weights of a CLIPTextModel, with or without `text_model.` and projection, as OpenCLIP's."""
     plain = {name.removeprefix("text_model."): value for name, value in state.items()}
     found: dict[str, Tensor] = {}
     for name, value in plain.items():
@@ -151,10 +151,10 @@ def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose keys begin with a prefix, without it."""
+    """The tensors whose keys start with a prefix, with the prefix removed."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def outside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors with a prefix before their keys."""
+    """The tensors with a prefix added to their keys."""
     return {prefix + key: value for key, value in tensors.items()}

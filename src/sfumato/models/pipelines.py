@@ -1,4 +1,4 @@
-"""What pipeline folders of all families share: what is read beside the networks, and how one is written."""
+"""Pipeline folders of all families: reading everything beside the networks, and writing."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
     from sfumato.models.latent import LatentModel
 
-OWN = "sfumato.json"  # beside the index: what was learned from, and how it is sampled when nothing else is said
+OWN = "sfumato.json"  # beside the index: the training data and the default sampling settings
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
-WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors of it read at a time
+WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors that are read at once
 Net = TypeVar("Net", bound=nn.Module)
-GUIDANCE = 7.5  # of bases that do not say how they are sampled
+GUIDANCE = 7.5  # of bases without sampling settings
 
 
 def facts_of(folder: Path, guidance: float = GUIDANCE) -> Json:
-    """What a folder says of the model beside its networks: fields of a LatentModel. Raises UserError.
+    """The fields of a LatentModel that a folder gives, except its networks. Raises UserError.
 
-    guidance: of folders that do not say how they are sampled.
+    guidance: of folders without sampling settings.
     """
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     file = folder / OWN
@@ -53,7 +53,7 @@ def facts_of(folder: Path, guidance: float = GUIDANCE) -> Json:
 
 
 def known_words(file: Path) -> words.Words | None:
-    """The list of a base's words, None if it keeps none. Raises UserError if it is damaged."""
+    """The list of a base's words, None if it has none. Raises UserError if it is damaged."""
     try:
         return words.Words.from_json(json.loads(file.read_text("utf-8")), str(file))
     except FileNotFoundError:
@@ -63,16 +63,16 @@ def known_words(file: Path) -> words.Words | None:
 
 
 def piecewise(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
-    """A network of diffusers, `kind`, of one file of weights, which is never in memory whole beside its cast.
+    """A network of diffusers' class `kind` from one file of weights, read and cast a few tensors at a time.
 
-    Raises ValueError for weights that are missing, RuntimeError for those of another shape.
+    Raises ValueError if weights are missing, RuntimeError if they have another shape.
     """
     with torch.device("meta"):
         net = kind.from_config(kind.load_config(folder))
     with safe_open(folder / WHOLE, "pt") as file:
         names = list(file.keys())
     for k in range(0, len(names), PIECE):
-        with safe_open(folder / WHOLE, "pt") as file:  # what was mapped goes with the file's handle
+        with safe_open(folder / WHOLE, "pt") as file:  # its mapped memory is freed with the file's handle
             part = {name: file.get_tensor(name).to(dtype) for name in names[k : k + PIECE]}
         net.load_state_dict(part, strict=False, assign=True)
     missing = [name for name, value in net.state_dict().items() if value.is_meta]
@@ -82,12 +82,12 @@ def piecewise(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> Model
 
 
 def unclipped(sample: Sample) -> Sample:
-    """A sample section for latents, which have no range to be kept in."""
+    """A sample section for latents, which are not clipped: they have no fixed range."""
     return sample.model_copy(update={"clip": False})
 
 
 def dtypes(precision: str) -> tuple[torch.dtype, torch.dtype]:
-    """Of weights and arithmetic, and of the autoencoder's: see `device.Policy`."""
+    """The dtype of the weights, and that of the autoencoder's: see `device.Policy`."""
     policy = Policy.of(precision)
     return policy.weights, policy.autoencoder
 
@@ -117,9 +117,9 @@ def prediction_of(config: Json) -> str:
 
 
 def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
-    """Write a pipeline of diffusers and what else is known of the model; nothing is there until all of it is.
+    """Write a pipeline of diffusers, with the model's words, settings and identity. It appears when all is written.
 
-    places: of the model's tokenizers in the folder.
+    places: the tokenizers' subfolders.
     """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -134,7 +134,7 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
         mode = (temporary / OWN).stat().st_mode
         for path in temporary.rglob("*"):
             if path.is_file():
-                path.chmod(mode)  # safetensors makes files that only their owner can read
+                path.chmod(mode)  # safetensors creates files that only their owner can read
                 sync(path)
         if folder.exists():
             shutil.rmtree(folder)
@@ -148,9 +148,9 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
 
 
 def cast(network: Net, dtype: torch.dtype) -> Net:
-    """A copy of a network in a dtype, on the CPU, that is never in memory beside a copy in its own.
+    """A copy of a network in a dtype, on the CPU, without a second copy in the network's own dtype.
 
-    A LoRA that is being learned in the network is in the weights of the copy.
+    If a LoRA is being trained in the network, it is merged into the copy's weights.
     """
     weights = [*network.parameters(), *network.buffers()]
     low = {id(each): each.detach().to("cpu", dtype if each.is_floating_point() else None) for each in weights}
@@ -160,8 +160,8 @@ def cast(network: Net, dtype: torch.dtype) -> Net:
 
 
 def _settled(network: Net) -> Net:
-    """A network without PEFT's layers, their changes being in its weights; weights that it shares stay as they are."""
-    if "peft" not in sys.modules:  # nobody can have put one in, and it is slow to import
+    """A network with PEFT's layers merged into its weights and removed; shared weights stay unchanged."""
+    if "peft" not in sys.modules:  # then there are none; PEFT is slow to import
         return network
     from peft.tuners.lora import LoraLayer
 
@@ -172,18 +172,18 @@ def _settled(network: Net) -> Net:
         layer.merge(safe_merge=True)
         network.set_submodule(name, layer.get_base_layer())
     del network.peft_config
-    object.__setattr__(network, "_hf_peft_config_loaded", False)  # as diffusers notes it
+    object.__setattr__(network, "_hf_peft_config_loaded", False)  # diffusers' flag of a network with PEFT's layers
     return network
 
 
 def own(model: LatentModel) -> Json:
-    """What a recipe would say and diffusers does not ask."""
+    """The content of OWN: settings of the model that diffusers' files have no place for."""
     base = {"base": model.identity.to_json()} if model.identity else {}
     return {**base, "data": {"source": model.source}, "sample": model.defaults.model_dump(mode="json")}
 
 
 def scheduler(model: LatentModel) -> Json:
-    """What a scheduler of diffusers needs to know of a model's levels."""
+    """The configuration of a diffusers scheduler for a model's schedule and prediction."""
     levels = model.schedule
     terminal = float(levels.alpha_bar[-1]) < 1e-9
     plain = scaled_linear(levels.timesteps)
@@ -204,7 +204,7 @@ def betas(alpha_bar: Tensor) -> Tensor:
 
 
 def quietly() -> None:
-    """No bars over moments, and no words on parts that no pipeline here has."""
+    """Turn off the libraries' progress bars, and warnings on parts that our pipelines never have."""
     from diffusers.utils.logging import set_verbosity_error
     from transformers.utils import logging
 

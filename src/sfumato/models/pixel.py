@@ -1,4 +1,4 @@
-"""Models whose networks see pictures themselves: all that `sfumato train` makes but text-to-image models."""
+"""Models whose networks work on pixels: all models that `sfumato train` makes, except text-to-image models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sfumato.recipe.recipe import Recipe
 
 @dataclass(kw_only=True)
 class PixelModel(Model):
-    """A model of pictures in [-1, 1]. clipped: share of its training noise that was cut to their range."""
+    """A model of pictures in [-1, 1]. clipped: share of its noisy training pictures that were clipped to [-1, 1]."""
 
     net: PictureNet
     clipped: float = 0.0
@@ -34,9 +34,9 @@ class PixelModel(Model):
     def of(
         cls, net: nn.Module, recipe: Recipe, vocabulary: Vocabulary, shape: tuple[int, int, int], **facts: Any
     ) -> PixelModel:
-        """A model by the recipe that trains or trained it. facts: other fields.
+        """The model of a recipe. facts: its other fields.
 
-        Raises TypeError if the network is no PictureNet, which says how large pictures may be.
+        Raises TypeError if the network is no PictureNet, which gives the permitted sizes of pictures.
         """
         if not isinstance(net, PictureNet):
             raise TypeError(f"{type(net).__name__} is no PictureNet")
@@ -78,7 +78,7 @@ class PixelModel(Model):
 
     def sized(self, height: int, width: int) -> PixelModel:
         if (height, width) != self.shape[1:]:
-            raise UserError(f"{self.name} draws pictures of {self.shape[1]} x {self.shape[2]} alone")
+            raise UserError(f"{self.name} draws only pictures of {self.shape[1]} x {self.shape[2]}")
         return self
 
 

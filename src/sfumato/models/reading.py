@@ -1,4 +1,4 @@
-"""Folders and files as models: shipped ones, run folders, checkpoints, pipelines, single files."""
+"""Reads models from folders and files: shipped ones, run folders, checkpoints, pipelines, single files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from sfumato.runs.checkpoint import label
 
 
 def read_file(path: Path, called: str, device: str, precision: str) -> Model:
-    """A base in one file as a model. Raises UserError."""
+    """Read a base in one file as a model. Raises UserError."""
     return of_keys(keys_of(path), path).reader.read_file(path, called, device, precision)
 
 
 def read(folder: Path, weights: str, called: str, device: str, precision: str) -> Model:
-    """What `find` found as a model, unless it is of a tuning. Raises UserError."""
+    """Read the folder that `find` returned as a model. Raises UserError, also for a folder of a tuning."""
     if ddpm.claims(folder):
         return ddpm.read(folder, called, device, precision)
     if is_pipeline(folder):
@@ -45,7 +45,7 @@ def read(folder: Path, weights: str, called: str, device: str, precision: str) -
 
             return restored(config, folder / weights, called, device, precision)
         if task == "autoencoder":
-            raise UserError(f"{called} is an autoencoder, the ground of text-to-image models: name one of those")
+            raise UserError(f"{called} is an autoencoder, a part of text-to-image models: name a text-to-image model")
         recipe = Recipe.model_validate(config["recipe"])
         vocabulary = Vocabulary.from_json(config["vocabulary"])
         channels, height, width = map(int, config["shape"])
@@ -64,7 +64,7 @@ def read(folder: Path, weights: str, called: str, device: str, precision: str) -
 
 
 def task_of(folder: Path) -> str:
-    """What a checkpoint or shipped model was trained for; "" of a folder of diffusers. Raises UserError."""
+    """The task of a checkpoint or shipped model; "" for a folder of diffusers. Raises UserError."""
     if is_pipeline(folder) or ddpm.claims(folder):
         return ""
     with described(folder):
@@ -72,13 +72,13 @@ def task_of(folder: Path) -> str:
 
 
 def config_of(folder: Path) -> Json:
-    """What a checkpoint's config.json says. Raises OSError, or ValueError if it is not JSON."""
+    """The content of a checkpoint's config.json. Raises OSError, or ValueError if it is not JSON."""
     found: Json = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return found
 
 
 def keys_of(path: Path) -> list[str]:
-    """The names of a safetensors file's tensors. Raises UserError if it is none."""
+    """The names of a safetensors file's tensors. Raises UserError if it is no such file."""
     try:
         with safe_open(path, framework="pt") as file:
             return list(file.keys())
@@ -87,7 +87,7 @@ def keys_of(path: Path) -> list[str]:
 
 
 def find(name: str | Path) -> tuple[Path, str]:
-    """Where a model lies: its folder and the name of its weights file."""
+    """A model's folder and the name of its weights file."""
     path = Path(name)
     check(name)
     if is_pipeline(path) or ddpm.claims(path):
@@ -129,7 +129,7 @@ def _by_name(name: str) -> tuple[Path, str]:
 
 
 def _verify(folder: Path) -> None:
-    """Raises UserError if the folder is a checkpoint in its place and not what was written there."""
+    """Raises UserError if the folder is a checkpoint of a run and its content differs from what was written."""
     if folder in checkpoint.listing(folder.parent) and (folder / checkpoint.MANIFEST).is_file():
         try:
             checkpoint.read(folder)
@@ -139,7 +139,7 @@ def _verify(folder: Path) -> None:
 
 @contextlib.contextmanager
 def described(folder: Path) -> Iterator[None]:
-    """A config.json that is missing, damaged or of another kind is one line."""
+    """Turns the errors of a missing, damaged or foreign config.json into a UserError of one line."""
     try:
         yield
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The families of base models that are known: how their folders and files are recognised, and what reads them."""
+"""The known families of base models: how their folders and files are recognised, and which module reads them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """A family. title: for people; module: its Reader; pipelines: classes in model_index.json; networks, others: the
-    folders of a pipeline that are needed, with and without weights; marks: prefixes of keys of which a single file of
-    the family has all, of one of the tuples; bases: Hub ids by short names."""
+    """A family. title: its name in messages; module: its Reader; pipelines: classes in model_index.json; networks,
+    others: the folders that a pipeline must have, with and without weights; marks: tuples of key prefixes, of which a
+    single file of the family has all of one tuple; bases: Hub ids by short names."""
 
     name: str
     title: str
@@ -76,11 +76,11 @@ OTHERS = {
     "double_blocks.": "Flux",
     "lora_unet_": "a LoRA: lay it over a base with --lora",
 }
-"""What a single file is that has keys of these prefixes."""
+"""Other kinds of single files, by prefixes of their keys."""
 
 
 def of_folder(folder: Path) -> Known:
-    """The family of a pipeline folder. Raises UserError: another one, or parts that are missing or not safetensors."""
+    """The family of a pipeline folder. Raises UserError: unknown family, or parts missing or not in safetensors."""
     try:
         kind = str(json.loads((folder / INDEX).read_text("utf-8"))["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -102,7 +102,7 @@ def of_folder(folder: Path) -> Known:
 
 
 def of_keys(keys: Collection[str], path: Path) -> Known:
-    """The family of a single file, by its keys. Raises UserError naming what else it is."""
+    """The family of a single file, by its keys. Raises UserError, with the file's kind if it is known."""
     titles = " or ".join(each.title for each in FAMILIES)
     for known in FAMILIES:
         if known.claims(keys):
@@ -110,4 +110,4 @@ def of_keys(keys: Collection[str], path: Path) -> Known:
     for prefix, what in OTHERS.items():
         if any(key.startswith(prefix) for key in keys):
             raise UserError(f"{path} is {what}; a base is a checkpoint of {titles}")
-    raise UserError(f"{path} is no checkpoint of {titles}: it has no {UNET}* with the text encoder of one")
+    raise UserError(f"{path} is no checkpoint of {titles}: no keys {UNET}* together with those of their text encoders")

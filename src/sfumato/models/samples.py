@@ -1,4 +1,4 @@
-"""Pictures that a model drew, with what they were drawn from."""
+"""Pictures that a model drew, with their prompts, seeds and settings."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sfumato.show.grid import as_array, enlarge, grid
 class Samples:
     """N pictures.
 
-    pictures: uint8 (N, H, W, C), C 1 or 3; texts: the prompt or label of each, () if none were given; seeds: of each;
-    warnings: what of the texts the model does not read or does not know, a line each; model: its name; settings: how
-    they were drawn.
+    pictures: uint8 (N, H, W, C), C 1 or 3; texts: the prompt or label of each, () if none were given; seeds: the seed
+    of each; warnings: parts of the texts that the model cuts off or does not know, a line each; model: its name;
+    settings: of sampling.
     """
 
     pictures: np.ndarray
@@ -54,7 +54,7 @@ def draw(
     init: Tensor | None = None,
     callback: Callable[[int, Step], None] | None = None,
 ) -> Samples:
-    """`Model.sample`, whose result says what it was made from. Raises UserError."""
+    """`Model.sample`, with prompts, seeds, settings and warnings in the result. Raises UserError."""
     pictures = model.sample(
         n, texts=texts, seed=seed, sampling=sampling, init=init, callback=callback, warn=False
     )  # fmt: skip
@@ -69,8 +69,8 @@ def draw(
 
 
 def doubts(model: Model, texts: Sequence[str], negative: str | None = None) -> list[str]:
-    """`Model.warnings`, and one of texts that say nothing."""
+    """`Model.warnings`, and a warning about empty texts."""
     lines = model.warnings(texts, negative)
     if any(not text.strip() for text in texts):
-        lines.append("an empty prompt asks for nothing: the model draws what it likes")
+        lines.append("an empty prompt gives the model no subject: it draws any picture")
     return lines

@@ -1,4 +1,4 @@
-"""How pictures are drawn, as one value that verbs and models take. Light: imports nothing heavy."""
+"""Sampling settings as one value, for the verbs and the models. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from sfumato.recipe.sections import Sample
 
 OWN = ("negative", "strength")
-"""What is no default of a model."""
+"""Fields that belong to one call and are no default of a model."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are drawn. What is None stays as the model has it.
+    """Sampling settings. None: the model's default.
 
-    steps: noise levels visited, 1 or more; sampler: a name, as "ddim"; guidance: scale of classifier-free guidance, 1
-    is none; rescale: 0 to 1, how far the contrast that guidance inflates is brought back; interval: two sigmas, the
-    lower first, between which guidance acts; eta: fresh noise at each step of ddim, 0 to 1; churn: noise added anew by
-    heun (S_churn), 0 or more; clip: keep what is denoised in the pictures' range; negative: a prompt that guidance
-    leads away from, in place of the empty one; strength: how much of a picture to start from is drawn anew, above 0 and
-    at most 1; options: arguments of a sampler of your own, by name.
+    steps: number of noise levels, 1 or more; sampler: a name such as "ddim"; guidance: scale of classifier-free
+    guidance, 1 is none; rescale: 0 to 1, how far the contrast that guidance increases is reduced again; interval: two
+    sigmas, the lower first, between which guidance acts; eta: fresh noise at each step of ddim, 0 to 1; churn: noise
+    that heun adds at each step (S_churn), 0 or more; clip: keep the denoiser's output within the pictures' range;
+    negative: a prompt that guidance leads away from, in place of the empty prompt; strength: how much of an initial
+    picture is replaced, above 0 and at most 1 (1: all of it); options: arguments of a sampler of your own, by name.
     """
 
     steps: int | None = None
@@ -41,7 +41,7 @@ class Sampling:
     options: Mapping[str, object] | None = None
 
     def over(self, defaults: Sample) -> Sample:
-        """The section with these values in place of its own. Raises UserError on a bad value."""
+        """`defaults` with these values in place of its own. Raises UserError on a bad value."""
         from sfumato.recipe.recipe import build  # pydantic, which `import sfumato` does without
 
         registry.trust(self.sampler)
@@ -49,14 +49,14 @@ class Sampling:
         return build({"sample": defaults.model_dump() | changes}, where="sample").sample
 
     def check(self) -> None:
-        """Raises UserError on a bad value, before there is a model."""
+        """Raises UserError on a bad value; needs no model."""
         from sfumato.recipe.sections import Sample
 
         self.over(Sample())
         self.kept(1)
 
     def kept(self, steps: int) -> int:
-        """How many of a path's steps are taken from a picture to start from. Raises UserError."""
+        """How many of `steps` steps are taken from an initial picture. Raises UserError."""
         if not 0 < self.strength <= 1:
-            raise UserError(f"strength={self.strength:g}: how much is drawn anew, above 0 and at most 1")
+            raise UserError(f"strength={self.strength:g}: the share of the picture to replace is above 0 and at most 1")
         return max(1, round(steps * self.strength))

@@ -1,4 +1,4 @@
-"""What single files of all families share: one safetensors file in a family's original keys, read and written."""
+"""Single files of all families: one safetensors file in a family's original keys, read and written."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sfumato.models.bases import NAMES
 from sfumato.pictures.source import data_folder
 
 TOKENIZER = "openai/clip-vit-large-patch14"
-HINTS = ("sample_size", "force_upcast")  # of configurations, which say how a network is used and not what it is
+HINTS = ("sample_size", "force_upcast")  # keys of configurations that do not change a network's weights
 
 
 def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file and its header's texts. Raises UserError."""
+    """The tensors of a safetensors file and the metadata of its header. Raises UserError."""
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -32,9 +32,9 @@ def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, assign: bool = False) -> None:
-    """Give a network its weights, in fp32, or as they are if `assign`, in the place of its own.
+    """Load weights into a network, in fp32; with `assign` they replace its tensors and keep their dtype.
 
-    Raises UserError if one is missing, too many or of another shape.
+    Raises UserError if weights are missing, unknown or of another shape.
     """
     try:
         module.load_state_dict({key: t if assign else t.float() for key, t in state.items()}, assign=assign)
@@ -44,9 +44,9 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, 
 
 
 def fill_text(text: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Give a text encoder those of some weights that it has, whose names may begin with `text_model.`.
+    """Load weights into a text encoder; unknown ones are ignored, and names may start with `text_model.`.
 
-    Raises UserError if one is missing or of another shape.
+    Raises UserError if weights are missing or of another shape.
     """
     own = {name.removeprefix("text_model."): name for name in text.state_dict()}
     plain = {key.removeprefix("text_model."): value for key, value in state.items()}
@@ -54,26 +54,26 @@ def fill_text(text: nn.Module, state: Mapping[str, Tensor], part: str, path: Pat
 
 
 def tokenizer_for(path: Path, length: int) -> CLIPTokenizer:
-    """CLIP's: from tokenizer/ beside the file, a base in `$SFUMATO_DATA`, or the Hub. Raises UserError."""
-    shelf = data_folder()
+    """CLIP's tokenizer: from tokenizer/ beside the file, a base in `$SFUMATO_DATA`, or the Hub. Raises UserError."""
+    data = data_folder()
     known = [*NAMES, *NAMES.values(), *(repo.split("/")[-1] for repo in NAMES.values())]
-    places = [path.parent / "tokenizer", *(shelf / each / "tokenizer" for each in known if shelf)]
+    places = [path.parent / "tokenizer", *(data / each / "tokenizer" for each in known if data)]
     try:
-        here = [each for each in places if (each / "vocab.json").is_file()]
-        place = here[0] if here else Path(snapshot_download(TOKENIZER, allow_patterns=["*.json", "merges.txt"]))
-        found: CLIPTokenizer = CLIPTokenizer.from_pretrained(place, model_max_length=length, local_files_only=True)
+        local = [each for each in places if (each / "vocab.json").is_file()]
+        place = local[0] if local else Path(snapshot_download(TOKENIZER, allow_patterns=["*.json", "merges.txt"]))
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(place, model_max_length=length, local_files_only=True)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
-            f"{path} holds no tokenizer and the Hub's {TOKENIZER} cannot be had: bring its vocab.json and merges.txt "
-            f"to {path.parent / 'tokenizer'}"
+            f"{path} holds no tokenizer and {TOKENIZER} cannot be downloaded from the Hub: copy its vocab.json and "
+            f"merges.txt to {path.parent / 'tokenizer'}"
         ) from error
-    return found
+    return tokenizer
 
 
 def same_shape(parts: Iterable[tuple[ConfigMixin | PreTrainedModel, Facts]]) -> bool:
-    """Whether networks have the shapes that a single file, which holds weights alone, is read with.
+    """Whether networks have the shapes with which single files are read, which hold no configuration.
 
-    parts: each network with what its configuration must say.
+    parts: each network with the values that its configuration must have.
     """
     return all(
         _plain(getattr(net.config, key)) == _plain(value)
@@ -88,7 +88,7 @@ def _plain(value: object) -> object:
 
 
 def save(tensors: Mapping[str, Tensor], header: Mapping[str, str], path: Path, half: bool = True) -> Path:
-    """Write a single file, in fp16 if `half`, else fp32; nothing is there until all of it is. Raises UserError."""
+    """Write a single file, in fp16 if `half`, else fp32. The file appears when all is written. Raises UserError."""
     dtype = torch.float16 if half else torch.float32
     with aside(path) as temporary:
         save_tensors(temporary, {key: value.to("cpu", dtype).contiguous() for key, value in tensors.items()}, header)

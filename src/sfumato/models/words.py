@@ -1,4 +1,4 @@
-"""The words that a base's captions held, and which words of a prompt are not among them."""
+"""The words of a base's training captions, and the words of a prompt that are not among them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sfumato.pictures.split import RESERVED, split
 FILE = "words.json"  # beside model_index.json
 PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
 SHORTEST = 2  # letters of a word whose plural is recognised
-ALIKE, LETTERS = 0.75, 3  # difflib's ratio of a word that may be meant, and its letters, at least
-NAMED = 8  # words of one warning
+ALIKE, LETTERS = 0.75, 3  # a suggested word has at least this difflib ratio and so many letters
+NAMED = 8  # words that one warning names
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A word of a prompt that no caption held; nearest: a known one in its place, if there is one."""
+    """A word of a prompt that was in no caption. nearest: a known word to use in its place, if there is one."""
 
     word: str
     nearest: str | None = None
@@ -27,20 +27,20 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Words:
-    """What a base knows. known: words in lower case; synonyms: other words, each with a known one of its meaning."""
+    """A base's words. known: in lower case; synonyms: other words, each with a known word of the same meaning."""
 
     known: frozenset[str]
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
     def unknown(self, text: str) -> list[Unknown]:
-        """The words of a text that are not known, each once, in order.
+        """The unknown words of a text, each once, in order.
 
-        Plurals of known words are known, and so are the words kept for new things.
+        Plurals of known words are known, and so are the words reserved as triggers.
         """
         return [Unknown(word, self.nearest(word)) for word in self.missing([text])]
 
     def missing(self, texts: Iterable[str]) -> list[str]:
-        """The words of some texts that are not known, each once, in order."""
+        """The unknown words of texts, each once, in order."""
         every = dict.fromkeys(word for text in texts for word in split(text))
         return [word for word in every if not self.knows(word)]
 
@@ -48,7 +48,7 @@ class Words:
         return word in RESERVED or any(each in self.known for each in singulars(word))
 
     def nearest(self, word: str) -> str | None:
-        """A known word of the same meaning, else its plural or one that is spelled much alike, else None."""
+        """A known word of the same meaning, else its plural or a similarly spelled word, else None."""
         for each in singulars(word):
             if each in self.synonyms:
                 return self.synonyms[each]
@@ -58,7 +58,7 @@ class Words:
         return close[0] if close else None
 
     def also(self, texts: Iterable[str]) -> Words:
-        """These words and those of some texts, such as the name that a LoRA taught."""
+        """These words and those of texts, such as a LoRA's trigger."""
         return Words(self.known.union(*map(split, texts)), self.synonyms)
 
     def to_json(self) -> Json:
@@ -77,25 +77,25 @@ class Words:
 
 
 def words_of(captions: Iterable[str], synonyms: Mapping[str, str] | None = None) -> Words:
-    """All words of some captions, with the other words that a source knows for them."""
+    """All words of captions, with a source's synonyms."""
     return Words(frozenset().union(*map(split, dict.fromkeys(captions))), dict(synonyms or {}))
 
 
 def singulars(word: str) -> list[str]:
-    """A word, and what it may be the plural of."""
-    found = [word]
+    """A word, and the words of which it may be the plural."""
+    singular = [word]
     for ending, instead in PLURALS:
         if word.endswith(ending) and len(word) - len(ending) >= SHORTEST:
-            found.append(word.removesuffix(ending) + instead)
-    return found
+            singular.append(word.removesuffix(ending) + instead)
+    return singular
 
 
 def warning(name: str, known: Words, texts: Iterable[str]) -> str | None:
-    """One line about the words of some texts that the base `name` does not know; None if it knows all."""
+    """One line on the words of texts that the base `name` does not know; None if it knows all."""
     missing = known.missing(texts)
     if not missing:
         return None
-    each = [Unknown(word, known.nearest(word)) for word in missing[:NAMED]]  # dear for many
+    each = [Unknown(word, known.nearest(word)) for word in missing[:NAMED]]  # the search is slow
     more = f" and {len(missing) - NAMED} more" if missing[NAMED:] else ""
     line = f"{name} does not know {', '.join(repr(u.word) for u in each)}{more}"
     near = [u for u in each if u.nearest]

@@ -1,4 +1,4 @@
-"""A model written for other programs."""
+"""Writes a model in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from sfumato.models.model import Model
 
 @dataclass(frozen=True)
 class Written:
-    """folder: in diffusers' format, or one file; model: its name; pipeline, loader: the class of diffusers and its
-    method that load it; bytes: of all its files; notes: what was done to the weights, a line each."""
+    """A model that was written.
+
+    folder: in diffusers' format, or the single file; model: its name; pipeline, loader: diffusers' class and its method
+    that load it; bytes: size of all files; notes: changes of the weights, a line each.
+    """
 
     folder: Path
     model: str
@@ -25,7 +28,7 @@ class Written:
 def write(model: Model, out: Path, half: bool = True, notes: tuple[str, ...] = (), single: bool = False) -> Written:
     """Write a text-to-image model in fp16 if `half`: as a pipeline folder, or `single`, as one file.
 
-    Raises UserError if it is none, or its family has no form in one file.
+    Raises UserError if it is another kind of model, or its family has no format for single files.
     """
     whole = latent_of(model, "diffusers has no pipeline for it")
     (whole.family.write_file if single else whole.family.write)(whole, out, half)

@@ -1,4 +1,4 @@
-"""docs/recipes.md, made of the sections: `python -m sfumato.recipe.document > docs/recipes.md`."""
+"""Generates docs/recipes.md from the sections: `python -m sfumato.recipe.document > docs/recipes.md`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ sfumato recipe cifar10 > my.yaml
 sfumato train my.yaml
 ```
 
-A file needs to hold only what differs from the defaults. `KEY=VALUE` after a command changes one value by its dotted
-path, and has the last word: `sfumato train my.yaml train.lr=5e-4 data.labels=[cat]`. From Python:
+A file needs only the values that differ from the defaults. `KEY=VALUE` after a command changes one value by its dotted
+path, and takes precedence over the file: `sfumato train my.yaml train.lr=5e-4 data.labels=[cat]`. From Python:
 
 ```python
 from sfumato.recipe.mistakes import OTHERS
@@ -28,15 +28,15 @@ from sfumato.recipe.recipe import load
 recipe = load("cifar10").with_({"train.lr": 5e-4, "data.labels": ("cat",)})
 ```
 
-A recipe cannot be changed in place; `with_` checks the changes and gives a new one. Keys that do not exist are refused,
-each with the key that was probably meant.
+A recipe cannot be changed in place; `with_` checks the changes and returns a new recipe. An unknown key is an error,
+which names the key that was probably meant. [The glossary](glossary.md) explains the terms.
 
 This page is generated from the code: `python -m sfumato.recipe.document > docs/recipes.md`.
 """
 
 
 def page() -> str:
-    """The whole of docs/recipes.md."""
+    """The text of docs/recipes.md."""
     names = ["| recipe | what it does |", "|---|---|"]
     names += [f"| `{name}` | {_cell(load(name).about)} |" for name in shipped()]
     parts = [HEAD, "## Shipped recipes\n", "\n".join(names) + "\n"]

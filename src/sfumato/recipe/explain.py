@@ -1,4 +1,4 @@
-"""A recipe in words: every value with what it means, what it may be, and its default."""
+"""Explains a recipe: every value with its meaning, its permitted values and its default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false
 class Entry:
     """A key of a recipe.
 
-    key: dotted; values: what it can be; default: as YAML, "left out" for null and "empty" for no text.
+    key: dotted; values: the permitted values, as a text; default: as YAML, "left out" for null, "empty" for no text.
     """
 
     key: str
@@ -94,12 +94,12 @@ def _default(field: FieldInfo) -> str:
 
 
 def _values(field: FieldInfo) -> str:
-    """What a field may be, in words: "whole number, 1 or more"; "small, medium or large"."""
+    """The permitted values of a field, as a text: "whole number, 1 or more"; "small, medium or large"."""
     if named := _named(field.metadata):
         return named
     limits = [words for limit in field.metadata if (words := _limit(limit))]
     both = {type(limit): limit for limit in field.metadata}
-    if {annotated_types.Ge, annotated_types.Le} <= both.keys():  # a closed range reads better as one
+    if {annotated_types.Ge, annotated_types.Le} <= both.keys():  # a closed range is easier to read as one limit
         low, high = both[annotated_types.Ge].ge, both[annotated_types.Le].le
         rest = [_limit(v) for k, v in both.items() if k not in (annotated_types.Ge, annotated_types.Le)]
         limits = [f"{low} to {high}", *filter(None, rest)]
@@ -107,14 +107,14 @@ def _values(field: FieldInfo) -> str:
 
 
 def _named(metadata: Sequence[object]) -> str:
-    """The names of a kind of things, if that is what a field holds; else ""."""
+    """The registered names that a field may have; "" if it is not such a field."""
     for named in (each for each in metadata if isinstance(each, Named)):
         return _either([*map(yaml12.line, registry.names(named.kind)), "package.module:Name"])
     return ""
 
 
 def _kind(kind: Any) -> str:
-    """A type in words."""
+    """A type as a text."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _named(inner[1:]) or _kind(inner[0])

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ValidationError
 
 ALL = "`sfumato recipe shapes` shows all keys"
-MOST = 12  # unknown keys that are named
-LONGEST = 60  # characters of a key or a value that are shown
+MOST = 12  # unknown keys in one message
+LONGEST = 60  # characters of a key or a value in a message
 
 OTHERS = {
     "here it is data.labels, a list": "class classes class_name",
@@ -49,21 +49,21 @@ OTHERS = {
     "give --out to the command": "out out_dir output_dir save_dir checkpoint_dir",
 }  # fmt: skip
 ELSEWHERE = {name: place for place, names in OTHERS.items() for name in names.split()}
-"""The setting of sfumato for names that other projects use."""
+"""Names of settings in other projects -> the hint for a message."""
 
 
 def unknown_keys(values: Mapping[str, object], kind: type[BaseModel]) -> str:
-    """All keys that do not exist, each with what was probably meant, in one line; "" if there are none."""
-    found = list(_strangers(values, kind))
-    if not found:
+    """All unknown keys, each with the key that was probably meant, in one line; "" if there are none."""
+    unknown = list(_unknown(values, kind))
+    if not unknown:
         return ""
     valid = keys_of(kind)
-    named = [(shown(".".join(path)), _meant(path, valid)) for path in found[:MOST]]
-    if len(found) == 1:
+    named = [(shown(".".join(path)), _meant(path, valid)) for path in unknown[:MOST]]
+    if len(unknown) == 1:
         name, meant = named[0]
         return f"unknown key {name}; {meant or ALL}"
     listed = ", ".join(f"{name} ({meant})" if meant else name for name, meant in named)
-    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
     return f"unknown keys {listed}{more}" + ("" if all(meant for _, meant in named) else f"; {ALL}")
 
 
@@ -73,7 +73,7 @@ def first_trouble(error: ValidationError) -> str:
     dotted = shown(".".join(str(part) for part in first["loc"]))
     message, value = first["msg"].removeprefix("Value error, "), first["input"]
     if first["type"] == "tuple_type" and isinstance(value, (str, int, float)):
-        message = "a list is needed here, as in [a, b]"
+        message = "a list is needed, as in [a, b]"
     got = "" if isinstance(value, (dict, BaseModel)) else f" (got {brief(value)})"
     return f"{dotted + ': ' if dotted else ''}{message}{got}"
 
@@ -91,13 +91,13 @@ def keys_of(kind: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def shown(text: str, longest: int = LONGEST) -> str:
-    """The beginning of a text for a terminal: what is not printable is escaped."""
+    """The beginning of a text for a terminal; characters that are not printable are escaped."""
     short = text if len(text) <= longest else text[: longest - 3] + "..."
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in short)
 
 
 def brief(value: object) -> str:
-    """A value for a message, cut short wherever it is long or deep."""
+    """A value for a message; long texts and deep nesting are shortened."""
     rule = reprlib.Repr()
     rule.maxlevel, rule.maxstring, rule.maxother, rule.maxlong = 2, LONGEST, LONGEST, LONGEST
     try:
@@ -106,25 +106,25 @@ def brief(value: object) -> str:
         return "a very long number"
 
 
-def _strangers(
+def _unknown(
     values: Mapping[str, object], kind: type[BaseModel], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
-    """Paths of the keys that do not exist."""
+    """Paths of the unknown keys."""
     for name, value in values.items():
         field = kind.model_fields.get(name) if isinstance(name, str) else None
         inner = field.annotation if field else None
         if isinstance(name, str) and field is None:
             yield (*path, name)
         elif isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
-            yield from _strangers(value, inner, (*path, name))
+            yield from _unknown(value, inner, (*path, name))
 
 
 def _meant(path: tuple[str, ...], valid: list[str]) -> str:
-    """What to write for a key that does not exist; "" if nothing is like it."""
+    """A hint for an unknown key: the valid key that was probably meant; "" if none is similar."""
     name, dotted = path[-1][:LONGEST], ".".join(path)[:LONGEST]
     if dotted in valid:  # the dot is part of the key
         section, _, last = dotted.partition(".")
-        return f"in a file it is written {section}: {{{last}: ...}}"
+        return f"in a file write {section}: {{{last}: ...}}"
     if (place := ELSEWHERE.get(name.lower())) is not None:
         return place
     meant = [key for key in valid if key.rsplit(".", 1)[-1] == name.lower()]  # the right key in the wrong section

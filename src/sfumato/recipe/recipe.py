@@ -1,6 +1,6 @@
-"""Recipes: everything a run needs, in six sections, checked before anything starts.
+"""Recipes: all settings of a run, checked before it starts.
 
-A recipe is YAML with the sections `data`, `net`, `noise`, `train`, `sample` and `judge`. Every value has a
+A recipe is YAML with sections such as `data`, `net`, `noise`, `train`, `sample` and `judge`. Every value has a
 default; `KEY=VALUE` overrides one by its dotted path (`train.images=200000`, `data.labels=[cat]`).
 """
 
@@ -23,13 +23,13 @@ from sfumato.recipe.sections import Data, Judge, Net, Noise, Options, Sample, Se
 
 
 class Recipe(Section):
-    """All that a run needs to know."""
+    """All settings of a run."""
 
     name: str = Field("", description="name of the run in logs and trackers; empty: the file's or the folder's")
     task: TaskName = Field(
         "generate",
         description="what is learned; generate: to draw pictures; denoise: to clean them of noise; features: to tell "
-        "labels apart; autoencoder: to encode as latents; text: to draw what a text says; tune: a LoRA",
+        "labels apart; autoencoder: to encode pictures as latents; text: to draw pictures from prompts; tune: a LoRA",
     )
     options: Options = Field(Options(), description="arguments of a task of your own, by name")
     about: str = Field("", description="one line about the recipe, for a reader")
@@ -45,7 +45,7 @@ class Recipe(Section):
     def with_(self, changes: Mapping[str, object]) -> Recipe:
         """A new recipe with values changed by dotted path: `recipe.with_({"train.lr": 1e-3, "data.flip": False})`.
 
-        A section may be given whole. All changes are checked together; raises UserError as KEY=VALUE does.
+        A key may also be a whole section. All changes are checked together. Raises UserError on an invalid one.
         """
         plain = [(k, v.model_dump() if isinstance(v, Section) else copy.deepcopy(v)) for k, v in changes.items()]
         values = self.model_dump()
@@ -55,13 +55,13 @@ class Recipe(Section):
         return build(values)
 
     def in_images(self, pictures: int) -> Recipe:
-        """`train.epochs` as `train.images`, for so many training pictures; without epochs the recipe as it is."""
+        """The recipe with `train.epochs` converted to `train.images`; the same recipe if it has no epochs."""
         if self.train.epochs is None:
             return self
         return self.with_({"train.images": max(1, round(self.train.epochs * pictures))})
 
     def trust(self) -> None:
-        """Allow the things of other packages (`package.module:Name`) that it names: a person has written it."""
+        """Allow things of other packages (`package.module:Name`) in the recipe. Only for one that a person wrote."""
         for name in (self.task, self.net.kind, self.noise.schedule, self.sample.sampler, self.data.source):
             registry.trust(name)
         for name in (self.judge.features, *self.judge.metrics):
@@ -79,7 +79,7 @@ def shipped() -> dict[str, Path]:
 
 
 def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe by path or shipped name, with `KEY=VALUE` overrides.
+    """A recipe by its path or the name of a shipped one, with `KEY=VALUE` overrides.
 
     Raises UserError naming the file, the key and the nearest valid key.
     """
@@ -106,7 +106,7 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def check(what: str | Path | Recipe, overrides: Iterable[str] = ()) -> None:
-    """Raises UserError for what a name, a file or overrides show to be wrong before anything is opened.
+    """Raises UserError for a wrong name, file or override; opens no data.
 
     what: as for `sfumato.train`.
     """
@@ -135,8 +135,8 @@ def _is_file(path: Path) -> bool:
 
 
 def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
-    """Check plain values, with overrides laid over them, and give the recipe."""
-    given = {key: value for key, value in values.items() if value is not None}  # a heading with nothing under it
+    """The recipe of plain values with overrides. Raises UserError on invalid ones."""
+    given = {key: value for key, value in values.items() if value is not None}  # a section without keys
     merged: Json = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
     overrides = list(overrides)
     parsed = [parse_override(text) for text in overrides]
@@ -154,7 +154,7 @@ def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -
 
 
 def _make_way(values: Json, changes: Iterable[tuple[str, object]]) -> None:
-    """Take out the length that another one is about to replace: `train.images` or `train.epochs`."""
+    """Remove the length that a change replaces: `train.images` by `train.epochs`, or the other way round."""
     train = values.get("train")
     for key, value in changes:
         other = {"train.epochs": "images", "train.images": "epochs"}.get(key)
@@ -163,7 +163,7 @@ def _make_way(values: Json, changes: Iterable[tuple[str, object]]) -> None:
 
 
 def _lay(values: Json, key: str, value: object, text: str) -> None:
-    """Put a value at a dotted path. text: what a person wrote, for the error."""
+    """Set the value at a dotted path. text: the override, for the error."""
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})

@@ -1,4 +1,4 @@
-"""What every section of a recipe is, and the names that its values choose from."""
+"""The base class of a recipe's sections, and the types of their named values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sfumato import registry
 
 @dataclass(frozen=True)
 class Named:
-    """Says of a text that it names a thing of the registry, or is `package.module:Name`."""
+    """Marks a text as a name in the registry, or as `package.module:Name`."""
 
     kind: registry.Kind
 
@@ -45,7 +45,7 @@ Value = Plain | tuple[Plain, ...]
 
 
 class Options(Mapping[str, Value]):
-    """Arguments by name that have no key of their own: plain values, and lists of them as tuples; they never change."""
+    """Arguments by name that have no key of their own: plain values, and lists of them as tuples. Immutable."""
 
     def __init__(self, values: Mapping[str, Plain | Sequence[Plain]] | None = None) -> None:
         given = (values or {}).items()
@@ -79,7 +79,7 @@ class Options(Mapping[str, Value]):
 
 
 class Section(BaseModel):
-    """Values that are checked when they are set and never change."""
+    """A section: its values are checked when it is created, and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""The sections of a recipe: every value with its default and what it means."""
+"""The sections of a recipe: every value with its default and its meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is learned: the pictures, the network, the noise, and what a text-to-image model is built on."""
+"""The sections of the data, the network, the noise, and a text-to-image model's parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sfumato.recipe.section import (
 
 
 class Data(Section):
-    """Which pictures, and how they are brought to one shape."""
+    """The pictures, and how they are cropped and scaled to one size."""
 
     source: str = Field(
         "",
@@ -30,32 +30,35 @@ class Data(Section):
     count: int | None = Field(
         None,
         ge=100,
-        description="scenes of emoji, drawn when they are needed; left out: 60,000 pictures, drawn once and kept",
+        description="number of emoji scenes, each drawn when needed; left out: 60,000 pictures, drawn once and kept",
     )
-    captions: int = Field(4, ge=1, description="sentences written for each of the data.count scenes")
+    captions: int = Field(4, ge=1, description="captions for each of the data.count scenes")
     image_size: int | tuple[int, int] | None = Field(
         None,
-        description="side in pixels, or [height, width], each 8 to 1024; left out: the size all pictures share",
+        description="side in pixels, or [height, width], each 8 to 1024; left out: the size that all pictures have",
     )
-    grey: bool | None = Field(None, description="one channel instead of three; left out: true if every picture is grey")
+    grey: bool | None = Field(
+        None, description="one channel in place of three; left out: true if every picture is grey"
+    )
     labels: tuple[str, ...] | None = Field(None, description="use only pictures with these labels; left out: all")
     condition: Literal["none", "class", "words"] = Field(
-        "none", description="what the model learns to be conditioned on: nothing, the label, or the caption"
+        "none", description="the condition of the model: none, the label (class), or the caption (words)"
     )
     crop: Literal["center", "tiles", "pieces"] = Field(
         "center",
-        description="center: one square a picture; tiles: several, overlapping; pieces: as many as cover it, unscaled",
+        description="center: the central square of a picture; tiles: several overlapping squares; pieces: squares that "
+        "cover the unscaled picture",
     )
     split: Literal["source", "random"] = Field(
         "source",
-        description="which pictures are held out; source: its own test split, if it has one; random: a share of all",
+        description="which pictures are held out; source: the source's own test split, if any; random: a share of all",
     )
     flip: bool = Field(True, description="mirror half of the pictures left to right, at random")
     held_out: float = Field(
-        0.05, gt=0, lt=0.5, description="share of the pictures kept out of training, where no test split is used"
+        0.05, gt=0, lt=0.5, description="share of the pictures that are held out, if no test split is used"
     )
     max_megapixels: float = Field(
-        200, gt=0, description="millions of pixels; a file whose header claims more is refused"
+        200, gt=0, description="largest size of a picture file, in millions of pixels; larger ones are refused"
     )
 
     @field_validator("image_size")
@@ -63,57 +66,60 @@ class Data(Section):
     def _size(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
         sides = () if value is None else (value,) if isinstance(value, int) else value
         if any(not 8 <= side <= 1024 for side in sides):
-            raise ValueError("a side is between 8 and 1024 pixels")
+            raise ValueError("a side must be 8 to 1024 pixels")
         return value
 
     def of(self, source: str) -> Data:
-        """The same of another source; `count` is of `emoji` alone, `options` are of this one."""
+        """The same section for another source, without `options`, and without `count` unless it is `emoji`."""
         options = self.options if source == self.source else {}
         count = self.count if source == "emoji" else None
         return self.model_copy(update={"source": source, "count": count, "options": options})
 
 
 class Net(Section):
-    """The network. What is left out is set by the preset or by the kind."""
+    """The network. Values that are left out come from net.preset or net.kind."""
 
     kind: NetworkName = Field(
         "unet",
-        description="unet: with attention, for pictures of one size; plain: convolutions alone, for denoising pictures "
+        description="unet: with attention, for pictures of one size; plain: only convolutions, for denoising pictures "
         "of any size; latent: diffusers' own networks (tasks autoencoder and text)",
     )
     latent: int = Field(8, ge=1, description="channels of the latents (task autoencoder)")
     encoder: str = Field(
         "",
-        description="a model whose encoder is kept as it is while a decoder learns, so that what others learned on its "
-        "latents stays valid (task autoencoder); empty: both learn",
+        description="a model whose encoder is kept unchanged while only a decoder is trained, so that models on its "
+        "latents stay valid (task autoencoder); empty: both are trained",
     )
     piece: int | None = Field(
         None,
         ge=16,
-        description="side in pixels of the random pieces that an autoencoder learns from; left out: whole pictures",
+        description="side in pixels of the random crops that an autoencoder is trained on; left out: whole pictures",
     )
-    gauge: bool = Field(False, description="also learn to read the noise level from the picture (task denoise)")
+    gauge: bool = Field(False, description="also learn to estimate the noise level from the picture (task denoise)")
     preset: PresetName = Field(
         "small", description="size of a unet in parameters: tiny 1.4 M, small 4 M, medium 6 M, large 32 M, huge 54 M"
     )
     channels: tuple[int, ...] | None = Field(
-        None, description="channels of each level of resolution, finest first, multiples of 8; left out: the preset's"
+        None, description="channels at each resolution, highest first, multiples of 8; left out: the preset's"
     )
-    blocks: int | None = Field(None, ge=1, description="residual blocks at each level; left out: the preset's")
+    blocks: int | None = Field(None, ge=1, description="residual blocks at each resolution; left out: the preset's")
     attention: tuple[bool, ...] | None = Field(
-        None, description="self-attention at each level, finest first, as many as channels; left out: the preset's"
+        None,
+        description="self-attention at each resolution, highest first, as many as channels; left out: the preset's",
     )
     stem: Literal[1, 2, 4] | None = Field(
         None,
-        description="the first layer folds squares of so many pixels a side into channels; left out: the preset's",
+        description="side in pixels of the squares that the first layer turns into channels; left out: the preset's",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="share of activations set to 0 in training; helps when pictures are few"
     )
     shortcut: bool = Field(
-        False, description="add the input to the output, weighted by the noise level, past narrow layers"
+        False, description="add the input, weighted by the noise level, to the output: for networks with narrow layers"
     )
-    places: bool = Field(False, description="give every position its coordinates: for drawings and aligned pictures")
+    places: bool = Field(
+        False, description="add each pixel's coordinates to the input: for drawings and aligned pictures"
+    )
     options: Options = Field(Options(), description="arguments of a network of your own, by name")
 
 
@@ -122,21 +128,23 @@ class Noise(Section):
 
     schedule: ScheduleName = Field(
         "edm",
-        description="which noise levels training draws and sampling visits; linear: DDPM's; scaled-linear: Stable "
-        "Diffusion's; scaled-linear-zero: that, ending in pure noise; edm: ln sigma normal; flow: a straight path",
+        description="the noise levels of training and sampling; linear: DDPM's; scaled-linear: Stable Diffusion's; "
+        "scaled-linear-zero: the same, ending in pure noise; edm: ln sigma normally distributed; flow: straight paths",
     )
     prediction: PredictionName = Field(
         "edm",
-        description="what the network's output stands for; epsilon: the noise; x0: the clean picture; x0-unscaled: "
-        "that, with the noise at its own size; residual: clean less noisy; v: alpha n - sigma x0; flow: n - x0; "
-        "edm: clean picture and noise, mixed by level",
+        description="the meaning of the network's output; epsilon: the noise; x0: the clean picture; x0-unscaled: the "
+        "same, with unscaled input; residual: clean minus noisy picture; v: alpha n - sigma x0; flow: n - x0; edm: a "
+        "mixture of clean picture and noise that depends on the level",
     )
     options: Options = Field(Options(), description="further arguments of the schedule, by name")
-    weighting: WeightingName = Field("edm", description="how much the error at each noise level counts in the loss")
+    weighting: WeightingName = Field("edm", description="weight of each noise level in the loss")
     timesteps: int = Field(
         1000, ge=2, description="number T of levels of the discrete schedules (linear, cosine, scaled-linear)"
     )
-    shift: float = Field(1.0, gt=0, description="above 1 a discrete schedule trains more at high noise, below 1 less")
+    shift: float = Field(
+        1.0, gt=0, description="above 1 a discrete schedule trains more at high noise, below 1 more at low noise"
+    )
     mean: float = Field(-1.2, description="mean of ln sigma in training (schedule edm)")
     std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (schedule edm)")
     sigma_min: float = Field(0.002, gt=0, description="sigma at which sampling ends, pictures being in [-1, 1] (edm)")
@@ -145,7 +153,7 @@ class Noise(Section):
         0.5,
         gt=0,
         description="standard deviation of the pictures in [-1, 1]; with prediction residual: the sigma below which "
-        "the network's output counts less the less noise there is",
+        "the network's output is scaled down with the noise",
     )
     model: Literal["white", "photo"] = Field(
         "white",
@@ -153,10 +161,13 @@ class Noise(Section):
         "exchanged, in place of schedule, mean and std (task denoise)",
     )
     clipped: float = Field(
-        0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as files are (task denoise)"
+        0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as in files (task denoise)"
     )
     grey: float = Field(
-        0.0, ge=0, le=1, description="share of pictures made grey, with one noise for all colours (task denoise)"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of pictures converted to grey, with the same noise in all channels (task denoise)",
     )
 
     @model_validator(mode="after")
@@ -167,7 +178,7 @@ class Noise(Section):
             "residual",
         ):
             raise ValueError(
-                f"prediction {self.prediction} says nothing of pure noise, where schedule {self.schedule} begins: "
+                f"prediction {self.prediction} cannot start from pure noise, as schedule {self.schedule} does: "
                 "use prediction=v or flow, or schedule=linear"
             )
         if self.shift != 1 and self.schedule in ("edm", "flow"):

@@ -85,10 +85,10 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def has_begun(run: Path, task: str) -> bool:
     """Whether a folder has a complete checkpoint of a task."""
-    found, _ = checkpoint.newest(run / "checkpoints")
+    newest, _ = checkpoint.newest(run / "checkpoints")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        if found is not None:
-            known: str = json.loads((found.path / "config.json").read_text("utf-8"))["recipe"]["task"]
+        if newest is not None:
+            known: str = json.loads((newest.path / "config.json").read_text("utf-8"))["recipe"]["task"]
             return known == task
     return False
 

@@ -69,8 +69,8 @@ class TrainJob:
             training = self.prepared(progress, stop)
         except Stopped as wish:
             folder = RunFolder(Path(self.out or start.default_out(self.what)))
-            found, _ = checkpoint.newest(folder.checkpoints)
-            return TrainResult.of(folder, found.images if found else 0, str(wish))
+            newest, _ = checkpoint.newest(folder.checkpoints)
+            return TrainResult.of(folder, newest.images if newest else 0, str(wish))
         self._training = None  # another call prepares it again, as another process would
         return start.run(training, progress, stop)
 

@@ -199,22 +199,22 @@ class Loop:
         return contextlib.nullcontext()
 
     def _report(self, clock: Clock) -> None:
-        seen = self.watch.read()
-        if seen is None:
+        step = self.watch.read()
+        if step is None:
             return
         clock.reported(self.images)
         self._say(
             Report(
-                self.images, round(clock.seconds, 3), seen.loss, seen.norm, seen.skipped,
+                self.images, round(clock.seconds, 3), step.loss, step.norm, step.skipped,
                 learning_rate(self.settings, self.images), round(clock.rate, 2), round(clock.share, 4),
             )
         )  # fmt: skip
-        if seen.streak >= STREAK:
+        if step.streak >= STREAK:
             self._roll_back()
 
     def _roll_back(self) -> None:
-        found, _ = checkpoints.newest(self.folder.checkpoints)
-        back = found.images if found else 0
+        newest, _ = checkpoints.newest(self.folder.checkpoints)
+        back = newest.images if newest else 0
         self._say(Rollback(back, self.images, f"{STREAK} non-finite steps in a row"))
         raise UserError(
             f"the loss was not finite {STREAK} steps in a row before {self.images} images: went back to {back}; "
@@ -251,17 +251,17 @@ class Loop:
         clock.took("preview", time.perf_counter() - began)
 
     def _resume(self) -> None:
-        found, troubles = checkpoints.newest(self.folder.checkpoints)
-        if found is not None:
-            weights = found.tensors("model")
+        newest, troubles = checkpoints.newest(self.folder.checkpoints)
+        if newest is not None:
+            weights = newest.tensors("model")
             if {k: t.shape for k, t in weights.items()} != {k: t.shape for k, t in self.net.state_dict().items()}:
-                raise UserError(f"{found.path} has another network, from an earlier version: choose another --out")
+                raise UserError(f"{newest.path} has another network, from an earlier version: choose another --out")
             self.net.load_state_dict(weights)
             for width, net in self.ema.nets.items():
-                net.load_state_dict(found.tensors(checkpoints.label(width)))
-            checkpoints.restore_optimizer(self.optimizer, self.net, found.tensors("optimizer"))
-            self.scaler.load_state_dict(found.facts["scaler"])
-            self.images = found.images
+                net.load_state_dict(newest.tensors(checkpoints.label(width)))
+            checkpoints.restore_optimizer(self.optimizer, self.net, newest.tensors("optimizer"))
+            self.scaler.load_state_dict(newest.facts["scaler"])
+            self.images = newest.images
         self.accelerator.wait_for_everyone()
         s, processes, precision = self.settings, self.accelerator.num_processes, str(self.accelerator.mixed_precision)
         self._say(Start(self.images, s.images, s.batch, str(self.device), processes, precision, tuple(troubles)))

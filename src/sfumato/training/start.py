@@ -96,9 +96,9 @@ def prepare(
     """
     stop = stop or Stop()
     with stopping(stop):
-        found = _prepared(what, list(overrides), out, progress, stop)
+        training = _prepared(what, list(overrides), out, progress, stop)
         stop.check()
-        return found
+        return training
 
 
 def _prepared(
@@ -139,10 +139,10 @@ def _prepared(
     if not begun:
         take_over(task.net, recipe)
     took = broadcast_object_list([plan.estimate(task, recipe, accelerator)])[0]  # one length for all processes
-    found = Training(recipe, store, task, folder, accelerator, took)
+    training = Training(recipe, store, task, folder, accelerator, took)
     if photos and not any(text.startswith(("train.images=", "train.epochs=")) for text in overrides):
-        return found.of_length(plan.length(len(store.train), took.images_per_second, device))
-    return found
+        return training.of_length(plan.length(len(store.train), took.images_per_second, device))
+    return training
 
 
 def run(training: Training, progress: Progress | None = None, stop: Stop | None = None) -> TrainResult:
@@ -220,7 +220,7 @@ def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -
     if "data.condition" not in given:
         captions = sum(map(bool, store.train.captions or ()))
         labels = len(store.train.label_names) > 1
-        told = "words" if 2 * captions > len(store.train) else "class" if labels else "none"
-        data = data.model_copy(update={"condition": told})
+        condition = "words" if 2 * captions > len(store.train) else "class" if labels else "none"
+        data = data.model_copy(update={"condition": condition})
     chosen = plan.for_folder(data.source, store, data, device)
     return recipes.build(chosen.model_dump(), overrides)

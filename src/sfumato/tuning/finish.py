@@ -69,9 +69,9 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
 
     def score(step: int) -> Score:
         _fill(job.task.net, _tensors(saved[step], job))
-        found, *drawn[step] = judge.score(step)  # type: ignore[assignment]
+        result, *drawn[step] = judge.score(step)  # type: ignore[assignment]
         tell("choosing the step", len(drawn), steps)
-        return found
+        return result
 
     choice = choose(looks, score)
     tensors = _tensors(saved[choice.step], job)

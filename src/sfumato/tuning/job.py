@@ -43,11 +43,6 @@ class TuneResult:
     finished: Finished | None = field(default=None, repr=False)
 
     @property
-    def path(self) -> Path:
-        """The same as `folder`."""
-        return self.folder
-
-    @property
     def end(self) -> Finished:
         """`finished`. Raises Stopped if the tuning was stopped."""
         if self.finished is None:
@@ -114,13 +109,13 @@ def run(tuning: Tuning, progress: Progress | None = None, stop: Stop | None = No
         try:
             if reason := start.learn(tuning, progress, stop):
                 return _stopped(folder, reason)
-            found = finish(tuning, progress, stop)
+            finished = finish(tuning, progress, stop)
         except Stopped as wish:
             return _stopped(folder, str(wish))
-        page = report.write(tuning, found)
+        page = report.write(tuning, finished)
     last = checkpoint.listing(folder.checkpoints)[-1]
     steps = int(last.name) // tuning.recipe.train.batch
-    return TuneResult(folder.path, steps, None, last, found.file, page, tuning.task.thing, found)
+    return TuneResult(folder.path, steps, None, last, finished.file, page, tuning.task.thing, finished)
 
 
 def _stopped(folder: RunFolder, reason: str) -> TuneResult:
@@ -145,9 +140,9 @@ def described(tuning: Tuning) -> Sequence[str]:
             "activation checkpointing: activations are computed twice, which saves memory and takes a third longer"
         )
     if r.tune.prior and not r.tune.class_pictures:
-        asked = start.questions(tuning)
-        takes = duration(start.forward_takes(tuning, asked))
-        lines.append(f"before that the base computes {asked:,} outputs for the prior: about {takes}")
+        outputs = start.questions(tuning)
+        takes = duration(start.forward_takes(tuning, outputs))
+        lines.append(f"before that the base computes {outputs:,} outputs for the prior: about {takes}")
     after = start.forward_takes(tuning, passes(MOST if r.tune.choose else 1))
     lines.append(f"after that the best step is chosen and the files are verified: about {duration(after)}")
     if not start.affords_previews(tuning):

@@ -1,4 +1,4 @@
-"""The settings that a tuning starts from. Light: imports nothing heavy."""
+"""Presets of tuning. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from sfumato.recipe.recipe import Recipe
 
 PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
-"""The shipped recipe of each."""
+"""The shipped recipe of each preset."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings by name, changed by `KEY=VALUE` of a recipe.
+    """A named group of settings, with changes.
 
-    name: "default", which is "mini" for the base mini and "sd" for all others, or "seed", those of the second seed
-    project; overrides: by dotted path, as "train.lr=5e-4".
+    name: "mini"; "sd"; "default", which is "mini" for the base mini and "sd" for all others; or "seed", the settings of
+    the second seed project; overrides: changed values, `KEY=VALUE` by dotted path, such as "train.lr=5e-4".
     """
 
     name: str = "default"
     overrides: Sequence[str] = ()
 
     def recipe(self, base: str) -> Recipe:
-        """The recipe for photos that are yet to be named, without the overrides. Raises UserError."""
+        """The recipe for a base, without the overrides and without photos. Raises UserError."""
         from sfumato.recipe import recipe as recipes
 
         known = {**PRESETS, "default": PRESETS["mini" if base == "mini" else "sd"]}
@@ -36,7 +36,7 @@ class Preset:
         return recipes.load(known[self.name]).with_({"name": "", "tune.base": base})
 
     def check(self, base: str) -> None:
-        """Raises UserError if there is no such preset, or an override does not fit."""
+        """Raises UserError if there is no such preset, or an override is invalid."""
         from sfumato.recipe import recipe as recipes
 
         recipes.build(self.recipe(base).model_dump(), self.overrides)

@@ -49,20 +49,20 @@ def words(known: Sequence[str], without: str, seed: int) -> list[str]:
     """
     plain = (token.removesuffix("</w>") for token in known if token.endswith("</w>"))
     unlike = {*without.split(), *RESERVED}
-    found = [word for word in plain if word.isalpha() and len(word) >= LETTERS and word not in unlike][:FREQUENT]
-    random.Random(seed).shuffle(found)
-    return found
+    frequent = [word for word in plain if word.isalpha() and len(word) >= LETTERS and word not in unlike][:FREQUENT]
+    random.Random(seed).shuffle(frequent)
+    return frequent
 
 
 def asked_of(captions: Sequence[str], thing: str, noun: str, others: Sequence[str]) -> list[str]:
     """The prompts of the prior, 1 + ASKED for each caption: the caption with the noun in place of the thing, and with
     other words; for every second of these the word alone."""
-    found = []
+    prompts = []
     for k, caption in enumerate(captions):
         frame = caption.replace(thing, "{}") if thing in caption and "{" not in caption else "a {}"
         mine = [others[(k * ASKED + j) % len(others)] if others else noun for j in range(ASKED)]
-        found += [frame.format(noun), *((frame if j % 2 else "a {}").format(word) for j, word in enumerate(mine))]
-    return found
+        prompts += [frame.format(noun), *((frame if j % 2 else "a {}").format(word) for j, word in enumerate(mine))]
+    return prompts
 
 
 def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, seed: int) -> Prior:
@@ -86,19 +86,19 @@ def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, se
 
 @torch.no_grad()
 def answered(
-    asked: Prior,
+    examples: Prior,
     base: Denoiser,
     schedule: Schedule,
-    told: Callable[[Tensor], Condition],
+    encoded: Callable[[Tensor], Condition],
     progress: Callable[[int, int], None],
 ) -> Prior:
-    """The same examples with the base's outputs as targets. told: a function from rows (N,) to their condition."""
-    count, found = len(asked.u), []
+    """The same examples with the base's outputs as targets. encoded: a function from rows (N,) to their condition."""
+    count, outputs = len(examples.u), []
     for k in range(0, count, AT_ONCE):
         at = slice(k, k + AT_ONCE)
-        level = schedule.draw(asked.u[at])
-        cond = told(asked.row[at])
-        x0, noise = asked.x0[at].to(cond.device), asked.noise[at].to(cond.device)
-        found.append(base(level.mix(x0, noise), level, cond).cpu())
+        level = schedule.draw(examples.u[at])
+        cond = encoded(examples.row[at])
+        x0, noise = examples.x0[at].to(cond.device), examples.noise[at].to(cond.device)
+        outputs.append(base(level.mix(x0, noise), level, cond).cpu())
         progress(min(count, k + AT_ONCE), count)
-    return Prior(asked.x0, asked.noise, asked.u, asked.row, torch.cat(found))
+    return Prior(examples.x0, examples.noise, examples.u, examples.row, torch.cat(outputs))

@@ -27,41 +27,42 @@ TRUST = (
 PROOFS = "The written files, read back in each way: the relative difference of predictions from the trained LoRA's."
 
 
-def write(job: Tuning, found: Finished) -> Path:
+def write(job: Tuning, finished: Finished) -> Path:
     """Write report.html and report.json into the run folder; return the page's path."""
     folder = job.folder.path
-    write_json(folder / "report.json", to_json(job, found))
-    return write_page(folder / "report.html", page(job, found))
+    write_json(folder / "report.json", to_json(job, finished))
+    return write_page(folder / "report.html", page(job, finished))
 
 
-def to_json(job: Tuning, found: Finished) -> Json:
+def to_json(job: Tuning, finished: Finished) -> Json:
     return {
         "name": job.recipe.name, "base": job.recipe.tune.base, "thing": job.task.thing, "seconds": _seconds(job),
         "memory": job.estimate.memory,
-        "choice": found.choice.to_json(), "verified": found.proofs, "verdict": words(found), "next": advice(job, found),
+        "choice": finished.choice.to_json(), "verified": finished.proofs, "verdict": words(finished),
+        "next": advice(job, finished),
         "photos": [v.to_json() for v in job.report.verdicts], "warnings": list(job.warnings),
     }  # fmt: skip
 
 
-def words(found: Finished) -> str:
+def words(finished: Finished) -> str:
     """The verdict in a sentence or two."""
-    s = found.score
+    s = finished.score
     like = "looks like the photos" if s.likeness.value >= LIKE else "looks only a little like the photos"
-    told = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
+    follows = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
     kept = "leaves other pictures unchanged" if s.drift.value <= STRAYS else "changes other pictures too"
-    proven = ", ".join(name for name in found.proofs if name != "effect")
-    reason = found.choice.reason[:1].upper() + found.choice.reason[1:]
-    return f"It {like}, {told} and {kept}. {reason}. Verified by {proven}."
+    proven = ", ".join(name for name in finished.proofs if name != "effect")
+    reason = finished.choice.reason[:1].upper() + finished.choice.reason[1:]
+    return f"It {like}, {follows} and {kept}. {reason}. Verified by {proven}."
 
 
-def advice(job: Tuning, found: Finished) -> str:
+def advice(job: Tuning, finished: Finished) -> str:
     """What to do next, in one sentence."""
-    s = found.score
+    s = finished.score
     if s.copying > COPIES:
         return "Its pictures repeat photos: add photos with other backgrounds and angles."
     if s.likeness.value < LIKE:
-        more = max(look for look in (score.step for score in found.choice.scores))
-        if found.choice.step == more and not found.choice.close:
+        more = max(look for look in (score.step for score in finished.choice.scores))
+        if finished.choice.step == more and not finished.choice.close:
             longer = 2 * more * job.recipe.train.batch
             return f"The last step was the best: train longer, with train.images={longer} and another --out."
         return "Add photos that show the whole thing, sharp and large, from several sides."
@@ -76,15 +77,17 @@ def advice(job: Tuning, found: Finished) -> str:
     return "It is good: draw with your own prompts."
 
 
-def page(job: Tuning, found: Finished) -> Page:
-    s, judge = found.score, found.judge
-    count = min(12, len(found.drawn))
-    pairs = side_by_side({"base": judge.before[:count], "with the LoRA": found.drawn[:count]})
+def page(job: Tuning, finished: Finished) -> Page:
+    s, judge = finished.score, finished.judge
+    count = min(12, len(finished.drawn))
+    pairs = side_by_side({"base": judge.before[:count], "with the LoRA": finished.drawn[:count]})
     photos = job.photos.pictures[:, 0]
     drawn = [
         Picture(pairs, "base and LoRA at the same seeds", "; ".join(judge.prompts), True),
         Picture(side_by_side({"photos": photos[:count]}), "the photos, as used for training", crisp=True),
-        Picture(_nearest(job, found), "the drawn pictures nearest to a photo, beside it, to find copies", crisp=True),
+        Picture(
+            _nearest(job, finished), "the drawn pictures nearest to a photo, beside it, to find copies", crisp=True
+        ),
     ]
     like = f"0 %: like the base's own {job.recipe.tune.noun}; 100 %: as similar as the photos are to each other"
     facts = [
@@ -103,20 +106,20 @@ def page(job: Tuning, found: Finished) -> Page:
     }
     rows: list[list[str | int | float | None]] = [
         [score.step, score.likeness.value, score.fidelity.value, score.drift.value, score.total.value]
-        for score in found.choice.scores
+        for score in finished.choice.scores
     ]
-    told = dict(zip(job.photos.names, job.photos.captions, strict=True))
+    captions = dict(zip(job.photos.names, job.photos.captions, strict=True))
     verdicts: list[list[str | int | float | None]] = [
-        [v.path.name, v.use, "; ".join(v.reasons), told.get(v.path.name, "")] for v in job.report.verdicts
+        [v.path.name, v.use, "; ".join(v.reasons), captions.get(v.path.name, "")] for v in job.report.verdicts
     ]
-    proofs: list[list[str | int | float | None]] = [[name, value] for name, value in found.proofs.items()]
+    proofs: list[list[str | int | float | None]] = [[name, value] for name, value in finished.proofs.items()]
     name = job.recipe.name
     sections = [
         Section("Base and LoRA from the same seeds", pictures=drawn),
         Section("Figures", facts=facts),
         Section(
             "The choice of the step",
-            [found.choice.reason, f"Measured with {judge.eyes.name}. {TRUST}"],
+            [finished.choice.reason, f"Measured with {judge.eyes.name}. {TRUST}"],
             pictures=[Picture(lines(series, "steps", "loss", logy=True), "held-out loss and drift over steps")],
             tables=[Table(["step", "likeness", "fidelity", "drift", "likeness x fidelity - drift"], rows)],
         ),
@@ -126,7 +129,7 @@ def page(job: Tuning, found: Finished) -> Page:
     ]
     tone: Tone = "good" if s.likeness.value >= LIKE and s.fidelity.value >= FAITHFUL else "unclear"
     lead = f'{job.model.name} learned {len(photos)} photos under the name "{job.task.thing}".'
-    return Page(f"{name}: how good is it?", lead, f"{words(found)} {advice(job, found)}", tone, sections)
+    return Page(f"{name}: how good is it?", lead, f"{words(finished)} {advice(job, finished)}", tone, sections)
 
 
 def _seconds(job: Tuning) -> float:
@@ -134,12 +137,12 @@ def _seconds(job: Tuning) -> float:
     return float(sum(event["seconds"] for event in job.folder.events("end")))
 
 
-def _nearest(job: Tuning, found: Finished) -> Image.Image:
+def _nearest(job: Tuning, finished: Finished) -> Image.Image:
     """The drawn pictures nearest to a photo, each beside it."""
-    near = found.near
+    near = finished.near
     rows = near.max(1).values.argsort(descending=True)[:PAIRS]
     photos = job.photos.pictures[:, 0][near[rows].argmax(1)]
-    return side_by_side({"drawn": found.drawn[rows], "the nearest photo": photos})
+    return side_by_side({"drawn": finished.drawn[rows], "the nearest photo": photos})
 
 
 def _fact(measure: Interval, label: str, note: str) -> Fact:

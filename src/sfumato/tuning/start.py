@@ -81,9 +81,9 @@ def begin(
     """
     stop = stop or Stop()
     with stopping(stop):
-        found = _begun(recipe, overrides, out, progress, stop, steps)
+        tuning = _begun(recipe, overrides, out, progress, stop, steps)
         stop.check()
-        return found
+        return tuning
 
 
 def folder_of(recipe: Recipe, out: str | Path | None) -> RunFolder:
@@ -129,7 +129,7 @@ def _begun(
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
     try:
-        said = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
+        caption = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"tune.caption={s.caption!r}: only {{trigger}} and {{noun}} can be used in it") from error
     if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
@@ -138,7 +138,7 @@ def _begun(
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
     away = Parked(model.net.denoisers()) if short else None
-    photos = prepare(report, model, said, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
+    photos = prepare(report, model, caption, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
     recipe = recipe.with_({"name": own})
@@ -166,14 +166,14 @@ def _settled(recipe: Recipe, steps: int | None) -> Recipe:
 
 def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:
     """Time and memory of a step, and whether activation checkpointing is used because memory is short."""
-    wanted, room = recipe.tune.checkpointing, _room(accelerator.device)
+    checkpointing, room = recipe.tune.checkpointing, _room(accelerator.device)
     if not short:
         try:
             took = plan.estimate(task, recipe, accelerator)
-            if wanted is False or took.memory < room:
+            if checkpointing is False or took.memory < room:
                 return took, False
         except torch.OutOfMemoryError:
-            if wanted is False:
+            if checkpointing is False:
                 raise UserError("not enough memory: set tune.checkpointing=true, which needs less") from None
     task.save_memory()
     return plan.estimate(task, recipe, accelerator), True
@@ -181,9 +181,9 @@ def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, shor
 
 def _is_short(recipe: Recipe, model: LatentModel) -> bool:
     """Whether to save memory from the start: if set, or on a CPU where a trial could be killed for lack of memory."""
-    device, wanted = torch.device(model.device), recipe.tune.checkpointing
+    device, checkpointing = torch.device(model.device), recipe.tune.checkpointing
     weights = sum(p.numel() * p.element_size() for p in model.net.parameters())
-    return wanted is True or (wanted is None and device.type == "cpu" and weights * TIGHT > _room(device))
+    return checkpointing is True or (checkpointing is None and device.type == "cpu" and weights * TIGHT > _room(device))
 
 
 def _room(device: torch.device) -> float:
@@ -249,29 +249,28 @@ def affords_previews(job: Tuning) -> bool:
 def _prior(job: Tuning, progress: Progress | None, stop: Stop | None) -> Prior:
     """The prior, from the run folder or computed: outputs of the base, or class pictures drawn by it."""
     r, task, file = job.recipe, job.task, job.folder.path / PRIOR
-    with contextlib.suppress(
-        FileNotFoundError, SafetensorError, TypeError
-    ):  # damaged: computed again, with the same result
+    # a damaged file is computed again, with the same result
+    with contextlib.suppress(FileNotFoundError, SafetensorError, TypeError):
         return Prior(**load_file(file))
     what = f"drawing pictures of a {r.tune.noun}" if r.tune.class_pictures else "outputs of the base for the prior"
     tell = phase(what, progress, stop)
     if r.tune.class_pictures:
-        found = task.questions(MOST, _class(job, tell))
+        prior = task.questions(MOST, _class(job, tell))
     else:
-        found = task.answered(task.questions(questions(job)), tell)
+        prior = task.answered(task.questions(questions(job)), tell)
     with aside(file) as temporary:
-        save_tensors(temporary, {name: tensor.clone() for name, tensor in found.tensors().items()})
-    return found
+        save_tensors(temporary, {name: tensor.clone() for name, tensor in prior.tensors().items()})
+    return prior
 
 
 def _class(job: Tuning, tell: Advance) -> Tensor:
     """Latents of class pictures drawn by the base."""
     r, model = job.recipe, job.model
-    found: list[Tensor] = []
+    latents: list[Tensor] = []
     with job.task.parked.here(), without(model.net):
         for first in range(0, r.tune.class_pictures, AT_ONCE):
             count = min(AT_ONCE, r.tune.class_pictures - first)
             drawn = model.sample(count, texts=[f"a {r.tune.noun}"], seed=r.train.seed + APART + first, warn=False)
-            found.append(model.enter(drawn).cpu())
+            latents.append(model.enter(drawn).cpu())
             tell(first + count, r.tune.class_pictures)
-    return torch.cat(found)
+    return torch.cat(latents)

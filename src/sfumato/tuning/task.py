@@ -37,8 +37,8 @@ def asked_a_step(batch: int) -> int:
 class Personalise:
     """Train the LoRA of a base on a photo set; a prior keeps its output close to the base's for other prompts.
 
-    The conditions of a step are rows of one table, `told`: the photos' captions, the empty prompt, the noun alone, and
-    the prompts of the prior.
+    The conditions of a step are rows of one table, `conditions`: the photos' captions, the empty prompt, the noun
+    alone, and the prompts of the prior.
 
     The autoencoder, and the text encoder unless it is adapted too, are out of memory between previews.
     """
@@ -52,13 +52,13 @@ class Personalise:
         texts, others = photos.captions, words(model.family.vocabulary(model), thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
-        asked = asked_of(texts, thing, recipe.tune.noun, others)
-        of_photos = [size for size in photos.sizes for _ in range(len(asked) // len(texts))]
-        self.told = self._told(Condition.cat([
+        prior_prompts = asked_of(texts, thing, recipe.tune.noun, others)
+        of_photos = [size for size in photos.sizes for _ in range(len(prior_prompts) // len(texts))]
+        self.conditions = self._conditions(Condition.cat([
             model.tokens(texts, photos.sizes), model.nothing(), model.tokens([f"a {recipe.tune.noun}"]),
-            model.tokens(asked, of_photos),
+            model.tokens(prior_prompts, of_photos),
         ]))  # fmt: skip
-        self.asked = torch.arange(self.plain + 1, len(self.told)).view(len(texts), -1)
+        self.prior_rows = torch.arange(self.plain + 1, len(self.conditions)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
         self.saving = False
@@ -72,12 +72,12 @@ class Personalise:
             rows = torch.full((len(of_class), 1), self.plain)
             return questions(of_class[:, None], rows, None, count, self.recipe.train.seed)
         photos = self.photos.latents[self.learned]
-        return questions(photos, self.asked[self.learned], self.null, count, self.recipe.train.seed)
+        return questions(photos, self.prior_rows[self.learned], self.null, count, self.recipe.train.seed)
 
-    def answered(self, asked: Prior, progress: Callable[[int, int], None]) -> Prior:
+    def answered(self, examples: Prior, progress: Callable[[int, int], None]) -> Prior:
         """The same examples with the base's outputs as targets."""
         with without(self.model.net):
-            return answered(asked, self.model.denoiser, self.model.schedule, self._encoded, progress)
+            return answered(examples, self.model.denoiser, self.model.schedule, self._encoded, progress)
 
     def hold(self, prior: Prior) -> None:
         """Set the prior that is learned beside the photos."""
@@ -94,24 +94,24 @@ class Personalise:
         variant = torch.randint(0, self.photos.latents.shape[1], (batch,), generator=generator)
         x0 = self.photos.latents[which, variant].to(self.device)
         u = stratified(batch, generator)
-        told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
-        row = torch.where(told, which, self.null).to(self.device)
+        conditioned_on = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
+        row = torch.where(conditioned_on, which, self.null).to(self.device)
         drawn = {"x0": x0, "row": row, "u": u, "noise": normal(x0, generator)}
         if self.recipe.tune.prior:
-            drawn["asked"] = torch.randint(0, len(self.prior.u), (batch,), generator=generator)
+            drawn["example"] = torch.randint(0, len(self.prior.u), (batch,), generator=generator)
         return drawn
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
         x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
-        wanted, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
+        target, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
         if weight:
-            p, at = self.prior, part["asked"][: asked_a_step(count)]
+            p, at = self.prior, part["example"][: asked_a_step(count)]
             pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.wanted))
-            x0, noise, u, row, wanted = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
-        level, cond = self.model.schedule.draw(u), self.told[row]
-        found = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, wanted)
-        return found[:count] + weight * found[count:].mean() if weight else found
+            x0, noise, u, row, target = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
+        level, cond = self.model.schedule.draw(u), self.conditions[row]
+        losses = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, target)
+        return losses[:count] + weight * losses[count:].mean() if weight else losses
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> HeldOut:
@@ -119,22 +119,22 @@ class Personalise:
         that do not name the thing.
         """
         denoiser = Preconditioned(conditioned(net), self.recipe.noise.prediction)
-        found = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
+        losses = torch.cat([self.loss(net, part).cpu().double() for part in self._pieces(self.fixed)])
         if self.unmoved is None:
             with without(self.model.net):
-                self.unmoved = self._said_elsewhere(denoiser)
-        drift = float((self._said_elsewhere(denoiser) - self.unmoved).square().mean())
+                self.unmoved = self._output_elsewhere(denoiser)
+        drift = float((self._output_elsewhere(denoiser) - self.unmoved).square().mean())
         ratio = self.model.schedule.draw(self.fixed["u"]).ratio
-        return HeldOut(float(found.mean()), bands(ratio, found), {"drift": drift})
+        return HeldOut(float(losses.mean()), bands(ratio, losses), {"drift": drift})
 
-    def _said_elsewhere(self, denoiser: Preconditioned) -> Tensor:
+    def _output_elsewhere(self, denoiser: Preconditioned) -> Tensor:
         """The network's output for held-out photos with prompts that do not name the thing."""
-        said = []
+        outputs = []
         for part in self._pieces(self.elsewhere):
             level = self.model.schedule.draw(part["u"])
-            raw, _ = denoiser.raw(level.mix(part["x0"], part["noise"]), level, self.told[part["row"]])
-            said.append(raw.cpu().double())
-        return torch.cat(said)
+            raw, _ = denoiser.raw(level.mix(part["x0"], part["noise"]), level, self.conditions[part["row"]])
+            outputs.append(raw.cpu().double())
+        return torch.cat(outputs)
 
     def _pieces(self, whole: Batch) -> Iterator[Batch]:
         """Parts that need less memory than a step."""
@@ -148,10 +148,10 @@ class Personalise:
 
     def describe(self) -> Json:
         base = {"base": self.model.identity.to_json()} if self.model.identity else {}
-        told = self.model.vocabulary.to_json()
-        return {"shape": list(self.model.shape), "vocabulary": told, "thing": self.thing, **base}
+        vocabulary = self.model.vocabulary.to_json()
+        return {"shape": list(self.model.shape), "vocabulary": vocabulary, "thing": self.thing, **base}
 
-    def _told(self, tokens: Condition) -> Condition:
+    def _conditions(self, tokens: Condition) -> Condition:
         """Tokens if the text encoders are adapted too, else their prompt embeddings, computed once."""
         if self.recipe.tune.text_encoder:
             return tokens.to(self.device)
@@ -161,8 +161,8 @@ class Personalise:
 
     def _encoded(self, row: Tensor) -> Condition:
         """The condition of rows for the denoising network, whether the text encoders are adapted or not."""
-        told = self.told[row]
-        return self.model.net.embedded(told) if self.recipe.tune.text_encoder else told
+        rows = self.conditions[row]
+        return self.model.net.embedded(rows) if self.recipe.tune.text_encoder else rows
 
     def _fixed(self) -> tuple[Batch, Batch]:
         """Held-out photos (or the only photo) at fixed levels with fixed noise, with their captions; and some of
@@ -176,5 +176,5 @@ class Personalise:
         noise = normal(x0, torch.Generator().manual_seed(0))
         held: Batch = {"x0": x0, "row": which.to(self.device), "u": u, "noise": noise}
         once = at // STRATA % NOISES == 0
-        away = self.asked[which, at % self.asked.shape[1]].to(self.device)
+        away = self.prior_rows[which, at % self.prior_rows.shape[1]].to(self.device)
         return held, {key: value[once.to(value.device)] for key, value in {**held, "row": away}.items()}

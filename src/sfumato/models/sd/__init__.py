@@ -1,1 +1,1 @@
-"""Text-to-image models in the format of Stable Diffusion: prompts, models, folders."""
+"""Stable Diffusion 1 and 2, and models of the same format: networks, prompts, folders, single files."""

@@ -1,4 +1,4 @@
-"""Checkpoints of the tasks `text` and `autoencoder`: what config.json says of them, and back."""
+"""Checkpoints of the tasks `text` and `autoencoder`: writing their config.json, and reading models from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sfumato.recipe.recipe import Recipe
 
 
 def describe(model: LatentModel) -> Json:
-    """All but the weights, as JSON."""
+    """The model as JSON, without its weights."""
     net = cast(TextNet, model.net)
     tokenizer = json.loads(model.tokenizers[0].backend_tokenizer.to_str())["model"]
     return {
@@ -41,7 +41,7 @@ def describe(model: LatentModel) -> Json:
 
 
 def restored(config: Json, weights: Path, name: str, device: str, precision: str) -> LatentModel:
-    """A model from what `describe` said and a file of weights. Raises UserError if they do not belong together."""
+    """A model from the JSON of `describe` and a file of weights. Raises UserError if they do not fit together."""
     recipe = Recipe.model_validate(config["recipe"])
     schedule = schedule_of(recipe.noise)
     if not isinstance(schedule, Discrete):
@@ -49,8 +49,9 @@ def restored(config: Json, weights: Path, name: str, device: str, precision: str
     unet = UNet2DConditionModel.from_config(plain(config["unet"]))
     vae = AutoencoderKL.from_config(plain(config["vae"]))
     text = CLIPTextModel(CLIPTextConfig(**config["text"]))
-    told = config["tokenizer"]
-    tokenizer = CLIPTokenizer(told["vocab"], [tuple(pair) for pair in told["merges"]], model_max_length=told["length"])
+    tokens = config["tokenizer"]
+    merges = [tuple(pair) for pair in tokens["merges"]]
+    tokenizer = CLIPTokenizer(tokens["vocab"], merges, model_max_length=tokens["length"])
     state = load_file(weights)
     for part, module in (("unet", unet), ("vae", vae), ("text", text)):
         _fill(module, state, part, weights)
@@ -78,7 +79,7 @@ def autoencoder_of(folder: Path, weights: str) -> AutoencoderKL:
 
 
 def plain(config: Facts) -> Json:
-    """A configuration of diffusers without its private keys, which say where it was read from."""
+    """A configuration of diffusers without its private keys, such as the path it was read from."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1 and 2, mini among them, as a family."""
+"""Stable Diffusion 1 and 2 as a family; mini is one of its models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sfumato.models.latent import LatentModel
 
-XL = 2048  # width of what the U-Net of Stable Diffusion XL is given
-WIDTH_2 = 1024  # and that of Stable Diffusion 2
+XL = 2048  # width of the prompt embeddings of Stable Diffusion XL
+WIDTH_2 = 1024  # of Stable Diffusion 2
 
 
 class StableDiffusion(Family):
@@ -53,7 +53,7 @@ class StableDiffusion(Family):
         return int(model.factor * 2 ** (len(self._config(model).block_out_channels) - 1))
 
     def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
-        """Whether a file is for Stable Diffusion XL: it says so, or has its second text encoder, names or widths."""
+        """Whether a file is for Stable Diffusion XL, by its header, its second text encoder, its names or widths."""
         says = str(header.get("ss_base_model_version", "")).startswith("sdxl")
         xl = says or any(
             key.startswith(("lora_te2_", "text_encoder_2.", "lora_unet_input_blocks_", "lora_unet_output_blocks_"))
@@ -72,7 +72,7 @@ class StableDiffusion(Family):
         }  # fmt: skip
 
     def usage(self, file: str, magnitudes: bool) -> str:
-        if magnitudes:  # diffusers leaves them out of kohya's keys
+        if magnitudes:  # diffusers ignores magnitudes in kohya's files
             return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
         return f'pipe.load_lora_weights(".", weight_name="{file}")'
 

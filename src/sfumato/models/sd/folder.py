@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
-    """A pipeline folder, whole and of this family, as a model on its own betas, prediction and resolution.
+    """A complete pipeline folder of this family as a model, with its own betas, prediction and resolution.
 
     Raises UserError if its weights are damaged.
     """
@@ -48,15 +48,15 @@ def assembled(
     unet: UNet2DConditionModel, vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, name: str,
     device: str, precision: str, **facts: Any,
 ) -> LatentModel:  # fmt: skip
-    """A model of its parts. facts: other fields of it, `schedule`, `prediction` and `defaults` among them.
+    """A model from its networks. facts: its other fields, `schedule`, `prediction` and `defaults` among them.
 
-    Every dtype is decided here: see `dtypes`.
+    The only place that chooses the dtypes: see `dtypes`.
     """
     low, safe = dtypes(precision)
     facts["defaults"] = unclipped(facts["defaults"])
     net = TextNet(unet, text, facts["schedule"])
     for part, dtype in ((unet, low), (text, low), (net, None), (vae, safe)):
-        nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
+        nn.Module.to(part, device, dtype)  # diffusers' own `to` warns about every cast
         part.eval().requires_grad_(False)
     net.unet.to(memory_format=layout(device))
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)

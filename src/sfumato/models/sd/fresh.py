@@ -1,4 +1,4 @@
-"""A text-to-image model that has learned nothing yet, on the latents of an autoencoder."""
+"""An untrained text-to-image model on the latents of an autoencoder."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def fresh(
     recipe: Recipe, autoencoder: AutoencoderKL, captions: Sequence[str], shape: tuple[int, int, int],
     device: torch.device, precision: str, base: LatentModel | None = None, **facts: Any,
 ) -> LatentModel:  # fmt: skip
-    """A model by a recipe of the task `text`, its weights drawn from `train.seed`.
+    """The untrained model of a recipe of the task `text`, with random weights by `train.seed`.
 
-    autoencoder: frozen here, and in the net too, so that a checkpoint can be used alone; captions: what the tokenizer
-    is learned from; shape: (3, H, W) of the pictures; base: whose tokenizer is taken instead; facts: other fields.
+    autoencoder: is frozen, and becomes a part of the network, so that checkpoints are complete; captions: the tokenizer
+    is learned from them; shape: (3, H, W) of the pictures; base: its tokenizer is used instead; facts: other fields.
     Raises UserError if the schedule has no timesteps, or the base is of another family.
     """
     schedule = schedule_of(recipe.noise)
     if not isinstance(schedule, Discrete):
-        raise UserError("task text: noise.schedule is linear, cosine or scaled-linear-zero, as Stable Diffusion's")
+        raise UserError("task text: noise.schedule must be one with timesteps: linear, cosine or scaled-linear-zero")
     if base is not None and not isinstance(base.net, TextNet):
         raise UserError(f"train.begin={recipe.train.begin} is of another family: name a model of Stable Diffusion")
     net, text = recipe.net, recipe.text

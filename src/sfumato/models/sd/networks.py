@@ -1,4 +1,4 @@
-"""The networks of text-to-image models, in diffusers' and transformers' own classes: their files load anywhere."""
+"""The networks of text-to-image models, from classes of diffusers and transformers, which can load their files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def autoencoder(channels: Sequence[int], latent: int, blocks: int = 1) -> Autoen
         layers_per_block=blocks, norm_num_groups=GROUPS, mid_block_add_attention=False,
     )  # fmt: skip
     for name, module in made.named_modules():
-        if name.endswith(".conv2"):  # a block begins as its shortcut: the same quality in two thirds of the steps
+        if name.endswith(
+            ".conv2"
+        ):  # at first a block is only its shortcut: the same quality in two thirds of the steps
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
     return made
@@ -54,7 +56,7 @@ def text_encoder(words: int, length: int, width: int, layers: int) -> CLIPTextMo
 def unet(
     side: int, latent: int, channels: Sequence[int], attention: Sequence[bool], blocks: int, width: int
 ) -> UNet2DConditionModel:
-    """A UNet2DConditionModel for latents (N, latent, side, side), told states of `width` where there is attention."""
+    """A UNet2DConditionModel for latents (N, latent, side, side), with cross-attention to embeddings of `width`."""
     down = ["CrossAttnDownBlock2D" if each else "DownBlock2D" for each in attention]
     up = ["CrossAttnUpBlock2D" if each else "UpBlock2D" for each in reversed(attention)]
     return UNet2DConditionModel(
@@ -65,31 +67,31 @@ def unet(
 
 
 def layout(device: torch.device | str) -> torch.memory_format:
-    """How these networks lie in memory: on a CPU plainly, since normalisation of bf16 with channels last costs several
-    times as much there, more than convolutions gain by it.
+    """The memory format of these networks: contiguous on a CPU, where bf16 normalisation of channels-last tensors is
+    several times slower, which costs more than the convolutions gain.
     """
     return torch.contiguous_format if torch.device(device).type == "cpu" else torch.channels_last
 
 
 class Autoencoder(nn.Module):
-    """An autoencoder as one network to train: pictures and noise in, what comes back and the latents' law out."""
+    """An autoencoder as one network to train: pictures and noise in, reconstruction and latents' distribution out."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (N, 3, H, W) in [-1, 1]; noise: (N, latent, h, w). Gives the reconstruction, means, log variances."""
+        """x: (N, 3, H, W) in [-1, 1]; noise: (N, latent, h, w). Returns reconstruction, means and log variances."""
         law = self.vae.encode(x).latent_dist
         latents = law.mean + law.std * noise
         return self.vae.decode(latents).sample, law.mean, law.logvar
 
 
 class TextNet(LatentNet):
-    """F(x, c, tokens or states) of a text-to-image model: what the heart calls, in terms of what these networks take.
+    """F(x, c, tokens or states) of a text-to-image model, by its U-Net and text encoder.
 
     x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); tokens: int64 (N, L), or in
-    their place the text encoder's states, (N, L, D). A level between two timesteps of `schedule` is told as a fraction.
+    their place the text encoder's states, (N, L, D). A level between two timesteps of `schedule` is a fractional one.
     """
 
     parts = (UNET, TEXT)
@@ -101,7 +103,7 @@ class TextNet(LatentNet):
         self.register_buffer("levels", schedule.log_ratios, persistent=False)
 
     def states(self, tokens: Tensor) -> Tensor:
-        """What the text encoder makes of tokens, (N, L) -> (N, L, D)."""
+        """The text encoder's output, tokens (N, L) -> states (N, L, D)."""
         found: Tensor = self.text(tokens).last_hidden_state
         return found
 
@@ -122,17 +124,17 @@ class TextNet(LatentNet):
                 if tokens is None:
                     raise ValueError("a text-to-image network needs tokens or states")
                 states = self.states(tokens)
-            told = states.to(own)
+            embedding = states.to(own)
             found: Tensor = self.unet(
-                x.to(own), timesteps(self.levels, c), encoder_hidden_states=told, return_dict=False
+                x.to(own), timesteps(self.levels, c), encoder_hidden_states=embedding, return_dict=False
             )[0]
         return found
 
 
 def attention_of(x: Tensor, unet: UNet2DConditionModel) -> AbstractContextManager[None]:
-    """How to attend over few latents while learning on a CPU, where the fused kernel's way back is slow.
+    """A context with a faster attention kernel for few latents in training on a CPU: the fused one's backward is slow.
 
-    Not where activations are computed twice: the second time is outside of this.
+    Not with activation checkpointing, whose second computation happens outside of the context.
     """
     few = x.shape[2] * x.shape[3] <= FEW and not unet.is_gradient_checkpointing
     slow = x.device.type == "cpu" and few and torch.is_grad_enabled()

@@ -48,7 +48,7 @@ def write_file(model: LatentModel, file: Path, architecture: str, half: bool = T
     )  # fmt: skip
     if version is None or "trained_betas" in known or known["rescale_betas_zero_snr"] or model.prediction == "x0":
         raise UserError(
-            f"{model.name} has not the shape of Stable Diffusion, which one file cannot tell: use --to diffusers"
+            f"{model.name} is not of Stable Diffusion's size, which a single file cannot state: use --to diffusers"
         )
     unet, text, first_stage = (each.state_dict() for each in _cast(model, half))
     names = originals.of_unet(unet)
@@ -71,7 +71,7 @@ def write_file(model: LatentModel, file: Path, architecture: str, half: bool = T
 
 
 def _open(text: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's weights, of which other programs expect one layer more, whose output nobody reads: the last again."""
+    """OpenCLIP's weights, with the last layer twice: other programs expect one more layer, whose output is unused."""
     found = originals.to_open_clip(text)
     last = max(int(key.split(".")[2]) for key in found if key.startswith("transformer.resblocks."))
     before, after = (f"transformer.resblocks.{number}." for number in (last, last + 1))
@@ -79,12 +79,12 @@ def _open(text: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write(model: LatentModel, folder: Path, half: bool = True) -> Path:
-    """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
+    """A model as a pipeline folder, in fp16 if `half`. The folder appears when all of it is written."""
     return pipelines.save(pipeline(model, _cast(model, half)), model, folder)
 
 
 def _cast(model: LatentModel, half: bool) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """U-Net, text encoder and autoencoder as they are written."""
+    """Copies of U-Net, text encoder and autoencoder, in the dtype of the files."""
     dtype, parts = torch.float16 if half else torch.float32, (*map(model.net.module, (UNET, TEXT)), model.autoencoder)
     unet, text, vae = (pipelines.cast(part, dtype) for part in parts)
     return unet, text, vae

@@ -1,4 +1,4 @@
-"""Prompts as tokens, and what did not fit."""
+"""Prompts as tokens, and the end of a prompt that was cut off."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 LONGEST = 5_000  # characters of a prompt
-AT_ONCE = 100_000  # prompts: their tokens are large while they are made
+AT_ONCE = 100_000  # prompts: the tokenizer's output needs much memory
 
 
 def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
-    """Prompts as tokens padded to the tokenizer's length, int64 (N, L); what does not fit is cut: see `cut`."""
+    """Prompts as tokens, int64 (N, L), padded or cut off to the tokenizer's length: see `cut`."""
     for prompt in prompts:
         _bearable(prompt)
     length = tokenizer.model_max_length
@@ -35,7 +35,7 @@ def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
 
 @contextlib.contextmanager
 def _cut_and_padded(tokenizer: CLIPTokenizer) -> Iterator[Tokenizer]:
-    """Its backend, which cuts and pads while the block runs and is left as it was: exports write what it is set to."""
+    """The tokenizer's backend, cutting and padding inside the block. Its settings, part of exports, are restored."""
     backend: Tokenizer = tokenizer.backend_tokenizer
     truncation, padding = backend.truncation, backend.padding
     length = tokenizer.model_max_length
@@ -55,7 +55,7 @@ def _cut_and_padded(tokenizer: CLIPTokenizer) -> Iterator[Tokenizer]:
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
-    """The words of a prompt that the model does not see, "" if it sees all. Raises UserError."""
+    """The end of a prompt that is beyond the tokenizer's length, "" if nothing is. Raises UserError."""
     _bearable(prompt)
     ids = tokenizer(prompt, add_special_tokens=False).input_ids
     rest: str = tokenizer.decode(ids[tokenizer.model_max_length - 2 :])

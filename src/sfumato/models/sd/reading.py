@@ -1,4 +1,4 @@
-"""How models of Stable Diffusion 1 and 2 are read: see `registry.Reader`."""
+"""The reader of Stable Diffusion 1 and 2: see `registry.Reader`."""
 
 from sfumato.models.sd.folder import read as read_folder
 from sfumato.models.sd.single import read as read_file

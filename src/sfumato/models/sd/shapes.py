@@ -1,4 +1,4 @@
-"""The shapes of Stable Diffusion 1 and 2, and the keys of its single files, which hold weights alone."""
+"""The shapes of Stable Diffusion 1 and 2, and the keys of single files, which hold weights and no configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 
 @dataclass(frozen=True)
 class Shapes:
-    """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
+    """The networks' configurations for diffusers and transformers; resolution in latents."""
 
     unet: Facts
     vae: Facts

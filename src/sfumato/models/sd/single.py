@@ -1,4 +1,4 @@
-"""One safetensors file in the original keys of Stable Diffusion, as most shared checkpoints are."""
+"""Reads one safetensors file in the original keys of Stable Diffusion, the format of most shared checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sfumato.recipe.sections import Sample
 def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
     """A checkpoint of Stable Diffusion 1 or 2 as a model.
 
-    Raises UserError: no safetensors, weights that are missing, or no tokenizer at hand.
+    Raises UserError: no safetensors file, missing weights, or no tokenizer.
     """
     tensors, facts = tensors_of(path)
     family = version(tensors)
@@ -58,8 +58,8 @@ def networks(
     length = next((len(t) for key, t in tensors.items() if key.endswith(places)), 77)
     words = next((len(t) for key, t in tensors.items() if key.endswith("token_embedding.weight")), 49408)
     text = CLIPTextModel(CLIPTextConfig(**family.text, vocab_size=words, max_position_embeddings=length))
-    told = inside(tensors, TEXT1) or from_open_clip(inside(tensors, TEXT2))
+    weights = inside(tensors, TEXT1) or from_open_clip(inside(tensors, TEXT2))
     fill(unet, keys.convert_ldm_unet_checkpoint(tensors, unet.config), "U-Net", path)
     fill(vae, keys.convert_ldm_vae_checkpoint(tensors, vae.config), "autoencoder", path)
-    fill_text(text, told, "text encoder", path)
+    fill_text(text, weights, "text encoder", path)
     return unet, vae, text

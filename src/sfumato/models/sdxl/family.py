@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from sfumato.models.latent import LatentModel
 
-WIDTHS = (768, 1024)  # of what the U-Nets of Stable Diffusion 1 and 2 are given; XL's is given 2,048
+WIDTHS = (768, 1024)  # of the prompt embeddings of Stable Diffusion 1 and 2; XL's have 2,048
 EARLIER = re.compile(r"^lora_te_|down_blocks[._]0[._]attentions|(down|up)_blocks[._]3[._]")
-"""Parts that Stable Diffusion 1 and 2 have: one text encoder, attention at full size, a fourth level."""
+"""Parts of Stable Diffusion 1 and 2 only: one text encoder, attention at full resolution, a fourth level."""
 ACROSS = re.compile(r"attn2[._]to_k.*(down|lora_A)")
 ARCHITECTURE = "stable-diffusion-xl-v1-base"
 
 
 class StableDiffusionXL(Family):
-    """Two text encoders; the condition are their states, what the second makes of the whole prompt, and sizes."""
+    """Two text encoders; the condition are their states, the second's pooled embedding, and sizes."""
 
     name, pipelines = "sdxl", "StableDiffusionXLPipeline"
 
@@ -66,7 +66,7 @@ class StableDiffusionXL(Family):
         return int(model.factor * 2 ** (len(self._net(model).unet.config.block_out_channels) - 1))
 
     def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
-        """Whether a file is for Stable Diffusion 1 or 2: it says so, or has their parts, or the width of their text."""
+        """Whether a file is for Stable Diffusion 1 or 2, by its header, its parts or the width of its embeddings."""
         says = str(header.get("ss_base_model_version", "")).startswith(("sd_v1", "sd_v2"))
         earlier = says or any(
             EARLIER.search(key) or (ACROSS.search(key) and value.ndim == 2 and value.shape[1] in WIDTHS)
@@ -82,7 +82,7 @@ class StableDiffusionXL(Family):
         }  # fmt: skip
 
     def usage(self, file: str, magnitudes: bool) -> str:
-        if magnitudes:  # diffusers leaves them out of kohya's keys
+        if magnitudes:  # diffusers ignores magnitudes in kohya's files
             return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
         return f'pipe.load_lora_weights(".", weight_name="{file}")'
 

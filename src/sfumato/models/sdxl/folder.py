@@ -21,11 +21,11 @@ from sfumato.models.sdxl.networks import Networks, XLNet
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.sections import Sample
 
-GUIDANCE = 5.0  # of bases that do not say how they are sampled, as diffusers has it
+GUIDANCE = 5.0  # of bases without sampling settings; diffusers' default
 
 
 def read(folder: Path, name: str, device: str, precision: str) -> LatentModel:
-    """A pipeline folder, whole and of this family, as a model on its own betas, prediction and resolution.
+    """A complete pipeline folder of this family as a model, with its own betas, prediction and resolution.
 
     Raises UserError if its weights are damaged.
     """
@@ -59,20 +59,20 @@ def assembled(
     networks: Networks, tokenizers: list[CLIPTokenizer], name: str, device: str, precision: str, *,
     schedule: Discrete, defaults: Sample, empty_is_zero: bool = True, **facts: Any,
 ) -> LatentModel:  # fmt: skip
-    """A model of its parts. networks: U-Net, both text encoders, autoencoder; facts: other fields, `prediction` among
+    """A model from its parts. networks: U-Net, both text encoders, autoencoder; facts: other fields, `prediction` among
     them.
 
-    Every dtype is decided here: see `dtypes`. The autoencoder is in fp32 where others are in fp16, unless its
-    configuration says that it can do without: most of this family leave the range of fp16.
+    The only place that chooses the dtypes: see `dtypes`. Where the others are in fp16, the autoencoder is in fp32,
+    unless its configuration allows fp16: most autoencoders of this family overflow in it.
     """
     low, safe = dtypes(precision)
     unet, text, text_2, vae = networks
     if unet.config.addition_embed_type != "text_time":
-        raise UserError(f"{name}: its U-Net takes no pooled states and sizes, as Stable Diffusion XL's does")
+        raise UserError(f"{name}: its U-Net has no inputs for pooled states and sizes, unlike Stable Diffusion XL's")
     net = XLNet(unet, text, text_2, schedule, empty_is_zero)
     own = safe if vae.config.force_upcast else low
     for part, dtype in ((unet, low), (text, low), (text_2, low), (net, None), (vae, own)):
-        nn.Module.to(part, device, dtype)  # diffusers' own `to` warns of every cast
+        nn.Module.to(part, device, dtype)  # diffusers' own `to` warns about every cast
         part.eval().requires_grad_(False)
     net.unet.to(memory_format=layout(device))
     side = unet.config.sample_size * 2 ** (len(vae.config.block_out_channels) - 1)

@@ -1,4 +1,4 @@
-"""The networks of Stable Diffusion XL as one (Podell et al. 2023), in diffusers' and transformers' own classes."""
+"""The networks of Stable Diffusion XL as one module (Podell et al. 2023), of classes of diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PENULTIMATE = -2  # of a text encoder's hidden states: before its last layer, an
 
 
 class UNetPart(Part):
-    """The U-Net, whose layers go by the names of the original code in most LoRA files, and by diffusers' in others."""
+    """The U-Net. Most LoRA files have the original code's names of its layers, others diffusers' names."""
 
     def keys(self, names: Iterable[str]) -> dict[str, str]:
         every = list(names)
@@ -46,11 +46,11 @@ class XLNet(LatentNet):
     """F(x, c, states, pooled, ids) of Stable Diffusion XL.
 
     x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); states: (N, L, D) of both text
-    encoders side by side; pooled: (N, P), of the second; ids: int64 (N, 6), what a picture's size was, where it was
-    cropped, and its size now, rows before columns. In place of states and pooled: first, second: tokens of the two
-    encoders, int64 (N, L); prompted: bool (N,), where it is false both are zero.
+    encoders, concatenated; pooled: (N, P), of the second encoder; ids: int64 (N, 6), a picture's original size, the
+    corner of its crop, and its size now, rows before columns. In place of states and pooled: first, second: tokens of
+    the two encoders, int64 (N, L); prompted: bool (N,), states and pooled are zero where it is false.
 
-    empty_is_zero: zeros stand for nothing, else the empty prompt does.
+    empty_is_zero: the empty condition is zeros, else it is the empty prompt's.
     """
 
     parts = (UNET, TEXT, TEXT_2)
@@ -69,7 +69,7 @@ class XLNet(LatentNet):
         self.register_buffer("levels", schedule.log_ratios, persistent=False)
 
     def states(self, first: Tensor, second: Tensor, prompted: Tensor) -> tuple[Tensor, Tensor]:
-        """What the text encoders make of tokens: states (N, L, D) and pooled (N, P)."""
+        """The text encoders' output for tokens: states (N, L, D) and pooled (N, P)."""
         one = self.text(first, output_hidden_states=True)
         two = self.text_2(second, output_hidden_states=True)
         states = torch.cat([each.hidden_states[PENULTIMATE] for each in (one, two)], -1)

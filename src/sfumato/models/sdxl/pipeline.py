@@ -36,7 +36,7 @@ def pipeline(model: LatentModel, networks: Networks | None = None) -> StableDiff
 
 
 def write(model: LatentModel, folder: Path, half: bool = True) -> Path:
-    """A model as a pipeline folder, in fp16 if `half`; nothing is there until all of it is."""
+    """A model as a pipeline folder, in fp16 if `half`. The folder appears when all of it is written."""
     return pipelines.save(pipeline(model, _cast(model, half)), model, folder, TOKENIZERS)
 
 
@@ -70,7 +70,7 @@ def write_file(model: LatentModel, file: Path, architecture: str, half: bool = T
 
 
 def _cast(model: LatentModel, half: bool) -> Networks:
-    """U-Net, both text encoders and autoencoder as they are written."""
+    """Copies of U-Net, both text encoders and autoencoder, in the dtype of the files."""
     dtype, net = torch.float16 if half else torch.float32, cast(XLNet, model.net)
     unet, text, text_2, vae = (
         pipelines.cast(part, dtype) for part in (net.unet, net.text, net.text_2, model.autoencoder)
@@ -86,4 +86,4 @@ def _check(model: LatentModel, levels: Facts) -> None:
         (model.autoencoder, shapes.SHAPES.vae),
     )  # fmt: skip
     if not singles.same_shape(parts) or "trained_betas" in levels or model.prediction == "x0":
-        raise UserError(f"{model.name} has not the shape of SDXL, which one file cannot tell: use --to diffusers")
+        raise UserError(f"{model.name} is not of SDXL's size, which a single file cannot state: use --to diffusers")

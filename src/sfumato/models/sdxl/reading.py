@@ -1,4 +1,4 @@
-"""How models of Stable Diffusion XL are read: see `registry.Reader`."""
+"""The reader of Stable Diffusion XL: see `registry.Reader`."""
 
 from sfumato.models.sdxl.folder import read as read_folder
 from sfumato.models.sdxl.single import read as read_file

@@ -1,4 +1,4 @@
-"""The shapes of Stable Diffusion XL, and the keys of its single files, which hold weights alone."""
+"""The shapes of Stable Diffusion XL, and the keys of single files, which hold weights and no configuration."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sfumato.files import Facts
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 TEXT, TEXT_2 = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 V, ZERO_SNR = "v_pred", "ztsnr"
-"""Empty tensors that say of a file that it predicts v, and that its last level is pure noise."""
+"""Names of empty tensors in a file, which mark v-prediction and a last level of pure noise."""
 EMPTY = "sfumato.empty_prompt"
 """In the header: zeros, or encoded."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The shapes of the networks, as diffusers' and transformers' configurations; resolution in latents."""
+    """The networks' configurations for diffusers and transformers; resolution in latents."""
 
     unet: Facts
     vae: Facts
@@ -48,4 +48,4 @@ SHAPES = Shapes(
     },
 )  # fmt: skip
 END = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
-"""As the text encoders' configurations have it: a prompt ends at its highest token."""
+"""Values of the text encoders' configurations, with which a prompt ends at its highest token."""

@@ -1,4 +1,4 @@
-"""One safetensors file in the original keys of Stable Diffusion XL, as most shared checkpoints are."""
+"""Reads one safetensors file in the original keys of Stable Diffusion XL, the format of most shared checkpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAD = "!"  # of the second tokenizer
 def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
     """A checkpoint of Stable Diffusion XL as a model.
 
-    Raises UserError: no safetensors, weights that are missing, or no tokenizer at hand.
+    Raises UserError: no safetensors file, missing weights, or no tokenizer.
     """
     tensors, facts = singles.tensors_of(path)
     unet, text, text_2, vae = networks(tensors, path, dtypes(precision)[0])
@@ -63,7 +63,7 @@ def networks(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> N
 
 
 def _placed(build: Callable[[], Net]) -> Net:
-    """A network without weights yet, which come one by one."""
+    """A network without memory for its weights, which are assigned later."""
     with torch.device("meta"):
         return build()
 
@@ -73,7 +73,7 @@ def _give(net: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, dt
 
 
 def _config(tensors: Mapping[str, Tensor], words: str, shape: Facts) -> CLIPTextConfig:
-    """A text encoder's configuration; words: ending of the key of its table of tokens."""
+    """A text encoder's configuration. words: the end of the key of its token embedding."""
     known = next((len(value) for key, value in tensors.items() if key.endswith(words)), 49408)
     places = ("position_embedding.weight", "positional_embedding")
     length = next((len(value) for key, value in tensors.items() if key.endswith(places)), 77)

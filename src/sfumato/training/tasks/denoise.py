@@ -51,8 +51,8 @@ class Denoise:
         self.patch = min(patch, *store.shape[1:]) if recipe.data.crop == "pieces" else 0
         side = (self.patch, self.patch) if self.patch else store.shape[1:]
         self.shape = (store.shape[0], *side)
-        self.told = 0 < recipe.noise.clipped < 1
-        self.vocabulary = NOISE if self.told else Vocabulary.build("none")
+        self.clipping_known = 0 < recipe.noise.clipped < 1
+        self.vocabulary = NOISE if self.clipping_known else Vocabulary.build("none")
         unconditional = Vocabulary.build("none")
         if self.photo and store.shape[0] != 3:
             raise UserError("noise.model=photo needs pictures in colour: leave data.grey out, or use noise.model=white")
@@ -125,7 +125,7 @@ class Denoise:
         else:
             n = clipped_noise(x0, part["noise"].to(dtype), level, part["clip"])
             truth = level.ratio.log()
-        cond = Condition.of(tokens=(1 + part["clip"].long())[:, None]) if self.told else None
+        cond = Condition.of(tokens=(1 + part["clip"].long())[:, None]) if self.clipping_known else None
         read: list[Tensor] = []
 
         def network(x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
@@ -150,10 +150,10 @@ class Denoise:
     def held_out(self, net: nn.Module) -> HeldOut:
         model = self._model(net)
 
-        def network(*given: Tensor, **told: Tensor) -> Tensor | tuple[Tensor, ...]:
+        def network(*given: Tensor, **condition: Tensor) -> Tensor | tuple[Tensor, ...]:
             with model.autocast():
-                found: Tensor | tuple[Tensor, ...] = net(*given, **told)
-            return found
+                output: Tensor | tuple[Tensor, ...] = net(*given, **condition)
+            return output
 
         losses = torch.cat([self._loss(network, part) for part in pieces(self.fixed)]).cpu().double()
         ratio = self._level(self.fixed).ratio.cpu()
@@ -192,9 +192,9 @@ class Denoise:
 
     def _clean(self, net: nn.Module, noisy: Tensor) -> Tensor:
         model = self._model(net)
-        told = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.told else None
+        clipping = [CLIPPED if self.recipe.noise.clipped >= 0.5 else PURE] if self.clipping_known else None
         level = Level.of(SIGMA)
-        cond = model.condition(told, 1)
+        cond = model.condition(clipping, 1)
         rows = [model.denoiser(x, level, None if cond is None else cond.repeat(len(x))) for x in noisy.split(PIECE)]
         return torch.cat(rows).clamp(-1, 1)
 

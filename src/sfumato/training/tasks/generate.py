@@ -50,9 +50,9 @@ class Generate:
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         x0, cond = self.feed.draw(images, batch, generator)
         u = stratified(batch, generator)
-        told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
+        conditioned_on = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         noise = normal(x0, generator)
-        return {"x0": x0, "cond": cond * told[:, None].to(self.device), "u": u, "noise": noise}
+        return {"x0": x0, "cond": cond * conditioned_on[:, None].to(self.device), "u": u, "noise": noise}
 
     def loss(self, net: nn.Module, part: Batch) -> Tensor:
         return self._loss(conditioned(net), part)
@@ -93,8 +93,8 @@ class Generate:
     def _texts(self) -> list[str] | None:
         if self.vocabulary.kind == "class":
             return list(self.vocabulary.words)
-        if self.vocabulary.kind == "words" and (said := self.store.held_out.sentences):
-            return self.vocabulary.encodable(said[:PREVIEW])
+        if self.vocabulary.kind == "words" and (sentences := self.store.held_out.sentences):
+            return self.vocabulary.encodable(sentences[:PREVIEW])
         return None
 
     def _model(self, net: nn.Module) -> PixelModel:

@@ -70,12 +70,12 @@ class LearnText:
     def draw(self, images: int, batch: int, generator: torch.Generator) -> Batch:
         which = self.order.indices(images, batch)
         u = stratified(batch, generator)
-        told = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
+        conditioned_on = torch.rand(batch, generator=generator) >= self.recipe.train.drop_condition
         caption = which
         if self.variants > 1:
             number = torch.randint(0, self.variants, (batch,), generator=generator)
             caption = which + len(self.store.train) * number.to(self.device)
-        cond = torch.where(told[:, None].to(self.device), self.captions[caption], self.null)
+        cond = torch.where(conditioned_on[:, None].to(self.device), self.captions[caption], self.null)
         x0 = self._latents(self.store.train.pixels[which])
         return {"x0": x0, "cond": cond, "u": u, "noise": normal(x0, generator)}
 

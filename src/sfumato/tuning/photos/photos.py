@@ -77,8 +77,8 @@ class PhotoReport:
 
     def lines(self) -> list[str]:
         """One line for each photo that is not simply used, and one for all."""
-        told = [f"{v.path.name}: {v.use}: {'; '.join(v.reasons)}" for v in self.verdicts if v.reasons]
-        return [f"{len(self.used)} of {len(self.verdicts)} photos are used", *told]
+        lines = [f"{v.path.name}: {v.use}: {'; '.join(v.reasons)}" for v in self.verdicts if v.reasons]
+        return [f"{len(self.used)} of {len(self.verdicts)} photos are used", *lines]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> li
     """Leave out near-duplicates, and photos that are blurred compared with the others."""
     usual = float(np.median([look.verdict.sharpness for look in readable]))
     kept: list[_Look] = []
-    found: dict[Path, PhotoVerdict] = {}
+    changed: dict[Path, PhotoVerdict] = {}
     for look in sorted(readable, key=lambda each: (each.verdict.use == "leave out", -each.verdict.sharpness)):
         verdict = look.verdict
         twin = next((k for k in kept if k.nearly(look)), None)
@@ -170,8 +170,8 @@ def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> li
                 share = verdict.sharpness / usual
                 why = f"blurred: {share:.0%} of the others' sharpness"
                 verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why))
-        found[verdict.path] = verdict
-    return [found.get(look.verdict.path, look.verdict) for look in looks]
+        changed[verdict.path] = verdict
+    return [changed.get(look.verdict.path, look.verdict) for look in looks]
 
 
 def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
@@ -181,8 +181,8 @@ def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
         (v for v in verdicts if v.use == "leave out" and v.crop is not None),
         key=lambda v: (v.twin is not None, -v.sharpness),
     )[: max(0, missing)]
-    told = "used anyway, because there are so few photos"
-    return [replace(v, use="doubtful", reasons=(*v.reasons, told)) if v in back else v for v in verdicts]
+    reason = "used anyway, because there are so few photos"
+    return [replace(v, use="doubtful", reasons=(*v.reasons, reason)) if v in back else v for v in verdicts]
 
 
 def perceptual_hash(luma: np.ndarray) -> np.ndarray:
@@ -197,8 +197,8 @@ def colours(picture: np.ndarray) -> np.ndarray:
     """A picture reduced to 8 x 8 pixels, less its mean, float (8, 8, 3)."""
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
     small = np.asarray(image.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0), np.float64)
-    found: np.ndarray = small - small.mean()
-    return found
+    centred: np.ndarray = small - small.mean()
+    return centred
 
 
 def square(picture: np.ndarray) -> Crop:

@@ -101,20 +101,20 @@ def _beside(path: Path) -> str:
         raise UserError(f"{text}: not readable as text") from error
 
 
-def trigger(model: LatentModel, wanted: str, salt: str = "") -> str:
-    """The trigger: `wanted`, or a word of one or two tokens that occurred in no training.
+def trigger(model: LatentModel, chosen: str, salt: str = "") -> str:
+    """The trigger: `chosen`, or a word of one or two tokens that occurred in no training.
 
-    salt: determines the word, so that two LoRAs can be used together. Raises UserError if `wanted` has more tokens or
+    salt: determines the word, so that two LoRAs can be used together. Raises UserError if `chosen` has more tokens or
     is known to the base.
     """
-    if wanted:
-        if tokens(model, wanted) > 2:
-            raise UserError(f"the trigger {wanted!r} has {tokens(model, wanted)} tokens: choose a shorter one")
-        if all(ordinary(model, word) for word in wanted.split()):
+    if chosen:
+        if tokens(model, chosen) > 2:
+            raise UserError(f"the trigger {chosen!r} has {tokens(model, chosen)} tokens: choose a shorter one")
+        if all(ordinary(model, word) for word in chosen.split()):
             raise UserError(
-                f"the trigger {wanted!r} is a word that the base knows: leave --trigger out, or invent a word"
+                f"the trigger {chosen!r} is a word that the base knows: leave --trigger out, or invent a word"
             )
-        return wanted
+        return chosen
     reserved = [word for word in RESERVED if tokens(model, word) == 1]
     rare = [word for word in RARE if tokens(model, word) <= 2]
     if not reserved and not rare:
@@ -126,8 +126,8 @@ def trigger(model: LatentModel, wanted: str, salt: str = "") -> str:
 def ordinary(model: LatentModel, word: str) -> bool:
     """Whether a word is a single frequent token: tokens are numbered from frequent to rare."""
     ids, known = model.token_ids(word), len(model.family.vocabulary(model))
-    seen = COMMON if known > SMALL else 1.0
-    return len(ids) == 1 and word not in RESERVED and ids[0] < seen * known
+    common = COMMON if known > SMALL else 1.0
+    return len(ids) == 1 and word not in RESERVED and ids[0] < common * known
 
 
 def many_tokens(model: LatentModel, noun: str) -> bool:

@@ -42,7 +42,7 @@ def cut(pictures: Tensor) -> Tensor:
     """Square crops around the detail of pictures, resized to the pictures' size, plain backgrounds grey; uint8 (N, 3,
     H, W).
     """
-    found = []
+    crops = []
     for picture in map(bare, pictures.cpu().numpy()):
         height, width = picture.shape[1:]
         box = find(picture)
@@ -51,8 +51,8 @@ def cut(pictures: Tensor) -> Tensor:
         wide = np.pad(picture.transpose(1, 2, 0), ((height, height), (width, width), (0, 0)), mode="edge")
         square = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
         image = Image.fromarray(wide).resize((width, height), Image.Resampling.LANCZOS, square)
-        found.append(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
-    return torch.stack(found)
+        crops.append(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
+    return torch.stack(crops)
 
 
 def bare(picture: np.ndarray) -> np.ndarray:

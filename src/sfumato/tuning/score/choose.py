@@ -65,10 +65,10 @@ def choose(looks: Sequence[Look], score: Callable[[int], Score], most: int = MOS
     kept, others = good[-1], [each.step for each in good[:-1]]
     worth = f"{kept.total.value:.2f} ({kept.total.low:.2f} to {kept.total.high:.2f})"
     if not others:
-        said = (
+        reason = (
             f"step {kept.step} has the best likeness x fidelity - drift / 10 of {len(scores)} compared steps: {worth}"
         )
     else:
         named = f"step {others[0]} is" if len(others) == 1 else f"steps {' and '.join(map(str, others))} are"
-        said = f"step {kept.step} ({worth}) was kept as the latest: {named} too close to call"
-    return Choice(kept.step, said, tuple(others), tuple(scores))
+        reason = f"step {kept.step} ({worth}) was kept as the latest: {named} too close to call"
+    return Choice(kept.step, reason, tuple(others), tuple(scores))

@@ -83,8 +83,8 @@ class Eyes:
 
     @torch.inference_mode()
     def _seen(self, latents: Tensor, of: Seen) -> Tensor:
-        model, found = self.model, list[Tensor]()
-        hook = model.net.layer(of).register_forward_hook(lambda module, told, out: found.append(out.float()))
+        model, outputs = self.model, list[Tensor]()
+        hook = model.net.layer(of).register_forward_hook(lambda module, inputs, out: outputs.append(out.float()))
         level = Level.of(LOOK)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
         null = model.condition(None, 1)
@@ -94,4 +94,4 @@ class Eyes:
                 model.denoiser(x, level, null.repeat(len(part)))
         finally:
             hook.remove()
-        return torch.cat(found)
+        return torch.cat(outputs)

@@ -93,21 +93,21 @@ class Nearness:
         self.closest = closest.median()
         self.ceiling = (closest - (self.photos @ self.strangers.T).max(1).values).mean().clamp_min(LOW)
 
-    def near(self, seen: Tensor) -> Tensor:
+    def near(self, features: Tensor) -> Tensor:
         """The similarity of pictures to photos, (N, P)."""
-        return self._placed(seen) @ self.photos.T
+        return self._placed(features) @ self.photos.T
 
     def repeats(self, near: Tensor) -> Tensor:
         """Whether pictures with these similarities, (N, P), repeat a photo: nearer than photos to each other, (N,)."""
         return near.max(1).values > max(COPY, float(self.closest))
 
-    def share(self, seen: Tensor) -> Tensor:
+    def share(self, features: Tensor) -> Tensor:
         """Similarity to the nearest photo less that to the nearest stranger, 1: as for the photos themselves, (N,)."""
-        placed = self._placed(seen)
+        placed = self._placed(features)
         return ((placed @ self.photos.T).max(1).values - (placed @ self.strangers.T).max(1).values) / self.ceiling
 
-    def _placed(self, seen: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(seen - self.centre)
+    def _placed(self, features: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(features - self.centre)
 
 
 class Effort(NamedTuple):
@@ -145,12 +145,12 @@ class Judge:
         with without():
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
             self.known = self.eyes.recognised(self.before, self.plain)
-            seen, self.seen_elsewhere = self._features(self.before), self._features(self.elsewhere)
+            features, self.seen_elsewhere = self._features(self.before), self._features(self.elsewhere)
             strangers = torch.cat([self.before[self.alone], self.elsewhere])
             self.things = Nearness(self.eyes.of_things(photos), self.eyes.of_things(strangers))
             self.whole = Nearness(self.eyes.places(photos), self.eyes.places(strangers))
-        self.wide = torch.cat([seen, self.seen_elsewhere]).std(0) + 1e-6
-        self.base_spread = self._spread(seen)
+        self.wide = torch.cat([features, self.seen_elsewhere]).std(0) + 1e-6
+        self.base_spread = self._spread(features)
         self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
 
     def score(self, step: int) -> tuple[Score, Tensor, Tensor]:
@@ -159,13 +159,13 @@ class Judge:
         """
         drawn, others = self._drawn(self.prompts), self._drawn(self.others)
         with self.without():
-            seen, known = self._features(drawn), self.eyes.recognised(drawn, self.plain)
+            features, known = self._features(drawn), self.eyes.recognised(drawn, self.plain)
             likeness = self.things.share(self.eyes.of_things(drawn[self.alone]))
             near = self.whole.near(self.eyes.places(drawn))
             moved = self._distance(self._features(others), self.seen_elsewhere) / self.apart
         fidelity = known / self.known.mean().clamp_min(1e-3)
         copying = float(self.whole.repeats(near).float().mean())
-        diversity = float(self._spread(seen) / self.base_spread)
+        diversity = float(self._spread(features) / self.base_spread)
         measured = likeness.cpu(), fidelity.cpu(), moved.cpu()
         total = bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
         mean = [bootstrap(measured[k : k + 1], _share) for k in range(2)]
@@ -185,9 +185,9 @@ class Judge:
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return ((a - b) / self.wide).square().mean(1).sqrt()
 
-    def _spread(self, seen: Tensor) -> Tensor:
+    def _spread(self, features: Tensor) -> Tensor:
         """Mean distance between seeds of one prompt."""
-        rows = seen.unflatten(0, (self.seeds, -1))
+        rows = features.unflatten(0, (self.seeds, -1))
         return self._distance(rows[:-1].flatten(0, 1), rows[1:].flatten(0, 1)).mean()
 
 
