@@ -13,9 +13,9 @@ from PIL import Image
 import sfumato
 from sfumato.errors import UserError
 from sfumato.models.latent import LatentModel
+from sfumato.models.prompts import tokens
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
-from sfumato.models.sd.prompts import tokens
 from sfumato.progress import Event, Phase, Save
 from sfumato.recipe import recipe as recipes
 from sfumato.runs.folder import RunFolder

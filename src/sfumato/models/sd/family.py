@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import torch
 from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
 from sfumato.files import Facts
-from sfumato.models.family import Family, Size
-from sfumato.models.sd import prompts
+from sfumato.models import prompts
+from sfumato.models.clip import ClipFamily
+from sfumato.models.family import Size
 from sfumato.models.sd.networks import TextNet
 from sfumato.models.sd.pipeline import pipeline, write, write_file
 
@@ -27,27 +27,13 @@ XL = 2048  # width of the prompt embeddings of Stable Diffusion XL
 WIDTH_2 = 1024  # of Stable Diffusion 2
 
 
-class StableDiffusion(Family):
+class StableDiffusion(ClipFamily):
     """One text encoder, whose states are the condition."""
 
     name, pipelines = "sd", "StableDiffusionPipeline"
 
     def tokens(self, model: LatentModel, prompts_: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
         return Condition.of(tokens=prompts.tokens(model.tokenizers[0], prompts_))
-
-    @torch.inference_mode()
-    def encode(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
-        return model.net.embedded(self.tokens(model, prompts_).to(model.device))
-
-    def cut(self, model: LatentModel, prompt: str) -> str:
-        return prompts.cut(model.tokenizers[0], prompt)
-
-    def token_ids(self, model: LatentModel, text: str) -> list[int]:
-        return list(model.tokenizers[0](text, add_special_tokens=False).input_ids)
-
-    def vocabulary(self, model: LatentModel) -> list[str]:
-        known = model.tokenizers[0].get_vocab()
-        return sorted(known, key=lambda token: known[token])
 
     def multiple(self, model: LatentModel) -> int:
         return int(model.factor * 2 ** (len(self._config(model).block_out_channels) - 1))
@@ -70,11 +56,6 @@ class StableDiffusion(Family):
             "modelspec.architecture": f"{self._architecture(model)}/lora",
             "modelspec.prediction_type": "v" if v else "epsilon",
         }  # fmt: skip
-
-    def usage(self, file: str, magnitudes: bool) -> str:
-        if magnitudes:  # diffusers ignores magnitudes in kohya's files
-            return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
-        return f'pipe.load_lora_weights(".", weight_name="{file}")'
 
     def pipeline(self, model: LatentModel) -> StableDiffusionPipeline:
         return pipeline(model)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sfumato.diffusion.condition import Condition
 from sfumato.files import Facts
-from sfumato.models.family import Family, Size
-from sfumato.models.sd import prompts
+from sfumato.models import prompts
+from sfumato.models.clip import ClipFamily
+from sfumato.models.family import Size
 from sfumato.models.sdxl.networks import XLNet
 from sfumato.models.sdxl.pipeline import pipeline, write, write_file
 
@@ -29,7 +30,7 @@ ACROSS = re.compile(r"attn2[._]to_k.*(down|lora_A)")
 ARCHITECTURE = "stable-diffusion-xl-v1-base"
 
 
-class StableDiffusionXL(Family):
+class StableDiffusionXL(ClipFamily):
     """Two text encoders; the condition are their states, the second's pooled embedding, and sizes."""
 
     name, pipelines = "sdxl", "StableDiffusionXLPipeline"
@@ -47,20 +48,6 @@ class StableDiffusionXL(Family):
         empty = self.tokens(model, [""])
         prompted = torch.tensor([not self._net(model).empty_is_zero])
         return Condition({**empty.tensors, "prompted": prompted})
-
-    @torch.inference_mode()
-    def encode(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:
-        return model.net.embedded(self.tokens(model, prompts_).to(model.device))
-
-    def cut(self, model: LatentModel, prompt: str) -> str:
-        return prompts.cut(model.tokenizers[0], prompt)
-
-    def token_ids(self, model: LatentModel, text: str) -> list[int]:
-        return list(model.tokenizers[0](text, add_special_tokens=False).input_ids)
-
-    def vocabulary(self, model: LatentModel) -> list[str]:
-        known = model.tokenizers[0].get_vocab()
-        return sorted(known, key=lambda token: known[token])
 
     def multiple(self, model: LatentModel) -> int:
         return int(model.factor * 2 ** (len(self._net(model).unet.config.block_out_channels) - 1))
@@ -80,11 +67,6 @@ class StableDiffusionXL(Family):
             "modelspec.architecture": f"{ARCHITECTURE}/lora",
             "modelspec.prediction_type": "v" if model.prediction == "v" else "epsilon",
         }  # fmt: skip
-
-    def usage(self, file: str, magnitudes: bool) -> str:
-        if magnitudes:  # diffusers ignores magnitudes in kohya's files
-            return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
-        return f'pipe.load_lora_weights(".", weight_name="{file}")'
 
     def pipeline(self, model: LatentModel) -> StableDiffusionXLPipeline:
         return pipeline(model)
