@@ -94,7 +94,7 @@ def test_a_script_without_a_guard_is_run_once(tmp_path: Path) -> None:
         "from sfumato.recipe.sections import Data\n"
         "print('begun', flush=True)\n"
         "drawn.MANY, drawn.CHUNK, drawn.TEST, os.sched_getaffinity = 100, 60, 10, lambda _: range(3)\n"
-        "print(len(drawn.drawn_store(Data(source='emoji', image_size=16, count=120)).train), flush=True)\n"
+        "print(len(drawn.drawn_store(Data(source='emoji', image_size=16), 120).train), flush=True)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["begun", "120"], done.stderr

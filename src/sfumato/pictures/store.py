@@ -42,15 +42,15 @@ def open_store(data: Data, progress: Advance | None = None) -> Store:
     `data.image_size`, labels that do not exist, or no room.
     """
     if data.count is not None:
-        return _drawn(data)
+        return _drawn(data, data.count)
     with _quiet():
         return _open(data, progress)
 
 
-def _drawn(data: Data) -> Store:
+def _drawn(data: Data, count: int) -> Store:
     if data.source != "emoji":
         raise UserError(f"data.count needs the source emoji, not {data.source}: set data.count=null")
-    return drawn_store(data)
+    return drawn_store(data, count)
 
 
 def survey(data: Data, progress: Advance | None = None) -> Report:

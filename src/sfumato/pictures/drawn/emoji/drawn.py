@@ -73,7 +73,7 @@ def canvas(side: int, device: str) -> Canvas:
     return Canvas(side, device)
 
 
-def drawn_store(data: Data) -> Store:
+def drawn_store(data: Data, count: int) -> Store:
     """`data.count` training scenes with `data.captions` captions each, and TEST held-out scenes with one caption each.
 
     Captions k, k + N, ... belong to picture k of N.
@@ -81,7 +81,6 @@ def drawn_store(data: Data) -> Store:
     Raises UserError: no font, pictures that are not square or too small, or grey ones or labels.
     """
     height, width = sides(data) or (SIDE, SIDE)
-    assert data.count is not None
     if height != width:
         raise UserError(f"data.image_size: scenes are square, not {height} x {width}")
     if height < LEAST:
@@ -89,10 +88,10 @@ def drawn_store(data: Data) -> Store:
     for key, value in (("grey", data.grey), ("labels", data.labels)):
         if value:
             raise UserError(f"data.{key}: scenes of data.count are in colour and have no labels; leave it out")
-    train = _pictures("train", data.count, height, data.captions)
+    train = _pictures("train", count, height, data.captions)
     held_out = _pictures("test", TEST, height, 1)
-    facts = f"emoji {VERSION} {height} {data.count} {data.captions} {font_digest()}"
-    report = Report("emoji", splits={"train": data.count, "test": TEST}, captions=data.count + TEST)
+    facts = f"emoji {VERSION} {height} {count} {data.captions} {font_digest()}"
+    report = Report("emoji", splits={"train": count, "test": TEST}, captions=count + TEST)
     digest = hashlib.sha256(facts.encode()).hexdigest()
     return Store(train, held_out, digest, report, (3, height, width), known(), synonyms())
 
