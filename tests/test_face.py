@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import torch
 import sfumato
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
+from sfumato.lora.named import weighted
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.progress import Phase
@@ -41,6 +43,7 @@ TYPOS = (
     "sfumato.export('mini', 'out', to='word')", "sfumato.export('mini', '.')", "sfumato.tune('nowhere', 'car')",
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",
+    "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
 COMMANDS = (
     "sample mni", "sample mini --sampler eluer", "sample mini --lora nowhere", "train cifar11",
@@ -48,6 +51,7 @@ COMMANDS = (
     "denoise a.png -o b.png -m phto", "judge mni", "judge mini --sampler eluer", "judge mini --task paint",
     "judge mini --task denoise --sigma 2",
     "compare mini mni", "merge nowhere --base mini --out m", "export mni --out m", "tune nowhere --noun car",
+    "sample mini --lora a.png --lora-scale nan",
     "tune . --noun car --base mni", "tune . --noun car --preset best", "recipe cifar11",
 )  # fmt: skip
 HEAVY = "{'torch', 'diffusers', 'transformers', 'accelerate', 'datasets', 'matplotlib', 'peft'} & set(sys.modules)"
@@ -239,3 +243,20 @@ def test_what_denoising_gives(place: Path, cleaner: sfumato.Model) -> None:
     with pytest.raises(sfumato.UserError, match="no single image"):
         two.image()
     assert np.array_equal(np.asarray(of_file.image()), of_file.picture)
+
+
+@pytest.mark.parametrize(
+    ("loras", "reason"),
+    [
+        (("car", 0.8), 'lora 0.8: .*: [("car/", 0.8)]'), ([("car",)], '[("car/", 0.8)]'),
+        ([("car", "a")], '[("car/", 0.8)]'), ([("car", 1, 2)], '[("car/", 0.8)]'), (None, '[("car/", 0.8)]'),
+        ([("car", float("nan"))], "its weight is nan"), ([("car", float("-inf"))], "its weight is -inf"),
+        ("", "is not there"),
+    ],
+)  # fmt: skip
+def test_loras_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loras: Any, reason: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "car").mkdir()
+    with pytest.raises(sfumato.UserError, match=re.escape(reason).replace(r"\.\*", ".*")):
+        weighted(loras)
+    assert weighted(["car", ("car", np.float32(0.5)), ("car", -1)]) == [(Path("car"), w) for w in (1.0, 0.5, -1.0)]
