@@ -43,6 +43,7 @@ TYPOS = (
     "sfumato.export('mini', 'out', to='word')", "sfumato.export('mini', '.')", "sfumato.tune('nowhere', 'car')",
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",
+    "sfumato.train('')", "sfumato.load('')", "sfumato.sample('')", "sfumato.tune('.', 'car', '')",
     "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
 COMMANDS = (
@@ -51,7 +52,7 @@ COMMANDS = (
     "denoise a.png -o b.png -m phto", "judge mni", "judge mini --sampler eluer", "judge mini --task paint",
     "judge mini --task denoise --sigma 2",
     "compare mini mni", "merge nowhere --base mini --out m", "export mni --out m", "tune nowhere --noun car",
-    "sample mini --lora a.png --lora-scale nan",
+    ("train", ""), ("sample", ""), "sample mini --lora a.png --lora-scale nan",
     "tune . --noun car --base mni", "tune . --noun car --preset best", "recipe cifar11",
 )  # fmt: skip
 HEAVY = "{'torch', 'diffusers', 'transformers', 'accelerate', 'datasets', 'matplotlib', 'peft'} & set(sys.modules)"
@@ -152,7 +153,7 @@ def test_a_mistake_in_a_command_is_found_before_anything_heavy_is_imported(tmp_p
     (tmp_path / "a.png").write_bytes(b"a picture")
     lines = in_a_process(
         f"import sys\nfrom sfumato import cli\nfor words in {COMMANDS!r}:\n"
-        "    sys.argv = ['sfumato', *words.split()]\n"
+        "    sys.argv = ['sfumato', *(words.split() if isinstance(words, str) else words)]\n"
         "    try: cli.main()\n"
         f"    except SystemExit as left: print('ok' if left.code == 2 and not {HEAVY} else words, left.code)",
         tmp_path,

@@ -16,6 +16,8 @@ PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 def check(name: str | Path) -> None:
     """Raises UserError if a name leads to no file, folder, shipped model or base, or to a file that can run code."""
+    if name == "":
+        raise UserError("the model's name is empty: give a shipped model, a file or a folder; . is this folder")
     path = Path(name)
     if path.suffix in UNSAFE:
         raise UserError(
@@ -23,7 +25,7 @@ def check(name: str | Path) -> None:
             "where you trust it (diffusers: from_single_file, then save_pretrained)"
         )
     text = str(name)
-    if _exists(path) or (text and _exists(PRETRAINED / text)) or bases.is_base(text):
+    if _exists(path) or _exists(PRETRAINED / text) or bases.is_base(text):
         return
     raise unknown(text)
 

@@ -110,6 +110,8 @@ def check(what: str | Path | Recipe, overrides: Iterable[str] = ()) -> None:
 
     what: as for `sfumato.train`.
     """
+    if what == "":
+        raise UserError("the name is empty: give a recipe, a folder of pictures or a run folder; . is this folder")
     if isinstance(what, Recipe):
         build(what.model_dump(), overrides)
     elif _is_file(Path(what) / "recipe.yaml"):
