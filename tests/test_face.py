@@ -39,7 +39,7 @@ TYPOS = (
     "sfumato.denoise('nowhere.png')", "sfumato.denoise('a.png', sigma=2)", "sfumato.denoise('a.png', sigma='much')",
     "sfumato.denoise('a.png', 'phto')", "sfumato.denoise('a.png', strength=3)", "sfumato.judge('mni')",
     "sfumato.judge('mini', sampling=sfumato.Sampling(steps=0))", "sfumato.compare('mini', 'mni')",
-    "sfumato.merge('nowhere', 'mini', 'out')", "sfumato.merge((), 'mni', 'out')", "sfumato.export('mni', 'out')",
+    "sfumato.merge('nowhere', 'mini', 'out')", "sfumato.merge('a.png', 'mni', 'out')", "sfumato.merge([], 'mini', 'out')", "sfumato.export('mni', 'out')",
     "sfumato.export('mini', 'out', to='word')", "sfumato.export('mini', '.')", "sfumato.tune('nowhere', 'car')",
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",

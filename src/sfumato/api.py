@@ -395,7 +395,7 @@ def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True,
         The folder, its size, and the class of diffusers that loads it.
 
     Raises:
-        UserError: There is no such base or LoRA, they do not fit together, or the folder is there.
+        UserError: There is no such base or LoRA, none is given, they do not fit together, or the folder is there.
 
     Example:
         >>> merged = sfumato.merge([("car.safetensors", 0.8)], "base", "merged")
@@ -403,6 +403,8 @@ def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True,
         'StableDiffusionPipeline'
     """
     place, pairs = Path(out), weighted(loras)
+    if not pairs:
+        raise UserError("no LoRA is given to merge: name one or more, or write the base itself with `export`")
     _check_writing(base, place, overwrite)
     from sfumato.lora.apply import over
     from sfumato.models.written import write
