@@ -39,10 +39,13 @@ TYPOS = (
     "sfumato.denoise('nowhere.png')", "sfumato.denoise('a.png', sigma=2)", "sfumato.denoise('a.png', sigma='much')",
     "sfumato.denoise('a.png', 'phto')", "sfumato.denoise('a.png', strength=3)", "sfumato.judge('mni')",
     "sfumato.judge('mini', sampling=sfumato.Sampling(steps=0))", "sfumato.compare('mini', 'mni')",
-    "sfumato.merge('nowhere', 'mini', 'out')", "sfumato.merge('a.png', 'mni', 'out')", "sfumato.merge([], 'mini', 'out')", "sfumato.export('mni', 'out')",
+    "sfumato.merge('nowhere', 'mini', 'out')", "sfumato.merge('a.png', 'mni', 'out')",
+    "sfumato.merge([], 'mini', 'out')", "sfumato.export('mni', 'out')",
     "sfumato.export('mini', 'out', to='word')", "sfumato.export('mini', '.')", "sfumato.tune('nowhere', 'car')",
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",
+    "sfumato.load('mini', device='gpu')", "sfumato.load('mini', device='')", "sfumato.load('mini', precision='int8')",
+    "sfumato.load(3)", "sfumato.load(None)", "sfumato.sample(3)", "sfumato.judge(None)",
     "sfumato.train('')", "sfumato.load('')", "sfumato.sample('')", "sfumato.tune('.', 'car', '')",
     "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
@@ -261,3 +264,13 @@ def test_loras_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(sfumato.UserError, match=re.escape(reason).replace(r"\.\*", ".*")):
         weighted(loras)
     assert weighted(["car", ("car", np.float32(0.5)), ("car", -1)]) == [(Path("car"), w) for w in (1.0, 0.5, -1.0)]
+
+
+def test_a_device_that_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(sfumato.UserError, match="device cuda: torch finds none of the kind"):
+        sfumato.load(place / "base", device="cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(sfumato.UserError, match="device cuda:2: torch finds 2 of the kind"):
+        sfumato.load(place / "base", device="cuda:2")
+    assert sfumato.load(place / "base", device="cpu", precision="fp32").device == "cpu"

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from sfumato.device import check as check_device
+from sfumato.device import check_there
 from sfumato.errors import UserError
 from sfumato.lora.named import Loras, weighted
 from sfumato.models.sampling import Sampling
@@ -41,11 +43,11 @@ def load(
             or a Hub id; or a model that is loaded already, to lay LoRAs over it.
         lora: A LoRA to lay over it: a folder of PEFT's or a safetensors file; or several, each by itself or as a pair
             with its weight. The model that is given, and all files, stay as they are.
-        device: "cpu", "cuda" or "mps"; left out: the best there is.
+        device: "cpu", "cuda", "cuda:1" or "mps"; left out: the best there is.
         precision: "fp32", "bf16" or "fp16"; left out: the fastest that the device has in hardware.
 
     Raises:
-        UserError: There is no such model, what is there is not whole, or a LoRA is for another base.
+        UserError: There is no such model or device, what is there is not whole, or a LoRA is for another base.
 
     Example:
         >>> model = sfumato.load("runs/shapes")
@@ -55,8 +57,11 @@ def load(
         'base'
     """
     loras = weighted(lora)
+    _check_model(model)
+    check_device(device, precision)
     if isinstance(model, (str, Path)):
-        _check_model(model)
+        if device is not None:
+            check_there(device)
         from sfumato import zoo
 
         loaded = zoo.load(model, device, precision)
@@ -148,8 +153,7 @@ def sample(
     if count < 1:
         raise UserError(f"n={count}: draw at least one picture")
     sampling.check()
-    if isinstance(model, (str, Path)):
-        _check_model(model)
+    _check_model(model)
     if isinstance(init, (str, Path)) and not Path(init).is_file():
         raise UserError(f"init {init}: the file is not there")
     from sfumato.models.model import steps_told
@@ -235,8 +239,7 @@ def denoise(
     level = given(sigma)
     if not 0 <= strength <= 1 or samples < 0:
         raise UserError(f"strength={strength:g}, samples={samples}: strength is 0 to 1, samples are 0 or more")
-    if isinstance(model, (str, Path)):
-        _check_model(model)
+    _check_model(model)
     if isinstance(picture, (str, Path)) and not Path(picture).is_file():
         raise UserError(f"{picture}: the file is not there")
     from sfumato.denoising.denoise import Cleaning
@@ -332,8 +335,7 @@ def judge(
         True
     """
     sampling.check()
-    if isinstance(model, (str, Path)):
-        _check_model(model)
+    _check_model(model)
     from sfumato.judging import model as judging
 
     return judging.judge(model, judging.Order(n, data, features, tuple(metrics), seed, sampling), progress)
@@ -448,10 +450,11 @@ def export(
     return write(by_name(model, device="cpu", precision="fp32"), place, half, single=to == "single")
 
 
-def _check_model(name: str | Path) -> None:
-    from sfumato.models.names import check
+def _check_model(model: str | Path | Model) -> None:
+    from sfumato.models.names import check, is_loaded
 
-    check(name)
+    if not is_loaded(model):
+        check(model)
 
 
 def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 from sfumato.errors import UserError
 from sfumato.models import bases
 from sfumato.models.registry import INDEX
 
+if TYPE_CHECKING:
+    from sfumato.models.model import Model
+
 UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
-def check(name: str | Path) -> None:
-    """Raises UserError if a name leads to no file, folder, shipped model or base, or to a file that can run code."""
+def check(name: object) -> None:
+    """Raises UserError if a name leads to no file, folder, shipped model or base, or to a file that can run code.
+
+    What is neither a text nor a path is refused too.
+    """
+    if not isinstance(name, (str, Path)):
+        raise UserError(f"{name!r:.60} is no model: give its name, its path, or one that `load` gave")
     if name == "":
         raise UserError("the model's name is empty: give a shipped model, a file or a folder; . is this folder")
     path = Path(name)
@@ -28,6 +38,12 @@ def check(name: str | Path) -> None:
     if _exists(path) or _exists(PRETRAINED / text) or bases.is_base(text):
         return
     raise unknown(text)
+
+
+def is_loaded(model: object) -> TypeGuard[Model]:
+    """Whether it is a model and no name of one. Imports nothing: where `Model` is not imported, there is none."""
+    module = sys.modules.get("sfumato.models.model")
+    return module is not None and isinstance(model, module.Model)
 
 
 def unknown(name: str) -> UserError:
