@@ -10,7 +10,7 @@ from sfumato.device import check as check_device
 from sfumato.device import check_there
 from sfumato.errors import UserError
 from sfumato.lora.named import Loras, weighted
-from sfumato.models.sampling import Sampling
+from sfumato.models.sampling import Sampling, check_seed
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.tuning.preset import Preset
 
@@ -153,6 +153,7 @@ def sample(
     if count < 1:
         raise UserError(f"n={count}: draw at least one picture")
     sampling.check()
+    check_seed(seed)
     _check_model(model)
     if isinstance(init, (str, Path)) and not Path(init).is_file():
         raise UserError(f"init {init}: the file is not there")
@@ -239,6 +240,7 @@ def denoise(
     level = given(sigma)
     if not 0 <= strength <= 1 or samples < 0:
         raise UserError(f"strength={strength:g}, samples={samples}: strength is 0 to 1, samples are 0 or more")
+    check_seed(seed)
     _check_model(model)
     if isinstance(picture, (str, Path)) and not Path(picture).is_file():
         raise UserError(f"{picture}: the file is not there")
@@ -334,11 +336,14 @@ def judge(
         >>> found.verdict.fd.low <= found.verdict.fd.value
         True
     """
-    sampling.check()
+    from sfumato.judging.order import Order
+
+    order = Order(n, data, features, metrics, seed, sampling)
+    order.check()
     _check_model(model)
     from sfumato.judging import model as judging
 
-    return judging.judge(model, judging.Order(n, data, features, tuple(metrics), seed, sampling), progress)
+    return judging.judge(model, order, progress)
 
 
 def compare(
@@ -375,12 +380,15 @@ def compare(
         >>> first.verdict.fd.value == second.verdict.fd.value
         True
     """
-    sampling.check()
+    from sfumato.judging.order import Order
+
+    order = Order(n, data, features, (), seed, sampling)
+    order.check()
     _check_model(a)
     _check_model(b)
     from sfumato.judging import model as judging
 
-    return judging.compare(a, b, judging.Order(n, data, features, (), seed, sampling), progress)
+    return judging.compare(a, b, order, progress)
 
 
 def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True, overwrite: bool = False) -> Written:

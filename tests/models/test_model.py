@@ -59,6 +59,11 @@ class TestSampling:
         four = model_of().sample(4, seed=seed, sampling=Sampling(steps=1))
         assert len({picture.numpy().tobytes() for picture in four}) == 4
 
+    @pytest.mark.parametrize("seed", [-1, 0.5])
+    def test_what_is_no_seed(self, seed: Any) -> None:
+        with pytest.raises(UserError, match="a seed is a whole number"):
+            model_of().sample(1, seed=seed, sampling=Sampling(steps=1))
+
     def test_texts_go_round(self) -> None:
         model = model_of("class")
         five = model.sample(5, texts=["ant", "cat"])

@@ -23,7 +23,7 @@ from sfumato.diffusion.schedule import Schedule
 from sfumato.errors import PromptWarning, UserError
 from sfumato.files import Json
 from sfumato.models.named import sampler_of
-from sfumato.models.sampling import Sampling
+from sfumato.models.sampling import Sampling, check_seed
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
@@ -32,7 +32,8 @@ from sfumato.show.film import frame
 
 
 def picture_generators(seed: int, n: int) -> list[torch.Generator]:
-    """One generator a picture: picture k has the seed `seed + k`, in any batch."""
+    """One generator a picture: picture k has the seed `seed + k`, in any batch. Raises UserError on a negative one."""
+    check_seed(seed)
     return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
 
 

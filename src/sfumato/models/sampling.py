@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from sfumato import registry
@@ -60,3 +61,9 @@ class Sampling:
         if not 0 < self.strength <= 1:
             raise UserError(f"strength={self.strength:g}: how much is drawn anew, above 0 and at most 1")
         return max(1, round(steps * self.strength))
+
+
+def check_seed(seed: object) -> None:
+    """Raises UserError for what is no seed: a whole number, 0 or more."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise UserError(f"seed={seed!r:.60}: a seed is a whole number, 0 or more")
