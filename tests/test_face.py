@@ -281,3 +281,19 @@ def test_a_device_that_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(sfumato.UserError, match="device cuda:2: torch finds 2 of the kind"):
         sfumato.load(place / "base", device="cuda:2")
     assert sfumato.load(place / "base", device="cpu", precision="fp32").device == "cpu"
+
+
+def test_models_that_are_loaded_are_compared_merged_and_exported(place: Path, tmp_path: Path) -> None:
+    plain = sfumato.load(place / "base", precision="fp32")
+    lora = place / "car.safetensors"
+    merged = sfumato.merge(lora, plain, tmp_path / "merged", half=False)
+    by_name = sfumato.merge(lora, place / "base", tmp_path / "by-name", half=False)
+    ours, theirs = (sfumato.load(each.folder, precision="fp32").net.state_dict() for each in (merged, by_name))
+    assert all(torch.equal(value, ours[name]) for name, value in theirs.items())
+    assert sfumato.export(sfumato.load(place / "base", precision="bf16"), tmp_path / "exported").folder.is_dir()
+    recipe = recipe_of(write_pictures(tmp_path / "pictures"), "none", train={"images": 32})
+    model = sfumato.load(train_run(tmp_path / "run", recipe, (32,)))
+    first, second = sfumato.compare(model, tmp_path / "run", n=4, sampling=Sampling(steps=1))
+    assert first.verdict.fd.value == second.verdict.fd.value
+    with pytest.raises(sfumato.UserError, match="named mni"):
+        sfumato.compare(model, "mni")

@@ -347,8 +347,8 @@ def judge(
 
 
 def compare(
-    a: str | Path,
-    b: str | Path,
+    a: str | Path | Model,
+    b: str | Path | Model,
     *,
     n: int | None = None,
     data: str | None = None,
@@ -391,12 +391,15 @@ def compare(
     return judging.compare(a, b, order, progress)
 
 
-def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True, overwrite: bool = False) -> Written:
+def merge(
+    loras: Loras, base: str | Path | Model, out: str | Path, *, half: bool = True, overwrite: bool = False
+) -> Written:
     """Make one model of a base and one or more LoRAs, in diffusers' format.
 
     Args:
         loras: As `lora` of `load`.
-        base: The text-to-image model that they were made for; anything that `load` takes.
+        base: The text-to-image model that they were made for; anything that `load` takes. One that is loaded is
+            merged in the precision that it has.
         out: The folder to make.
         half: Weights in fp16, else in fp32.
         overwrite: Replace a folder that is there.
@@ -418,19 +421,19 @@ def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True,
     _check_writing(base, place, overwrite)
     from sfumato.lora.apply import over
     from sfumato.models.written import write
-    from sfumato.zoo import load as by_name
+    from sfumato.zoo import exact
 
-    model, notes = over(by_name(base, device="cpu", precision="fp32"), pairs)
+    model, notes = over(exact(base), pairs)
     return write(model, place, half, tuple(notes))
 
 
 def export(
-    model: str | Path, out: str | Path, *, to: str = "diffusers", half: bool = True, overwrite: bool = False
+    model: str | Path | Model, out: str | Path, *, to: str = "diffusers", half: bool = True, overwrite: bool = False
 ) -> Written:
     """Write a text-to-image model in the format of another program.
 
     Args:
-        model: Anything that `load` takes.
+        model: Anything that `load` takes. One that is loaded is written from the precision that it has.
         out: The folder to make, or the file.
         to: The format: "diffusers", a folder; or "single", one safetensors file in the original keys.
         half: Weights in fp16, else in fp32.
@@ -453,9 +456,9 @@ def export(
         raise UserError(f"out {out}: one file is called NAME.safetensors")
     _check_writing(model, place, overwrite)
     from sfumato.models.written import write
-    from sfumato.zoo import load as by_name
+    from sfumato.zoo import exact
 
-    return write(by_name(model, device="cpu", precision="fp32"), place, half, single=to == "single")
+    return write(exact(model), place, half, single=to == "single")
 
 
 def _check_model(model: str | Path | Model) -> None:
@@ -473,7 +476,7 @@ def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:
     preset.check(base)
 
 
-def _check_writing(model: str | Path, out: Path, overwrite: bool) -> None:
+def _check_writing(model: str | Path | Model, out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
     _check_model(model)

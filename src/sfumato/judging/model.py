@@ -97,13 +97,16 @@ def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | Non
     return [texts[order[k % len(texts)]] for k in range(n)]
 
 
-def compare(a: str | Path, b: str | Path, order: Order, progress: Progress | None = None) -> tuple[Judged, Judged]:
+def compare(
+    a: str | Path | Model, b: str | Path | Model, order: Order, progress: Progress | None = None
+) -> tuple[Judged, Judged]:
     """`sfumato.compare`. Raises UserError if they draw pictures of different sizes."""
     order.check()
     models = opened(a, progress), opened(b, progress)
     sizes = [tuple(model.shape) for model in models]
     if sizes[0] != sizes[1]:
-        raise UserError(f"{a} draws pictures of {sizes[0]} and {b} of {sizes[1]}: these cannot be compared")
+        one, two = (each.name if isinstance(each, Model) else each for each in (a, b))
+        raise UserError(f"{one} draws pictures of {sizes[0]} and {two} of {sizes[1]}: these cannot be compared")
     first = judge_of(models[0])
     own = first.model_copy(update={"n": min(first.n, judge_of(models[1]).n)})
     order = replace(order, data=order.data or data_of(models[0]).source)
