@@ -36,7 +36,7 @@ class Order:
         self.sampling.check()
         check_seed(self.seed)
         if self.n is not None and self.n < FEWEST:
-            raise UserError(f"n={self.n}: draw {FEWEST} pictures or more, which a distance needs")
+            raise UserError(f"n={self.n}: at least {FEWEST} are needed for judging")
         if isinstance(self.metrics, str):
             raise UserError(f"metrics={self.metrics!r}: give a list, as [{self.metrics!r}]")
         for given in (self.data, self.features, *self.metrics):
