@@ -44,6 +44,7 @@ TYPOS = (
     "sfumato.export('mini', 'out', to='word')", "sfumato.export('mini', '.')", "sfumato.tune('nowhere', 'car')",
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",
+    "sfumato.sample('mini', 1, texts=['a', 'b'])",
     "sfumato.judge('mini', seed=-1)", "sfumato.judge('mini', n=2)", "sfumato.judge('mini', metrics=['nope'])",
     "sfumato.judge('mini', metrics='coverage')", "sfumato.judge('mini', features='nope')",
     "sfumato.judge('mini', features='nowhere.pt')", "sfumato.judge('mini', metrics=['nowhere:Metric'])",

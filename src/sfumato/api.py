@@ -127,7 +127,7 @@ def sample(
 
     Args:
         model: Anything that `load` takes.
-        n: How many, 1 or more; left out: one of each text, or 16.
+        n: How many, 1 or more and no fewer than the texts; left out: one of each text, or 16.
         texts: A prompt or label, or several; picture k is of texts[k % len(texts)].
         seed: 0 or more; picture k has the seed `seed + k`, and depends on nothing else.
         sampling: Steps, sampler, guidance and so on; what it leaves open is as the model has it.
@@ -152,6 +152,8 @@ def sample(
     count = n if n is not None else len(listed) or 16
     if count < 1:
         raise UserError(f"n={count}: draw at least one picture")
+    if count < len(listed):
+        raise UserError(f"n={count} is fewer than the {len(listed)} texts: draw one or more of each, or leave n out")
     sampling.check()
     check_seed(seed)
     _check_model(model)

@@ -169,8 +169,12 @@ class Model(ABC):
         return torch.cat(done)
 
     def settings(self, sampling: Sampling = Sampling()) -> Sample:
-        """`defaults` with what `sampling` changes. Raises UserError on a bad value."""
-        return sampling.over(self.defaults)
+        """`defaults` with what `sampling` changes. Raises UserError on a bad value, and on one that changes nothing."""
+        s = sampling.over(self.defaults)
+        sampling.check_own(s.sampler)
+        if sampling.guidance not in (None, 1) and self.vocabulary.kind == "none":
+            raise UserError(f"{self.name} takes no labels or prompts, which guidance needs: leave guidance out")
+        return s
 
     def evaluations(self, s: Sample) -> int:
         """Calls of the denoiser that a picture takes; guidance makes one of two. Raises UserError."""

@@ -49,6 +49,12 @@ class Sampling:
         changes = {key: value for key, value in asdict(self).items() if value is not None and key not in OWN}
         return build({"sample": defaults.model_dump() | changes}, where="sample").sample
 
+    def check_own(self, sampler: str) -> None:
+        """Raises UserError if an option is given that the sampler does not know. Imports the sampler."""
+        for name, value, owner in (("eta", self.eta, "ddim"), ("churn", self.churn, "heun")):
+            if value is not None and not registry.takes("sampler", sampler, name):
+                raise UserError(f"{name} is an option of {owner}, and this is {sampler}: choose the sampler {owner}")
+
     def check(self) -> None:
         """Raises UserError on a bad value, before there is a model."""
         from sfumato.recipe.sections import Sample
