@@ -16,9 +16,11 @@ import pytest
 import torch
 
 import sfumato
+from sfumato.cli import tune as commands
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
 from sfumato.lora.named import weighted
+from sfumato.models.bases import NAMES as BASES
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.progress import Phase
@@ -45,6 +47,8 @@ TYPOS = (
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",
     "sfumato.sample('mini', 1, texts=['a', 'b'])",
+    "sfumato.train('shapes', 'train.images=3')",
+    "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides='tune.rank=3'))",
     "sfumato.judge('mini', seed=-1)", "sfumato.judge('mini', n=2)", "sfumato.judge('mini', metrics=['nope'])",
     "sfumato.judge('mini', metrics='coverage')", "sfumato.judge('mini', features='nope')",
     "sfumato.judge('mini', features='nowhere.pt')", "sfumato.judge('mini', metrics=['nowhere:Metric'])",
@@ -298,3 +302,16 @@ def test_models_that_are_loaded_are_compared_merged_and_exported(place: Path, tm
     assert first.verdict.fd.value == second.verdict.fd.value
     with pytest.raises(sfumato.UserError, match="named mni"):
         sfumato.compare(model, "mni")
+
+
+def test_one_override_that_is_no_list_is_refused_with_the_list() -> None:
+    with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['train.images=3']")):
+        sfumato.train("shapes", "train.images=3")
+    with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['tune.rank=3']")):
+        sfumato.Preset(overrides="tune.rank=3").check("mini")
+
+
+def test_help_names_every_base() -> None:
+    for text in (sfumato.load.__doc__, sfumato.tune.__doc__, inspect.getsource(commands.tune)):
+        assert text
+        assert all(name in text for name in BASES), text

@@ -39,8 +39,8 @@ def load(
 
     Args:
         model: A run folder, a checkpoint folder, a safetensors file, a folder in diffusers' format, the LoRA folder
-            that `tune` left, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`)
-            or a Hub id; or a model that is loaded already, to lay LoRAs over it.
+            that `tune` left, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`,
+            `sdxl`) or a Hub id; or a model that is loaded already, to lay LoRAs over it.
         lora: A LoRA to lay over it: a folder of PEFT's or a safetensors file; or several, each by itself or as a pair
             with its weight. The model that is given, and all files, stay as they are.
         device: "cpu", "cuda", "cuda:1" or "mps"; left out: the best there is.
@@ -104,9 +104,9 @@ def train(
         >>> run.images
         32
     """
-    from sfumato.recipe.recipe import check
+    from sfumato.recipe.recipe import check, listed
 
-    overrides = list(overrides)
+    overrides = listed(overrides)
     check(what, overrides)
     from sfumato.training.job import TrainJob
 
@@ -273,7 +273,7 @@ def tune(
     Args:
         photos: A folder with five to ten photos of the thing.
         noun: What they show, in a word that the base knows: "car".
-        base: `mini`, `sd15`, `sd2`, a folder, a file or a Hub id.
+        base: `mini`, `sd15`, `sd2`, `sdxl`, a folder, a file or a Hub id.
         preset: "default", "mini", "sd" or "seed"; or a `Preset`, which changes values of one.
         steps: Take exactly so many, 1 or more, and keep the last; left out: as the preset has it, and the best is kept.
         out: Folder of the LoRA and its run; left out: `runs/NAME`.
