@@ -9,14 +9,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import sfumato
+from sfumato.cli import tune as commands
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
+from sfumato.lora.named import weighted
+from sfumato.models.bases import NAMES as BASES
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.progress import Phase
@@ -37,10 +41,24 @@ TYPOS = (
     "sfumato.denoise('nowhere.png')", "sfumato.denoise('a.png', sigma=2)", "sfumato.denoise('a.png', sigma='much')",
     "sfumato.denoise('a.png', 'phto')", "sfumato.denoise('a.png', strength=3)", "sfumato.judge('mni')",
     "sfumato.judge('mini', sampling=sfumato.Sampling(steps=0))", "sfumato.compare('mini', 'mni')",
-    "sfumato.merge('nowhere', 'mini', 'out')", "sfumato.merge((), 'mni', 'out')", "sfumato.export('mni', 'out')",
+    "sfumato.merge('nowhere', 'mini', 'out')", "sfumato.merge('a.png', 'mni', 'out')",
+    "sfumato.merge([], 'mini', 'out')", "sfumato.export('mni', 'out')",
     "sfumato.export('mini', 'out', to='word')", "sfumato.export('mini', '.')", "sfumato.tune('nowhere', 'car')",
     "sfumato.tune('.', 'car', 'mni')", "sfumato.tune('.', 'car', preset='best')", "sfumato.tune('.', 'car', steps=0)",
     "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides=['tune.rnk=3']))",
+    "sfumato.sample('mini', 1, texts=['a', 'b'])",
+    "sfumato.train('shapes', 'train.images=3')",
+    "sfumato.tune('.', 'car', preset=sfumato.Preset(overrides='tune.rank=3'))",
+    "sfumato.judge('mini', seed=-1)", "sfumato.judge('mini', n=2)", "sfumato.judge('mini', metrics=['nope'])",
+    "sfumato.judge('mini', metrics='coverage')", "sfumato.judge('mini', features='nope')",
+    "sfumato.judge('mini', features='nowhere.pt')", "sfumato.judge('mini', metrics=['nowhere:Metric'])",
+    "sfumato.compare('mini', 'mini', seed=-1)", "sfumato.compare('mini', 'mini', n=3)",
+    "sfumato.compare('mini', 'mini', features='nope')", "sfumato.sample('mini', seed=-1)",
+    "sfumato.sample('mini', seed=0.5)", "sfumato.denoise('a.png', samples=1, seed=-1)",
+    "sfumato.load('mini', device='gpu')", "sfumato.load('mini', device='')", "sfumato.load('mini', precision='int8')",
+    "sfumato.load(3)", "sfumato.load(None)", "sfumato.sample(3)", "sfumato.judge(None)",
+    "sfumato.train('')", "sfumato.load('')", "sfumato.sample('')", "sfumato.tune('.', 'car', '')",
+    "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
 COMMANDS = (
     "sample mni", "sample mini --sampler eluer", "sample mini --lora nowhere", "train cifar11",
@@ -48,6 +66,8 @@ COMMANDS = (
     "denoise a.png -o b.png -m phto", "judge mni", "judge mini --sampler eluer", "judge mini --task paint",
     "judge mini --task denoise --sigma 2",
     "compare mini mni", "merge nowhere --base mini --out m", "export mni --out m", "tune nowhere --noun car",
+    "judge mini --features nope", "judge mini --metric nope", "compare mini mini --features nope",
+    ("train", ""), ("sample", ""), "sample mini --lora a.png --lora-scale nan",
     "tune . --noun car --base mni", "tune . --noun car --preset best", "recipe cifar11",
 )  # fmt: skip
 HEAVY = "{'torch', 'diffusers', 'transformers', 'accelerate', 'datasets', 'matplotlib', 'peft'} & set(sys.modules)"
@@ -148,7 +168,7 @@ def test_a_mistake_in_a_command_is_found_before_anything_heavy_is_imported(tmp_p
     (tmp_path / "a.png").write_bytes(b"a picture")
     lines = in_a_process(
         f"import sys\nfrom sfumato import cli\nfor words in {COMMANDS!r}:\n"
-        "    sys.argv = ['sfumato', *words.split()]\n"
+        "    sys.argv = ['sfumato', *(words.split() if isinstance(words, str) else words)]\n"
         "    try: cli.main()\n"
         f"    except SystemExit as left: print('ok' if left.code == 2 and not {HEAVY} else words, left.code)",
         tmp_path,
@@ -239,3 +259,59 @@ def test_what_denoising_gives(place: Path, cleaner: sfumato.Model) -> None:
     with pytest.raises(sfumato.UserError, match="no single image"):
         two.image()
     assert np.array_equal(np.asarray(of_file.image()), of_file.picture)
+
+
+@pytest.mark.parametrize(
+    ("loras", "reason"),
+    [
+        (("car", 0.8), 'lora 0.8: .*: [("car/", 0.8)]'), ([("car",)], '[("car/", 0.8)]'),
+        ([("car", "a")], '[("car/", 0.8)]'), ([("car", 1, 2)], '[("car/", 0.8)]'), (None, '[("car/", 0.8)]'),
+        ([("car", float("nan"))], "its weight is nan"), ([("car", float("-inf"))], "its weight is -inf"),
+        ("", "is not there"),
+    ],
+)  # fmt: skip
+def test_loras_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loras: Any, reason: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "car").mkdir()
+    with pytest.raises(sfumato.UserError, match=re.escape(reason).replace(r"\.\*", ".*")):
+        weighted(loras)
+    assert weighted(["car", ("car", np.float32(0.5)), ("car", -1)]) == [(Path("car"), w) for w in (1.0, 0.5, -1.0)]
+
+
+def test_a_device_that_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(sfumato.UserError, match="device cuda: torch finds none of the kind"):
+        sfumato.load(place / "base", device="cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(sfumato.UserError, match="device cuda:2: torch finds 2 of the kind"):
+        sfumato.load(place / "base", device="cuda:2")
+    assert sfumato.load(place / "base", device="cpu", precision="fp32").device == "cpu"
+
+
+def test_models_that_are_loaded_are_compared_merged_and_exported(place: Path, tmp_path: Path) -> None:
+    plain = sfumato.load(place / "base", precision="fp32")
+    lora = place / "car.safetensors"
+    merged = sfumato.merge(lora, plain, tmp_path / "merged", half=False)
+    by_name = sfumato.merge(lora, place / "base", tmp_path / "by-name", half=False)
+    ours, theirs = (sfumato.load(each.folder, precision="fp32").net.state_dict() for each in (merged, by_name))
+    assert all(torch.equal(value, ours[name]) for name, value in theirs.items())
+    assert sfumato.export(sfumato.load(place / "base", precision="bf16"), tmp_path / "exported").folder.is_dir()
+    recipe = recipe_of(write_pictures(tmp_path / "pictures"), "none", train={"images": 32})
+    model = sfumato.load(train_run(tmp_path / "run", recipe, (32,)))
+    first, second = sfumato.compare(model, tmp_path / "run", n=4, sampling=Sampling(steps=1))
+    assert first.verdict.fd.value == second.verdict.fd.value
+    with pytest.raises(sfumato.UserError, match="named mni"):
+        sfumato.compare(model, "mni")
+
+
+def test_one_override_that_is_no_list_is_refused_with_the_list() -> None:
+    with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['train.images=3']")):
+        sfumato.train("shapes", "train.images=3")
+    with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['tune.rank=3']")):
+        sfumato.Preset(overrides="tune.rank=3").check("mini")
+
+
+def test_help_names_every_base() -> None:
+    for text in (sfumato.load.__doc__, sfumato.tune.__doc__, inspect.getsource(commands.tune)):
+        assert text
+        assert all(name in text for name in BASES), text

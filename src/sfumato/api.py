@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from sfumato.device import check as check_device
+from sfumato.device import check_there
 from sfumato.errors import UserError
 from sfumato.lora.named import Loras, weighted
-from sfumato.models.sampling import Sampling
+from sfumato.models.sampling import Sampling, check_seed
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.tuning.preset import Preset
 
@@ -37,15 +39,15 @@ def load(
 
     Args:
         model: A run folder, a checkpoint folder, a safetensors file, a folder in diffusers' format, a LoRA folder
-            written by `tune`, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`)
-            or a Hub id; or a loaded model, to add LoRAs to it.
+            written by `tune`, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`,
+            `sdxl`) or a Hub id; or a loaded model, to add LoRAs to it.
         lora: A LoRA to add to the model: a folder in PEFT's format or a safetensors file; or several, each a path or a
             pair of path and weight. The given model and all files stay unchanged.
-        device: "cpu", "cuda" or "mps"; left out: the fastest that is available.
+        device: "cpu", "cuda", "cuda:1" or "mps"; left out: the fastest that is available.
         precision: "fp32", "bf16" or "fp16"; left out: the fastest that the device has in hardware.
 
     Raises:
-        UserError: There is no such model, its files are incomplete or damaged, or a LoRA is for another base.
+        UserError: There is no such model or device, its files are incomplete or damaged, or a LoRA is for another base.
 
     Example:
         >>> model = sfumato.load("runs/shapes")
@@ -55,8 +57,11 @@ def load(
         'base'
     """
     loras = weighted(lora)
+    _check_model(model)
+    check_device(device, precision)
     if isinstance(model, (str, Path)):
-        _check_model(model)
+        if device is not None:
+            check_there(device)
         from sfumato import zoo
 
         loaded = zoo.load(model, device, precision)
@@ -99,9 +104,9 @@ def train(
         >>> run.images
         32
     """
-    from sfumato.recipe.recipe import check
+    from sfumato.recipe.recipe import check, listed
 
-    overrides = list(overrides)
+    overrides = listed(overrides)
     check(what, overrides)
     from sfumato.training.job import TrainJob
 
@@ -122,7 +127,7 @@ def sample(
 
     Args:
         model: Anything that `load` accepts.
-        n: Number of pictures, 1 or more; left out: one for each text, or 16 without texts.
+        n: Number of pictures, 1 or more and no fewer than the texts; left out: one for each text, or 16 without texts.
         texts: A prompt or label, or several; picture k is drawn from texts[k % len(texts)].
         seed: 0 or more; picture k has the seed `seed + k`, in any batch.
         sampling: Steps, sampler, guidance and so on; values that are None are the model's defaults.
@@ -147,9 +152,11 @@ def sample(
     count = n if n is not None else len(listed) or 16
     if count < 1:
         raise UserError(f"n={count}: draw at least one picture")
+    if count < len(listed):
+        raise UserError(f"n={count} is fewer than the {len(listed)} texts: draw one or more of each, or leave n out")
     sampling.check()
-    if isinstance(model, (str, Path)):
-        _check_model(model)
+    check_seed(seed)
+    _check_model(model)
     if isinstance(init, (str, Path)) and not Path(init).is_file():
         raise UserError(f"init {init}: the file is not there")
     from sfumato.models.model import steps_told
@@ -235,8 +242,8 @@ def denoise(
     level = given(sigma)
     if not 0 <= strength <= 1 or samples < 0:
         raise UserError(f"strength={strength:g}, samples={samples}: strength is 0 to 1, samples are 0 or more")
-    if isinstance(model, (str, Path)):
-        _check_model(model)
+    check_seed(seed)
+    _check_model(model)
     if isinstance(picture, (str, Path)) and not Path(picture).is_file():
         raise UserError(f"{picture}: the file is not there")
     from sfumato.denoising.denoise import Cleaning
@@ -266,7 +273,7 @@ def tune(
     Args:
         photos: A folder with five to ten photos of the thing.
         noun: The kind of thing, in a word that the base knows: "car".
-        base: `mini`, `sd15`, `sd2`, a folder, a file or a Hub id.
+        base: `mini`, `sd15`, `sd2`, `sdxl`, a folder, a file or a Hub id.
         preset: "default", "mini", "sd" or "seed"; or a `Preset`, which changes values of one.
         steps: Train exactly so many steps, 1 or more, and keep the last; left out: the preset's number, and the best
             step is kept.
@@ -332,17 +339,19 @@ def judge(
         >>> judged.verdict.fd.low <= judged.verdict.fd.value
         True
     """
-    sampling.check()
-    if isinstance(model, (str, Path)):
-        _check_model(model)
+    from sfumato.judging.order import Order
+
+    order = Order(n, data, features, metrics, seed, sampling)
+    order.check()
+    _check_model(model)
     from sfumato.judging import model as judging
 
-    return judging.judge(model, judging.Order(n, data, features, tuple(metrics), seed, sampling), progress)
+    return judging.judge(model, order, progress)
 
 
 def compare(
-    a: str | Path,
-    b: str | Path,
+    a: str | Path | Model,
+    b: str | Path | Model,
     *,
     n: int | None = None,
     data: str | None = None,
@@ -374,20 +383,26 @@ def compare(
         >>> first.verdict.fd.value == second.verdict.fd.value
         True
     """
-    sampling.check()
+    from sfumato.judging.order import Order
+
+    order = Order(n, data, features, (), seed, sampling)
+    order.check()
     _check_model(a)
     _check_model(b)
     from sfumato.judging import model as judging
 
-    return judging.compare(a, b, judging.Order(n, data, features, (), seed, sampling), progress)
+    return judging.compare(a, b, order, progress)
 
 
-def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True, overwrite: bool = False) -> Written:
+def merge(
+    loras: Loras, base: str | Path | Model, out: str | Path, *, half: bool = True, overwrite: bool = False
+) -> Written:
     """Merge one or more LoRAs into a base, and write the model in diffusers' format.
 
     Args:
         loras: As `lora` of `load`.
-        base: The text-to-image model that they were made for; anything that `load` accepts.
+        base: The text-to-image model that they were made for; anything that `load` accepts. A loaded one is merged in
+            its own precision.
         out: The folder to write.
         half: Weights in fp16, else in fp32.
         overwrite: Replace an existing folder.
@@ -396,7 +411,7 @@ def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True,
         The folder, its size, and the class of diffusers that loads it.
 
     Raises:
-        UserError: There is no such base or LoRA, they do not fit together, or the folder exists.
+        UserError: There is no such base or LoRA, none is given, they do not fit together, or the folder exists.
 
     Example:
         >>> merged = sfumato.merge([("car.safetensors", 0.8)], "base", "merged")
@@ -404,22 +419,24 @@ def merge(loras: Loras, base: str | Path, out: str | Path, *, half: bool = True,
         'StableDiffusionPipeline'
     """
     place, pairs = Path(out), weighted(loras)
+    if not pairs:
+        raise UserError("no LoRA is given to merge: name one or more, or write the base itself with `export`")
     _check_writing(base, place, overwrite)
     from sfumato.lora.apply import over
     from sfumato.models.written import write
-    from sfumato.zoo import load as by_name
+    from sfumato.zoo import exact
 
-    model, notes = over(by_name(base, device="cpu", precision="fp32"), pairs)
+    model, notes = over(exact(base), pairs)
     return write(model, place, half, tuple(notes))
 
 
 def export(
-    model: str | Path, out: str | Path, *, to: str = "diffusers", half: bool = True, overwrite: bool = False
+    model: str | Path | Model, out: str | Path, *, to: str = "diffusers", half: bool = True, overwrite: bool = False
 ) -> Written:
     """Write a text-to-image model in the format of another program.
 
     Args:
-        model: Anything that `load` accepts.
+        model: Anything that `load` accepts. A loaded one is written from its own precision.
         out: The folder or file to write.
         to: The format: "diffusers", a folder; or "single", one safetensors file in the original keys.
         half: Weights in fp16, else in fp32.
@@ -442,15 +459,16 @@ def export(
         raise UserError(f"out {out}: one file is called NAME.safetensors")
     _check_writing(model, place, overwrite)
     from sfumato.models.written import write
-    from sfumato.zoo import load as by_name
+    from sfumato.zoo import exact
 
-    return write(by_name(model, device="cpu", precision="fp32"), place, half, single=to == "single")
+    return write(exact(model), place, half, single=to == "single")
 
 
-def _check_model(name: str | Path) -> None:
-    from sfumato.models.names import check
+def _check_model(model: str | Path | Model) -> None:
+    from sfumato.models.names import check, is_loaded
 
-    check(name)
+    if not is_loaded(model):
+        check(model)
 
 
 def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:
@@ -461,7 +479,7 @@ def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:
     preset.check(base)
 
 
-def _check_writing(model: str | Path, out: Path, overwrite: bool) -> None:
+def _check_writing(model: str | Path | Model, out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
     _check_model(model)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from sfumato.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +52,24 @@ def _autocast(dtype: torch.dtype, device: str | torch.device) -> torch.autocast:
 
     low = dtype in (torch.bfloat16, torch.float16)
     return torch.autocast(torch.device(device).type, dtype if low else torch.bfloat16, enabled=low)
+
+
+def check(device: str | None, precision: str | None = None) -> None:
+    """Raises UserError for names of no device and no precision; nothing heavy is imported. None is left open."""
+    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(device)):
+        raise UserError(f"device {device}: give cpu, cuda, cuda:NUMBER or mps, or leave it out for the best there is")
+    if precision is not None and precision not in get_args(Precision):
+        raise UserError(f"precision {precision}: give {', '.join(get_args(Precision))}, or leave it out")
+
+
+def check_there(device: str) -> None:
+    """Raises UserError if this machine has no such device."""
+    import torch
+
+    kind, _, number = str(device).partition(":")
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind, 1)
+    if int(number or 0) >= count:
+        raise UserError(f"device {device}: torch finds {count or 'none'} of the kind here: use another or leave it out")
 
 
 def best_device() -> str:

@@ -35,6 +35,11 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
     return reading.read(folder, weights, called, device, precision)
 
 
+def exact(name: str | Path | Model) -> Model:
+    """A model by name on the CPU in fp32, to be written; a model as it is. Raises UserError."""
+    return name if isinstance(name, Model) else load(name, "cpu", "fp32")
+
+
 def opened(name: str | Path | Model, progress: Progress | None = None, stop: Stop | None = None) -> Model:
     """The same as a phase, "loading"; a model as it is. Raises UserError, Stopped."""
     if isinstance(name, Model):

@@ -434,7 +434,7 @@ class TestSample:
             assert sfumato("sample", run, "-n", 1, "--steps", 2, *words).status == 0
         refused = sfumato("sample", run, "-n", 1, "--steps", 2, "--sampler", "euler", "--churn", 3)
         assert refused.status == 2
-        assert "--churn is an option of heun" in refused.err
+        assert "churn is an option of heun, and this is euler" in refused.err
 
     def test_one_checkpoint_of_a_run(self, sfumato: Sfumato, run: Path) -> None:
         folder = run / "checkpoints" / "000000160"

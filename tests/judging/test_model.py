@@ -157,7 +157,7 @@ def test_a_callable_or_its_features(folder: Path, features: Features) -> None:
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_too_few(folder: Path, features: Features, n: int) -> None:
-    with pytest.raises(UserError, match=f"{n} samples are too few"):
+    with pytest.raises(UserError, match=f"n={n}: at least 4 are needed"):
         judge(model(folder), n=n, features=features, sampling=Sampling(steps=1))
 
 

@@ -36,11 +36,12 @@ class TestSampling:
     def test_a_picture_is_the_same_in_any_batch(self, sampler: str, condition: str) -> None:
         model = model_of(condition)
         texts = None if condition == "none" else LABELS
-        eight = model.sample(8, sampling=Sampling(sampler=sampler, guidance=1.7), batch=8, texts=texts)
+        how = Sampling(sampler=sampler, guidance=None if condition == "none" else 1.7)
+        eight = model.sample(8, sampling=how, batch=8, texts=texts)
         assert eight.shape == (8, 3, 8, 8)
         assert eight.dtype == torch.uint8
-        assert near(model.sample(5, sampling=Sampling(sampler=sampler, guidance=1.7), texts=texts), eight[:5])
-        assert near(model.sample(8, sampling=Sampling(sampler=sampler, guidance=1.7), batch=3, texts=texts), eight)
+        assert near(model.sample(5, sampling=how, texts=texts), eight[:5])
+        assert near(model.sample(8, sampling=how, batch=3, texts=texts), eight)
         assert len({picture.numpy().tobytes() for picture in eight}) == 8
 
     @pytest.mark.parametrize("sampler", ["ddpm", "dpm++2m"])
@@ -58,6 +59,26 @@ class TestSampling:
     def test_any_seed(self, seed: int) -> None:
         four = model_of().sample(4, seed=seed, sampling=Sampling(steps=1))
         assert len({picture.numpy().tobytes() for picture in four}) == 4
+
+    @pytest.mark.parametrize("seed", [-1, 0.5])
+    def test_what_is_no_seed(self, seed: Any) -> None:
+        with pytest.raises(UserError, match="a seed is a whole number"):
+            model_of().sample(1, seed=seed, sampling=Sampling(steps=1))
+
+    @pytest.mark.parametrize(
+        ("how", "reason"),
+        [
+            (Sampling(eta=1, sampler="dpm++2m"), "eta is an option of ddim"),
+            (Sampling(churn=3, sampler="dpm++2m"), "churn is an option of heun"),
+            (Sampling(guidance=2), "no labels or prompts, which guidance needs"),
+        ],
+    )
+    def test_what_would_change_nothing(self, how: Sampling, reason: str) -> None:
+        with pytest.raises(UserError, match=reason):
+            model_of().settings(how)
+        with pytest.raises(UserError, match=reason):
+            model_of().sample(1, sampling=how)
+        assert model_of().settings(Sampling(guidance=1)).guidance == 1
 
     def test_texts_go_round(self) -> None:
         model = model_of("class")

@@ -13,10 +13,10 @@ from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.judging.noisy import Noisy
+from sfumato.judging.order import Order
 from sfumato.models.sampling import Sampling
 
 if TYPE_CHECKING:
-    from sfumato.judging.model import Order
     from sfumato.models.model import Model
 
 N = typer.Option(None, "-n", min=4, help="Number of pictures; more gives narrower intervals [default: the recipe's].")
@@ -76,11 +76,11 @@ def judge(
     if task not in (None, "generate", "denoise", "text"):
         raise UserError(f"--task {task}: a model is judged as generate, denoise or text")
     sampling = Sampling(steps, sampler, guidance)
-    sampling.check()
+    order = Order(n, data, features, tuple(metric or ()), seed, sampling)
+    order.check()
     noisy = Noisy(sigma, clip, blind, correct, mirror)
     noisy.check()
     check(model)
-    from sfumato.judging.model import Order
     from sfumato.zoo import opened
 
     with Screen(json, events) as screen:
@@ -93,9 +93,7 @@ def judge(
         elif task == "denoise":
             lines, page, value = _denoise(loaded, home, screen, n, seed, data, noisy)
         else:
-            lines, page, value = _generate(
-                loaded, home, screen, Order(n, data, features, tuple(metric or ()), seed, sampling)
-            )
+            lines, page, value = _generate(loaded, home, screen, order)
     for line in (*lines, str(page)):
         say(line)
     answer({**value, "report": str(page)}, json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sfumato import api, registry
+from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, console, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
@@ -86,12 +86,12 @@ def sample(
     how.check()
     check(model)
     loras = paired(lora or (), scale or ())
-    count = n or (len(texts) if prompts and texts else 4 if texts and not label else 16)
+    count = n or (len(texts) if prompts and texts else max(len(texts or ()), 4 if texts and not label else 16))
     from sfumato.models.samples import doubts
 
     with Screen(json, events) as screen:
         chosen, notes = _model(model, loras, size, screen)
-        _check_own(how, chosen)
+        chosen.settings(how)
         for line in notes:
             say(line)
         for line in doubts(chosen, texts or (), negative):
@@ -118,14 +118,6 @@ def _model(name: str, loras: list[tuple[Path, float]], size: str | None, screen:
 
     model = _sized(opened(name, screen, screen.stop), size)
     return over(model, loras) if loras else (model, [])
-
-
-def _check_own(how: Sampling, model: Model) -> None:
-    """Raises UserError if an option is given that the sampler does not know."""
-    sampler = model.settings(how).sampler
-    for name, value, owner in (("--eta", how.eta, "ddim"), ("--churn", how.churn, "heun")):
-        if value is not None and not registry.takes("sampler", sampler, name.removeprefix("--")):
-            raise UserError(f"{name} is an option of {owner}, and this is {sampler}: add --sampler {owner}")
 
 
 def _write(drawn: Samples, folder: Path, each: bool, negative: str | None, metadata: bool) -> list[Path]:

@@ -20,7 +20,7 @@ def tune(
     ),
     noun: str = typer.Option("", "--noun", help="A word for the kind of thing that the base knows, such as car."),
     base: str = typer.Option(
-        "mini", "--base", help="The model to teach: sd15, sd2, mini (emoji only), a folder, a file or a Hub id."
+        "mini", "--base", help="The model to teach: sd15, sd2, sdxl, mini (emoji only), a folder, a file or a Hub id."
     ),
     preset: str = typer.Option(
         "default",

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from sfumato import registry
 from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
+from sfumato.judging.order import Order
 from sfumato.models.model import Model, steps_told
-from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import open_store
 from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import Progress, Stop, phase, phases
@@ -47,22 +46,9 @@ class Judged:
         return {"model": self.model.name, **self.verdict.to_json(), **told, **about}
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is judged and how, with the arguments of `sfumato.judge`."""
-
-    n: int | None = None
-    data: str | None = None
-    features: str | Features | None = None
-    metrics: tuple[str, ...] = ()
-    seed: int = 0
-    sampling: Sampling = Sampling()
-
-
 def judge(name: str | Path | Model, order: Order, progress: Progress | None = None, stop: Stop | None = None) -> Judged:
     """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped."""
-    for given in (order.data, order.features, *order.metrics):
-        registry.trust(given)
+    order.check()
     model = opened(name, progress, stop)
     return _judged(model, judge_of(model), order, progress, stop)
 
@@ -112,14 +98,16 @@ def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | Non
     return [texts[order[k % len(texts)]] for k in range(n)]
 
 
-def compare(a: str | Path, b: str | Path, order: Order, progress: Progress | None = None) -> tuple[Judged, Judged]:
+def compare(
+    a: str | Path | Model, b: str | Path | Model, order: Order, progress: Progress | None = None
+) -> tuple[Judged, Judged]:
     """`sfumato.compare`. Raises UserError if they draw pictures of different sizes."""
-    for given in (order.data, order.features, *order.metrics):
-        registry.trust(given)
+    order.check()
     models = opened(a, progress), opened(b, progress)
     sizes = [tuple(model.shape) for model in models]
     if sizes[0] != sizes[1]:
-        raise UserError(f"{a} draws pictures of {sizes[0]} and {b} of {sizes[1]}: these cannot be compared")
+        one, two = (each.name if isinstance(each, Model) else each for each in (a, b))
+        raise UserError(f"{one} draws pictures of {sizes[0]} and {two} of {sizes[1]}: these cannot be compared")
     first = judge_of(models[0])
     own = first.model_copy(update={"n": min(first.n, judge_of(models[1]).n)})
     order = replace(order, data=order.data or data_of(models[0]).source)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,13 +15,24 @@ Loras: TypeAlias = str | Path | Iterable[str | Path | tuple[str | Path, float]]
 
 
 def weighted(loras: Loras) -> list[tuple[Path, float]]:
-    """Each LoRA with its weight, 1 if none is given. Raises UserError if a file does not exist."""
-    given = [loras] if isinstance(loras, (str, Path)) else list(loras)
-    pairs = [each if isinstance(each, tuple) else (each, 1.0) for each in given]
-    for path, _ in pairs:
-        if not Path(path).exists():
-            raise UserError(f"{path}: the file is not there")
-    return [(Path(path), float(weight)) for path, weight in pairs]
+    """Each LoRA with its weight, 1 if none is given.
+
+    Raises UserError if a file does not exist, a pair has another form, or a weight is not finite.
+    """
+    given = [loras] if isinstance(loras, (str, Path)) or not isinstance(loras, Iterable) else list(loras)
+    return [_pair(each) for each in given]
+
+
+def _pair(given: object) -> tuple[Path, float]:
+    """One LoRA, alone or with its weight."""
+    path, weight = given if isinstance(given, tuple) and len(given) == 2 else (given, 1.0)
+    if not isinstance(path, (str, Path)) or not isinstance(weight, Real):
+        raise UserError(f'lora {given!r}: give a path, or a list of pairs of a path and a weight: [("car/", 0.8)]')
+    if not str(path) or not Path(path).exists():
+        raise UserError(f"{path or 'lora'}: the file is not there")
+    if not math.isfinite(weight):
+        raise UserError(f"{path}: its weight is {weight}: give a finite number, as 0.8")
+    return Path(path), float(weight)
 
 
 def paired(paths: Iterable[Path], weights: Iterable[float]) -> list[tuple[Path, float]]:

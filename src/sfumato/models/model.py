@@ -23,7 +23,7 @@ from sfumato.diffusion.schedule import Schedule
 from sfumato.errors import PromptWarning, UserError
 from sfumato.files import Json
 from sfumato.models.named import sampler_of
-from sfumato.models.sampling import Sampling
+from sfumato.models.sampling import Sampling, check_seed
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.progress import Stages
 from sfumato.recipe.recipe import Recipe
@@ -32,7 +32,10 @@ from sfumato.show.film import frame
 
 
 def picture_generators(seed: int, n: int) -> list[torch.Generator]:
-    """One generator for each picture: picture k has the seed `seed + k`, in any batch."""
+    """One generator for each picture: picture k has the seed `seed + k`, in any batch. Raises UserError if it is
+    negative.
+    """
+    check_seed(seed)
     return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
 
 
@@ -168,8 +171,12 @@ class Model(ABC):
         return torch.cat(done)
 
     def settings(self, sampling: Sampling = Sampling()) -> Sample:
-        """`defaults` with what `sampling` changes. Raises UserError on a bad value."""
-        return sampling.over(self.defaults)
+        """`defaults` with what `sampling` changes. Raises UserError on a bad value, and on one that changes nothing."""
+        s = sampling.over(self.defaults)
+        sampling.check_own(s.sampler)
+        if sampling.guidance not in (None, 1) and self.vocabulary.kind == "none":
+            raise UserError(f"{self.name} takes no labels or prompts, which guidance needs: leave guidance out")
+        return s
 
     def evaluations(self, s: Sample) -> int:
         """Calls of the denoiser for a picture; with guidance each evaluates the network twice. Raises UserError."""

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 from sfumato.errors import UserError
 from sfumato.models import bases
 from sfumato.models.registry import INDEX
 
+if TYPE_CHECKING:
+    from sfumato.models.model import Model
+
 UNSAFE = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
-def check(name: str | Path) -> None:
-    """Raises UserError if a name is no file, folder, shipped model or base, or is a file that can run code."""
+def check(name: object) -> None:
+    """Raises UserError if a name is no file, folder, shipped model or base, or is a file that can run code.
+
+    What is neither a str nor a path is refused too.
+    """
+    if not isinstance(name, (str, Path)):
+        raise UserError(f"{name!r:.60} is no model: give its name, its path, or one that `load` gave")
+    if name == "":
+        raise UserError("the model's name is empty: give a shipped model, a file or a folder; . is this folder")
     path = Path(name)
     if path.suffix in UNSAFE:
         raise UserError(
@@ -23,9 +35,15 @@ def check(name: str | Path) -> None:
             "where you trust it (diffusers: from_single_file, then save_pretrained)"
         )
     text = str(name)
-    if _exists(path) or (text and _exists(PRETRAINED / text)) or bases.is_base(text):
+    if _exists(path) or _exists(PRETRAINED / text) or bases.is_base(text):
         return
     raise unknown(text)
+
+
+def is_loaded(model: object) -> TypeGuard[Model]:
+    """Whether it is a model and no name of one. Imports nothing: where `Model` is not imported, there is none."""
+    module = sys.modules.get("sfumato.models.model")
+    return module is not None and isinstance(model, module.Model)
 
 
 def unknown(name: str) -> UserError:

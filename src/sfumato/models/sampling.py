@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from sfumato import registry
@@ -48,6 +49,12 @@ class Sampling:
         changes = {key: value for key, value in asdict(self).items() if value is not None and key not in OWN}
         return build({"sample": defaults.model_dump() | changes}, where="sample").sample
 
+    def check_own(self, sampler: str) -> None:
+        """Raises UserError if an option is given that the sampler does not know. Imports the sampler."""
+        for name, value, owner in (("eta", self.eta, "ddim"), ("churn", self.churn, "heun")):
+            if value is not None and not registry.takes("sampler", sampler, name):
+                raise UserError(f"{name} is an option of {owner}, and this is {sampler}: choose the sampler {owner}")
+
     def check(self) -> None:
         """Raises UserError on a bad value; needs no model."""
         from sfumato.recipe.sections import Sample
@@ -60,3 +67,9 @@ class Sampling:
         if not 0 < self.strength <= 1:
             raise UserError(f"strength={self.strength:g}: the share of the picture to replace is above 0 and at most 1")
         return max(1, round(steps * self.strength))
+
+
+def check_seed(seed: object) -> None:
+    """Raises UserError for what is no seed: a whole number, 0 or more."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise UserError(f"seed={seed!r:.60}: a seed is a whole number, 0 or more")

@@ -110,6 +110,8 @@ def check(what: str | Path | Recipe, overrides: Iterable[str] = ()) -> None:
 
     what: as for `sfumato.train`.
     """
+    if what == "":
+        raise UserError("the name is empty: give a recipe, a folder of pictures or a run folder; . is this folder")
     if isinstance(what, Recipe):
         build(what.model_dump(), overrides)
     elif _is_file(Path(what) / "recipe.yaml"):
@@ -138,7 +140,7 @@ def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -
     """The recipe of plain values with overrides. Raises UserError on invalid ones."""
     given = {key: value for key, value in values.items() if value is not None}  # a section without keys
     merged: Json = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
-    overrides = list(overrides)
+    overrides = listed(overrides)
     parsed = [parse_override(text) for text in overrides]
     _make_way(merged, parsed)
     for (key, value), text in zip(parsed, overrides, strict=True):
@@ -170,6 +172,14 @@ def _lay(values: Json, key: str, value: object, text: str) -> None:
         if not isinstance(values, dict):
             raise UserError(f"{mistakes.shown(text, 200)}: {mistakes.shown(parent)} is not a section")
     values[last] = value
+
+
+def listed(overrides: Iterable[str]) -> list[str]:
+    """Overrides as a list. Raises UserError for one text, whose letters they would be."""
+    if isinstance(overrides, str):
+        shown = mistakes.shown(overrides, 200)
+        raise UserError(f"overrides {shown}: give a list, as [{shown!r}]")
+    return list(overrides)
 
 
 def parse_override(text: str) -> tuple[str, object]:
