@@ -45,6 +45,15 @@ def test_events_of_a_training_and_its_result(sfumato: Sfumato, pictures: Path, t
     assert rows[-1]["value"]["images"] == again["images"] == 64
 
 
+@pytest.mark.parametrize("words", [("sample", "x", "-n", "abc"), ("train",), ("judge", "--no-such-option", "x")])
+def test_events_of_words_that_do_not_parse(sfumato: Sfumato, words: tuple[str, ...]) -> None:  # noqa: F811
+    answer = sfumato(*words, "--events")
+    (row,) = lines(answer)
+    assert (answer.status, row["event"], row["status"]) == (2, "error", 2)
+    assert row["text"]
+    assert sfumato(*words).out == "", "nothing is left of it"
+
+
 def test_events_of_a_mistake(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
     for words in (("train", "shaeps"), ("sample", "nowhere"), ("judge", "nowhere"), ("sample", run, "--label", "x")):
         answer = sfumato(*words, "--events")

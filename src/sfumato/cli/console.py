@@ -30,7 +30,8 @@ _output = {"events": False, "json": False}
 
 def expect(words: list[str]) -> None:
     """What a command line says of stdout, before it is parsed, which may fail."""
-    _output.update(events=False, json="--json" in words and "--events" not in words)
+    events = "--events" in words
+    _output.update(events=events, json="--json" in words and not events)
 
 
 def _choose(events: bool) -> bool:
@@ -41,7 +42,7 @@ def _choose(events: bool) -> bool:
 JSON = typer.Option(
     False,
     "--json",
-    help="Print one JSON object on stdout and nothing else, `error` its only key if the command fails; "
+    help="Print exactly one JSON object on stdout: the result, or if the command fails only `error`, the message; "
     "progress stays on stderr.",
 )
 EVENTS = typer.Option(
