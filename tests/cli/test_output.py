@@ -105,6 +105,33 @@ def test_a_training_whose_reader_is_gone_saves_and_stops(pictures: Path, tmp_pat
     assert (tmp_path / "r" / "checkpoints" / f"{end['images']:09d}").is_dir()
 
 
+def test_drawing_whose_reader_is_gone_stops(run: Path, tmp_path: Path) -> None:  # noqa: F811
+    words = [sys.executable, "-m", "sfumato", "sample", str(run), "-n", "64", "--steps", "1000", "--events"]
+    with subprocess.Popen(
+        [*words, "--out", str(tmp_path / "s")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["what"] == "loading"
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(120) == 3, errors
+    assert errors.splitlines()[-1] == "error: stopped by a closed output"
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.usefixtures("offline")
+def test_comparing_whose_reader_is_gone_stops(
+    sfumato: Sfumato,  # noqa: F811
+    run: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfumato.cli.screen.emit", lambda event: getattr(event, "what", "") != "sampling")
+    answer = sfumato("compare", run, run, "-n", 4, "--events")
+    assert (answer.status, lines(answer)[-1]["text"]) == (3, "stopped by a closed output")
+
+
 def test_few_events_of_a_phase_and_always_its_last(capsys: pytest.CaptureFixture[str]) -> None:
     with Screen(events=True) as screen:
         for what in ("encoding", "judging"):
