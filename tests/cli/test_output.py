@@ -145,6 +145,21 @@ def test_few_events_of_a_phase_and_always_its_last(capsys: pytest.CaptureFixture
         assert len(found) < 1000
 
 
+@pytest.mark.parametrize(
+    "words", [("sample", "a\x1b[31mb"), ("a\x1b[31mb",), ("sample", "x", "--a\x1b[31mb"), ("train", "a\x1b[31mb")]
+)
+def test_what_is_typed_does_not_steer_the_terminal(sfumato: Sfumato, words: tuple[str, ...]) -> None:  # noqa: F811
+    answer = sfumato(*words)
+    assert answer.status == 2
+    assert "\x1b" not in answer.err
+    assert r"a\x1b[31mb" in answer.err
+
+
+def test_lines_are_escaped_where_they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("caf\u00e9\u00a0\u732b [red]\x9b31m\u202e\udc80\x07\nnext\r")
+    assert capsys.readouterr().err == "caf\u00e9\u00a0\u732b [red]\\x9b31m\\u202e\\udc80\\x07\nnext\\r\n"
+
+
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     console.emit(HeldOut(16, float("nan"), ({"low": 0.0, "high": float("inf"), "loss": 1.0},)))
     console.emit(Result({"fd": {"value": float("-inf")}}))
