@@ -111,3 +111,11 @@ def test_some_photos_that_fail_are_named_in_the_one_object(call: Sfumato, tmp_pa
     answer = call("denoise", "in", "--out", "out", "--model", "MODEL", "--json")
     assert answer.status == 2
     assert [len(answer.json()[key]) for key in ("photos", "failed")] == [1, 1]
+
+
+def test_the_page_says_what_a_failure_prints() -> None:
+    """As the tests above find it, at its beginning and its end."""
+    page = " ".join((Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8").split())
+    assert 'A command that fails prints `{"error": "..."}`' in page
+    assert "After an error, whose object has the one key `error`" in page
+    assert "nothing is printed" not in page

@@ -45,6 +45,15 @@ def test_events_of_a_training_and_its_result(sfumato: Sfumato, pictures: Path, t
     assert rows[-1]["value"]["images"] == again["images"] == 64
 
 
+@pytest.mark.parametrize("words", [("sample", "x", "-n", "abc"), ("train",), ("judge", "--no-such-option", "x")])
+def test_events_of_words_that_do_not_parse(sfumato: Sfumato, words: tuple[str, ...]) -> None:  # noqa: F811
+    answer = sfumato(*words, "--events")
+    (row,) = lines(answer)
+    assert (answer.status, row["event"], row["status"]) == (2, "error", 2)
+    assert row["text"]
+    assert sfumato(*words).out == "", "nothing is left of it"
+
+
 def test_events_of_a_mistake(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
     for words in (("train", "shaeps"), ("sample", "nowhere"), ("judge", "nowhere"), ("sample", run, "--label", "x")):
         answer = sfumato(*words, "--events")
@@ -96,6 +105,33 @@ def test_a_training_whose_reader_is_gone_saves_and_stops(pictures: Path, tmp_pat
     assert (tmp_path / "r" / "checkpoints" / f"{end['images']:09d}").is_dir()
 
 
+def test_drawing_whose_reader_is_gone_stops(run: Path, tmp_path: Path) -> None:  # noqa: F811
+    words = [sys.executable, "-m", "sfumato", "sample", str(run), "-n", "64", "--steps", "1000", "--events"]
+    with subprocess.Popen(
+        [*words, "--out", str(tmp_path / "s")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["what"] == "loading"
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(120) == 3, errors
+    assert errors.splitlines()[-1] == "error: stopped by a closed output"
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.usefixtures("offline")
+def test_comparing_whose_reader_is_gone_stops(
+    sfumato: Sfumato,  # noqa: F811
+    run: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfumato.cli.screen.emit", lambda event: getattr(event, "what", "") != "sampling")
+    answer = sfumato("compare", run, run, "-n", 4, "--events")
+    assert (answer.status, lines(answer)[-1]["text"]) == (3, "stopped by a closed output")
+
+
 def test_few_events_of_a_phase_and_always_its_last(capsys: pytest.CaptureFixture[str]) -> None:
     with Screen(events=True) as screen:
         for what in ("encoding", "judging"):
@@ -107,6 +143,21 @@ def test_few_events_of_a_phase_and_always_its_last(capsys: pytest.CaptureFixture
         assert found[0] == 1
         assert found[-1] == 10_000
         assert len(found) < 1000
+
+
+@pytest.mark.parametrize(
+    "words", [("sample", "a\x1b[31mb"), ("a\x1b[31mb",), ("sample", "x", "--a\x1b[31mb"), ("train", "a\x1b[31mb")]
+)
+def test_what_is_typed_does_not_steer_the_terminal(sfumato: Sfumato, words: tuple[str, ...]) -> None:  # noqa: F811
+    answer = sfumato(*words)
+    assert answer.status == 2
+    assert "\x1b" not in answer.err
+    assert r"a\x1b[31mb" in answer.err
+
+
+def test_lines_are_escaped_where_they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("caf\u00e9\u00a0\u732b [red]\x9b31m\u202e\udc80\x07\nnext\r")
+    assert capsys.readouterr().err == "caf\u00e9\u00a0\u732b [red]\\x9b31m\\u202e\\udc80\\x07\nnext\\r\n"
 
 
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:

@@ -172,10 +172,10 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("train.bach=3", "unknown key train.bach; did you mean train.batch?"),
-        ("batch=3", "unknown key batch; did you mean train.batch?"),
-        ("net.batch=3", "unknown key net.batch; did you mean train.batch?"),
-        ("qqqqqqq=3", "unknown key qqqqqqq; `sfumato recipe shapes` shows all keys"),
+        ("train.bach=3", "^train.bach=3: unknown key; did you mean train.batch?"),
+        ("batch=3", "^batch=3: unknown key; did you mean train.batch?"),
+        ("net.batch=3", "^net.batch=3: unknown key; did you mean train.batch?"),
+        ("qqqqqqq=3", "^qqqqqqq=3: unknown key; `sfumato recipe shapes` shows all keys"),
         ("train.batch.size=3", "train.batch"),
         ("train.batch", "an override is KEY=VALUE"),
         ("=3", "an override is KEY=VALUE"),
@@ -221,6 +221,16 @@ def test_a_bad_override_is_one_line(override: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason.replace("?", r"\?")) as caught:
         build({"name": "mine"}, [override])
     words_of(caught)
+
+
+def test_a_file_is_not_blamed_for_an_override(tmp_path: Path) -> None:
+    file = write(tmp_path, "train: {images: 5}")
+    with pytest.raises(UserError) as caught:
+        load(file, ["train.imgaes=3", "train={lrr: 1}"])
+    first, second = "train.imgaes=3: unknown key; did you mean train.images?", "train={lrr: 1}: unknown key train.lrr;"
+    assert str(caught.value).startswith(f"{first}; {second}")
+    with pytest.raises(UserError, match="mine.yaml: unknown key train.imgs"):
+        load(write(tmp_path, "train: {imgs: 5}"), ["train.lr=1"])
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "# a comment", "---\n", "{}", "[]", "null"])

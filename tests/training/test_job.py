@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 import sfumato
+from sfumato.errors import UserError
 from sfumato.pictures.store import Report
 from sfumato.pictures.stored import Pictures, Store
-from sfumato.progress import End, Event, Phase, Save, Start, Stop, Stopped, phases
+from sfumato.progress import End, Event, Note, Phase, Save, Start, Stop, Stopped, phases
 from sfumato.runs.checkpoint import listing
 from sfumato.runs.folder import RunFolder
 from sfumato.training import latents
@@ -152,3 +153,24 @@ def test_encoding_reports_and_can_be_stopped(tmp_path: Path, monkeypatch: pytest
     events.clear()
     latents.encoded(store(), Halves(), "fp32", phases(events.append))
     assert not events, "they are kept"
+
+
+def test_settings_are_changed_by_steps_alone(tmp_path: Path) -> None:
+    """A finished run keeps the recipe that it was trained with, and is never shortened."""
+    run = tmp_path / "run"
+    sfumato.train("shapes", [*SMALL, "train.images=40"], run)
+    before = (run / "recipe.yaml").read_bytes()
+    events: list[Event] = []
+    again = sfumato.train(run, ["train.lr=1"], progress=events.append)
+    assert (again.images, (run / "recipe.yaml").read_bytes()) == (48, before)
+    assert ["keeps its settings" in event.text for event in events if isinstance(event, Note)] == [True]
+    assert sfumato.train(run, ["train.images=33"]).images == 48, "the same batches"
+    with pytest.raises(UserError, match=r"train\.images=16: .*run has seen 48 images already; give train\.images=48"):
+        sfumato.train(run, ["train.images=16"])
+    assert (run / "recipe.yaml").read_bytes() == before
+    stop = Stop()
+    stop.request("enough")
+    assert sfumato.train(run, ["train.images=64", "train.lr=1e-5"], stop=stop).images == 48
+    assert (run / "recipe.yaml").read_bytes() == before
+    assert sfumato.train(run, ["train.images=64", "train.lr=1e-5"]).images == 64
+    assert RunFolder(run).recipe().train.lr == 1e-5

@@ -10,7 +10,7 @@ import typer
 from typer.rich_utils import rich_format_error
 
 from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, sample, train, tune
-from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, answer_failure, expect, leave
+from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, answer_failure, expect, leave, visible
 from sfumato.errors import Busy, PromptWarning, UserError
 from sfumato.progress import Stopped
 from sfumato.runs.signals import follow_parent
@@ -65,8 +65,10 @@ def main() -> NoReturn:
     except typer.Abort:
         leave("stopped", BROKEN_OFF)
     except USAGE as error:
+        message = error.format_message()
+        error.message = visible(error.message)
         rich_format_error(error)
-        answer_failure(error.format_message(), error.exit_code)
+        answer_failure(message, error.exit_code)
         sys.exit(error.exit_code)
     except Busy as error:
         leave(str(error), BUSY)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import NoReturn, TextIO
+from unicodedata import category
 
 import typer
 from rich.console import Console
@@ -30,7 +31,8 @@ _output = {"events": False, "json": False}
 
 def expect(words: list[str]) -> None:
     """What a command line says of stdout, before it is parsed, which may fail."""
-    _output.update(events=False, json="--json" in words and "--events" not in words)
+    events = "--events" in words
+    _output.update(events=events, json="--json" in words and not events)
 
 
 def _choose(events: bool) -> bool:
@@ -41,7 +43,7 @@ def _choose(events: bool) -> bool:
 JSON = typer.Option(
     False,
     "--json",
-    help="Print one JSON object on stdout and nothing else, `error` its only key if the command fails; "
+    help="Print exactly one JSON object on stdout: the result, or if the command fails only `error`, the message; "
     "progress stays on stderr.",
 )
 EVENTS = typer.Option(
@@ -63,7 +65,7 @@ def fail(message: str) -> None:
     """One line on stderr."""
     with on_stderr():
         console.print("error:", style="bold red", end=" ")
-        console.print(" ".join(message.split()), markup=False)
+        console.print(visible(" ".join(message.split())), markup=False)
 
 
 def leave(message: str, status: int) -> NoReturn:
@@ -83,8 +85,16 @@ def answer_failure(message: str, status: int) -> None:
 
 
 def say(text: str) -> None:
+    """Text on stderr, a line or several."""
     with on_stderr():
-        console.print(text, markup=False)
+        console.print(visible(text), markup=False)
+
+
+def visible(text: str) -> str:
+    """Text that cannot steer a terminal: what is not printable is escaped, but for spaces and line ends."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" or category(sign) == "Zs" else ascii(sign)[1:-1] for sign in text
+    )
 
 
 def answer(value: Json, json: bool = True) -> None:

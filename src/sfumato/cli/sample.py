@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sfumato import api
-from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, console, say
+from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 from sfumato.lora.named import paired
@@ -104,7 +104,7 @@ def sample(
         if film:
             written += _films(chosen, film, drawn, how, init)
     for path in written:
-        console.print(str(path), markup=False)
+        say(str(path))
     answer({
         "model": drawn.model, "n": count, "seed": seed, "seconds": seconds, "ms_per_picture": 1000 * seconds / count,
         "files": [str(p) for p in written], "warnings": list(drawn.warnings),

@@ -27,7 +27,8 @@ class Screen:
     """Shows the events of a job: bars on a terminal, else a line every half minute; JSON lines with `--events`.
 
     unit: of a training's bar, "images" or "steps". If stdout is closed, a stop is requested. Used as a context manager;
-    `stop` is passed to the job.
+    `stop` is passed to the job. Work that takes no stop ends too: once one is requested, an event of a phase raises
+    Stopped.
     """
 
     def __init__(self, json: bool = False, events: bool = False, unit: Literal["images", "steps"] = "images") -> None:
@@ -58,6 +59,8 @@ class Screen:
             self.stop.request("a closed output")
         with on_stderr():
             self._show(event)
+        if isinstance(event, Phase):
+            self.stop.check()
 
     def _due(self, event: Event) -> bool:
         """Whether to print an event: of a phase the first, the last and some between; of other kinds all."""

@@ -142,6 +142,8 @@ def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -
     merged: Json = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
     overrides = listed(overrides)
     parsed = [parse_override(text) for text in overrides]
+    if strange := "; ".join(filter(None, map(_unknown, parsed, overrides))):
+        raise UserError(strange)
     _make_way(merged, parsed)
     for (key, value), text in zip(parsed, overrides, strict=True):
         _lay(merged, key, value, text)
@@ -153,6 +155,16 @@ def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -
         return Recipe.model_validate(merged)
     except ValidationError as error:
         raise UserError(f"{where}: {mistakes.first_trouble(error)}") from error
+
+
+def _unknown(parsed: tuple[str, object], text: str) -> str:
+    """What is wrong with the key of an override, which no file is to blame for; "" if it exists."""
+    key, value = parsed
+    alone: Json = {}
+    _lay(alone, key, value, text)
+    trouble = mistakes.unknown_keys(alone, Recipe)
+    own = trouble.replace(f"unknown key {mistakes.shown(key)};", "unknown key;", 1)
+    return trouble and f"{mistakes.shown(text, 200)}: {own}"
 
 
 def _make_way(values: Json, changes: Iterable[tuple[str, object]]) -> None:

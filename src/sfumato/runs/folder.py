@@ -84,10 +84,11 @@ class RunFolder:
         finally:
             lock.release()
 
-    def begin(self, recipe: Recipe, data: Json) -> None:
+    def begin(self, recipe: Recipe, data: Json, keep: bool = False) -> None:
         """Write recipe, data and environment, or check that those in the folder agree with them.
 
-        Raises UserError naming the first difference.
+        keep: a recipe in the folder is left as it is, since no step will be taken with the changed one. Raises
+        UserError naming the first difference.
         """
         file = self.path / "recipe.yaml"
         if file.is_file():
@@ -111,7 +112,8 @@ class RunFolder:
                 tail.write("\n")
         checkpoint.tidy(self.checkpoints)
         write_json(known, data)
-        write_text(file, recipe.dump())
+        if not (keep and file.is_file()):
+            write_text(file, recipe.dump())
         write_json(self.path / "env.json", environment())
 
     def log(self, event: Facts) -> None:

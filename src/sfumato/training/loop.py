@@ -114,6 +114,10 @@ class Loop:
         if self.failed is not None:
             raise self.failed
 
+    def note(self, text: str) -> None:
+        """Send a remark for the user, to the log too."""
+        self._say(Note(text))
+
     def record(self) -> None:
         """On one GPU, compile a step and record it, to be replayed from now on; the weights are not changed."""
         s = self.settings
@@ -127,7 +131,7 @@ class Loop:
         try:
             self.recorded = Recorded(self._recordable, example, len(s.ema), self._state)
         except RuntimeError as error:
-            self._say(Note(f"steps are not recorded: {' '.join(str(error).split())[:200]}"))
+            self.note(f"steps are not recorded: {' '.join(str(error).split())[:200]}")
             self.optimizer.zero_grad(set_to_none=True)
 
     def _recordable(self, batch: Batch, numbers: Numbers) -> tuple[Tensor, Tensor]:

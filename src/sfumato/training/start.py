@@ -135,6 +135,8 @@ def _prepared(
     net = recipe.net if recipe.task in OF_LATENTS else concrete(recipe.net)
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     begun = has_begun(folder.path, recipe.task)
+    if begun:
+        _check_length(recipe, folder)
     task = task_of(standing_on(folder.path, recipe) if begun else recipe, store, accelerator, progress, stop)
     if not begun:
         take_over(task.net, recipe)
@@ -158,7 +160,10 @@ def run(training: Training, progress: Progress | None = None, stop: Stop | None 
             with folder.hold():
                 report = training.store.report.to_json()
                 facts = {"digest": training.store.digest, "shape": list(training.store.shape), "report": report}
-                folder.begin(training.recipe, facts)
+                ended = stop.reason is not None or _seen(folder) >= training.recipe.train.images
+                folder.begin(training.recipe, facts, keep=ended)
+                if ended and folder.recipe() != training.recipe:
+                    loop.note(f"no step is left to take: {folder.path} keeps its settings, the changed ones are unused")
                 if training.recipe.train.tracker:
                     accelerator.init_trackers(training.recipe.name)
                 accelerator.wait_for_everyone()
@@ -207,6 +212,22 @@ def default_out(what: str | Path | Recipe) -> Path:
 
 def _same(folder: Path, what: str | Path | Recipe) -> bool:
     return isinstance(what, (str, Path)) and Path(what).is_dir() and Path(what).resolve() == folder.resolve()
+
+
+def _seen(folder: RunFolder) -> int:
+    """Images seen at the newest checkpoint, 0 if there is none."""
+    found, _ = checkpoint.newest(folder.checkpoints)
+    return found.images if found else 0
+
+
+def _check_length(recipe: Recipe, folder: RunFolder) -> None:
+    """Raises UserError if a run has gone further than the end that its recipe now names, in whole batches."""
+    images, batch, seen = recipe.train.images, recipe.train.batch, _seen(folder)
+    if seen > -(-images // batch) * batch:
+        raise UserError(
+            f"train.images={images}: {folder.path} has seen {seen} images already; give train.images={seen} or more, "
+            "or choose another --out"
+        )
 
 
 def _planned(recipe: Recipe, overrides: list[str], device: str, tell: Advance) -> Recipe:
