@@ -57,9 +57,9 @@ def _autocast(dtype: torch.dtype, device: str | torch.device) -> torch.autocast:
 def check(device: str | None, precision: str | None = None) -> None:
     """Raises UserError for names of no device and no precision; nothing heavy is imported. None is left open."""
     if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(device)):
-        raise UserError(f"device {device}: give cpu, cuda, cuda:NUMBER or mps, or leave it out for the best there is")
+        raise UserError(f"device {device!r:.60}: give cpu, cuda, cuda:NUMBER or mps, or leave it out for the best")
     if precision is not None and precision not in get_args(Precision):
-        raise UserError(f"precision {precision}: give {', '.join(get_args(Precision))}, or leave it out")
+        raise UserError(f"precision {precision!r:.60}: give {', '.join(get_args(Precision))}, or leave it out")
 
 
 def check_there(device: str) -> None:

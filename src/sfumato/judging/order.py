@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from sfumato.errors import UserError
 from sfumato.models.sampling import Sampling, check_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sfumato.judging.features import Features
     from sfumato.registry import Kind
 
@@ -37,8 +36,8 @@ class Order:
         check_seed(self.seed)
         if self.n is not None and self.n < FEWEST:
             raise UserError(f"n={self.n}: at least {FEWEST} are needed for judging")
-        if isinstance(self.metrics, str):
-            raise UserError(f"metrics={self.metrics!r}: give a list, as [{self.metrics!r}]")
+        if isinstance(self.metrics, str) or not isinstance(self.metrics, Sequence):
+            raise UserError(f"metrics={self.metrics!r:.60}: give a list, as ['coverage']")
         for given in (self.data, self.features, *self.metrics):
             registry.trust(given)
         for metric in self.metrics:
