@@ -229,7 +229,7 @@ def test_a_file_is_not_blamed_for_an_override(tmp_path: Path) -> None:
         load(file, ["train.imgaes=3", "train={lrr: 1}"])
     first, second = "train.imgaes=3: unknown key; did you mean train.images?", "train={lrr: 1}: unknown key train.lrr;"
     assert str(caught.value).startswith(f"{first}; {second}")
-    with pytest.raises(UserError, match="mine.yaml: unknown key train.imgs"):
+    with pytest.raises(UserError, match=r"mine\.yaml: unknown key train.imgs"):
         load(write(tmp_path, "train: {imgs: 5}"), ["train.lr=1"])
 
 
