@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from sfumato.errors import UserError
@@ -70,15 +71,18 @@ _trusted: set[str] = set()
 def register(kind: Kind, name: str, thing: Thing | str) -> None:
     """Register a thing of your own under a name, for recipes and commands.
 
-    kind: sampler, schedule, network, source, task, features or metric; name: any name that is not in use; thing: a
-    function or class with the signature given in docs/extending.md, or its place as `package.module:Name`.
-    Raises ValueError if the kind is unknown, the name is in use, or `thing` is neither callable nor a place.
+    kind: sampler, schedule, network, source, task, features or metric; name: any name without spaces and colons that is
+    not in use; thing: a function or class with the signature given in docs/extending.md, or its place as
+    `package.module:Name`.
+    Raises ValueError if the kind is unknown, the name is bad or in use, or `thing` is neither callable nor a place.
 
     sfumato.register("sampler", "mine", my_sampler)
     """
     if kind not in _things:
         raise ValueError(f"kind={kind!r}: one of {', '.join(get_args(Kind))}")
-    if not (callable(thing) or OUTSIDE.fullmatch(thing)):
+    if not isinstance(name, str) or not name.isprintable() or not re.fullmatch(r"[^\s:]+", name):
+        raise ValueError(f"name={name!r}: a name is a text without spaces and colons")
+    if not callable(thing) and not (isinstance(thing, str) and OUTSIDE.fullmatch(thing)):
         raise ValueError(f"{thing!r} is neither a function, a class nor a text like package.module:Name")
     there = _things[kind].get(name)
     if there is not None and there != thing and _place(there) != _place(thing):
@@ -151,9 +155,12 @@ def arguments(
 
     where: the key of the options, for the error. Raises UserError if `thing` has no parameter for an option.
     """
-    signature = inspect.signature(thing)
-    chosen = {key: value for key, value in given.items() if key in signature.parameters} | dict(options)
     called = getattr(thing, "__name__", type(thing).__name__)
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {called} has no signature to read: wrap it in a function of your own") from error
+    chosen = {key: value for key, value in given.items() if key in signature.parameters} | dict(options)
     try:
         signature.bind_partial(**chosen)
     except TypeError as error:
@@ -164,7 +171,30 @@ def arguments(
 
 def takes(kind: Kind, name: str, parameter: str) -> bool:
     """Whether a thing has a parameter of this name. Raises UserError if there is no such thing."""
-    return parameter in inspect.signature(find(kind, name)).parameters
+    return bool(arguments(find(kind, name), {parameter: None}, {}, f"the {kind} {name}"))
+
+
+@contextlib.contextmanager
+def calling(kind: Kind, name: str) -> Iterator[None]:
+    """Within the block a thing is called and its answer read.
+
+    Raises UserError if one that is not sfumato's own is not what it should be: for its TypeError or ValueError.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if is_own(kind, name):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the {kind} {name} does not work as one ({type(error).__name__}: {reason}): docs/extending.md says how it "
+            "is called and what it gives"
+        ) from error
+
+
+def is_own(kind: Kind, name: str) -> bool:
+    """Whether a name stands for a thing of sfumato itself."""
+    return (place := _things[kind].get(name)) is not None and _place(place).startswith("sfumato.")
 
 
 def _allowed(module: str) -> bool:
@@ -174,7 +204,7 @@ def _allowed(module: str) -> bool:
 def _is_of(thing: Thing, module: str) -> bool:
     """Whether a function or class belongs to the module's own package, and was not imported into it from another."""
     made_elsewhere = inspect.isroutine(thing) or inspect.isclass(thing)
-    return not made_elsewhere or thing.__module__.split(".")[0] == module.split(".")[0]
+    return not made_elsewhere or (thing.__module__ or "").split(".")[0] == module.split(".")[0]
 
 
 def _plugins() -> list[str]:

@@ -94,7 +94,7 @@ def test_a_callable_serves(pictures: Tensor) -> None:
     features = open_features(means)
     assert (features.name, features.dim, features.digest) == ("means", 3, None)
     np.testing.assert_allclose(features(pictures), pictures.float().mean((2, 3)), rtol=1e-6)
-    with pytest.raises(ValueError, match=r"\(n, dim\)"):
+    with pytest.raises(UserError, match=r"\(n, dim\)"):
         open_features(lambda x: x.float())
 
 

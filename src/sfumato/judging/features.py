@@ -82,11 +82,17 @@ def open_features(name: str | Callable[[Tensor], Tensor | np.ndarray], device: s
     be had.
     """
     if not isinstance(name, str):
-        return Features(getattr(name, "__name__", type(name).__name__), name, None, device)
+        called = getattr(name, "__name__", type(name).__name__)
+        if not callable(name):
+            raise UserError(f"features={name!r}: give a name, or a function of uint8 (n, 3, H, W) that gives (n, dim)")
+        with registry.calling("features", called):
+            return Features(called, name, None, device)
     if Path(name).suffix == ".pt":
         return Features("inception", *inception(device, Path(name)), device)
-    embed, digest = registry.find("features", name)(device)
-    return Features(name, embed, digest, device)
+    thing = registry.find("features", name)
+    with registry.calling("features", name):
+        embed, digest = thing(device)
+        return Features(name, embed, digest, device)
 
 
 def distance_name(features: Features | str) -> str:

@@ -151,7 +151,11 @@ def judge_generated(
     copied = memorisation(fake, training, held, (samples, _chosen(train, kept), held_out.pixels), seed)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
     given = {"samples": fake, "training": training, "held_out": held}
-    found = {name: float(each(**registry.arguments(each, given, {}, name))) for name, each in further.items()}
+    found = {}
+    for name, each in further.items():
+        taken = registry.arguments(each, given, {}, f"the metric {name}")
+        with registry.calling("metric", name):
+            found[name] = float(each(**taken))
     return GenerateVerdict(
         Distance(interval.value, interval.low, interval.high, floor, floor_n),
         kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),

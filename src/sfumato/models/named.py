@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from torch import Tensor
+
 from sfumato import registry
-from sfumato.diffusion.samplers import Sampler
+from sfumato.diffusion.condition import Condition
+from sfumato.diffusion.denoiser import Denoiser
+from sfumato.diffusion.level import Level
+from sfumato.diffusion.samplers import Callback, NoiseSource, Sampler
 from sfumato.diffusion.schedule import Discrete, Schedule
 from sfumato.errors import UserError
 from sfumato.nets import plain, unet
@@ -20,7 +26,28 @@ from sfumato.recipe.sections import Net, Noise, Sample
 def sampler_of(sample: Sample) -> Sampler:
     """The sampler of a section, with its arguments: values of the section and its `options`. Raises UserError."""
     thing = registry.find("sampler", sample.sampler)
-    return partial(thing, **registry.arguments(thing, sample.model_dump(), sample.options, "sample.options"))
+    sampler = partial(thing, **registry.arguments(thing, sample.model_dump(), sample.options, "sample.options"))
+    return sampler if registry.is_own("sampler", sample.sampler) else partial(_checked, sampler, sample.sampler)
+
+
+def _checked(
+    sampler: Sampler,
+    name: str,
+    denoise: Denoiser,
+    x: Tensor,
+    levels: Level,
+    cond: Condition | None = None,
+    *,
+    noise: NoiseSource | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """What a sampler of another package gives, shaped as `x`. Raises UserError if it is none."""
+    with registry.calling("sampler", name):  # not what runs inside it: the callback's errors are somebody else's
+        inspect.signature(sampler).bind(denoise, x, levels, cond, noise=noise, callback=callback)
+    found: object = sampler(denoise, x, levels, cond, noise=noise, callback=callback)
+    if not isinstance(found, Tensor) or found.shape != x.shape:
+        raise UserError(f"the sampler {name} gives no pictures, a tensor {tuple(x.shape)}: see docs/extending.md")
+    return found
 
 
 def schedule_of(noise: Noise) -> Schedule:
@@ -29,7 +56,9 @@ def schedule_of(noise: Noise) -> Schedule:
     Raises UserError.
     """
     thing = registry.find("schedule", noise.schedule)
-    made: Schedule = thing(**registry.arguments(thing, noise.model_dump(), noise.options, "noise.options"))
+    given = registry.arguments(thing, noise.model_dump(), noise.options, "noise.options")
+    with registry.calling("schedule", noise.schedule):
+        made: Schedule = thing(**given)
     if noise.shift == 1:
         return made
     if not isinstance(made, Discrete):
@@ -77,7 +106,9 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet
     """The network a recipe names, for pictures of `shape` (C, H, W). Raises UserError."""
     thing = registry.find("network", net.kind)
     given = {**net.model_dump(), "net": net, "shape": tuple(shape), "vocabulary": vocabulary}
-    made = thing(**registry.arguments(thing, given, net.options, "net.options"))
+    taken = registry.arguments(thing, given, net.options, "net.options")
+    with registry.calling("network", net.kind):
+        made = thing(**taken)
     if not isinstance(made, PictureNet):
         raise UserError(f"net.kind={net.kind} gives a {type(made).__name__}, which is no sfumato.nets.net.PictureNet")
     return made

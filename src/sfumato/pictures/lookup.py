@@ -27,7 +27,9 @@ def open_source(name: str, data: Data) -> Source:
     if name in registry.names("source") or registry.OUTSIDE.fullmatch(name):
         thing = registry.find("source", name)
         given = {**data.model_dump(), "data": data}
-        made: Source = thing(**registry.arguments(thing, given, data.options, "data.options"))
+        taken = registry.arguments(thing, given, data.options, "data.options")
+        with registry.calling("source", name):
+            made: Source = thing(**taken)
         return made
     if data.options:
         raise UserError(f"data.options are arguments of a source of your own: leave them out with {name}")

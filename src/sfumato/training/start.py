@@ -184,7 +184,9 @@ def task_of(
         "recipe": recipe, "store": store, "device": accelerator.device,
         "precision": precision_of(recipe.train, accelerator.device.type), "tell": phases(progress, stop),
     }  # fmt: skip
-    task: Task = learn(**registry.arguments(learn, given, recipe.options, "options"))
+    taken = registry.arguments(learn, given, recipe.options, "options")
+    with registry.calling("task", recipe.task):
+        task: Task = learn(**taken)
     return task
 
 
