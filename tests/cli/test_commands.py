@@ -242,7 +242,7 @@ class TestMistakes:
             ("data.labels=[ant,beee]", "no label 'beee'; did you mean 'bee'?"),
             ("data.labels=[]", "data.labels is empty"),
             ("data.image_size=30", "30 is not divisible by 4"),
-            ("data.image_size=4", "a side is between 8 and 1024"),
+            ("data.image_size=4", "a side must be 8 to 1024"),
             ("net.channels=[16,32,64]", "3 levels of channels and 2 of attention"),
             ("net.channels=[9,18]", "multiples of 8"),
             ("train.accumulate=3", "batch=16 is not divisible by accumulate=3"),
