@@ -63,21 +63,28 @@ def killed(folder: Path, images: int, env: dict[str, str], in_save: bool, delay:
     return bool(parts(folder))
 
 
+def twenty_kills(folder: Path, images: int, env: dict[str, str]) -> int | None:
+    """How many of the twenty cut a save; None if the run ended before the last of them."""
+    dice = random.Random(0)
+    cut = 0
+    for k in range(20):
+        cut += killed(folder, images, env, in_save=k % 2 == 1, delay=dice.uniform(0.1, 4.5))
+        if (ended := RunFolder(folder).events("end")) and ended[-1]["stopped"] is None:
+            return None
+    return cut
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2000)
 def test_twenty_kills_change_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
     images = enough_images(tmp_path / "pace", environment)
+    folder = tmp_path / "killed"
+    while (cut := twenty_kills(folder, images, environment)) is None:  # the machine has become faster
+        images, folder = 2 * images, tmp_path / f"killed-{images}"
+    done = run(train_command(folder, images), environment, 900)
+    assert done.returncode == 0, done.stderr
     alone = tmp_path / "alone"
     done = run(train_command(alone, images), environment, 900)
-    assert done.returncode == 0, done.stderr
-    dice = random.Random(0)
-    folder = tmp_path / "killed"
-    cut = 0
-    for k in range(20):
-        cut += killed(folder, images, environment, in_save=k % 2 == 1, delay=dice.uniform(0.1, 4.5))
-        if (ended := RunFolder(folder).events("end")) and ended[-1]["stopped"] is None:
-            pytest.fail(f"finished before kill {k}: the run is too short for this machine")
-    done = run(train_command(folder, images), environment, 900)
     assert done.returncode == 0, done.stderr
     starts = [event["images"] for event in RunFolder(folder).events("start")]
     assert len(starts) == 21
