@@ -198,7 +198,7 @@ def test_a_size_that_does_not_divide_is_one_line(tmp_path: Path) -> None:
 
 
 def test_unknown_names_and_keys_name_the_nearest(tmp_path: Path, environment: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=r"train\.bach; did you mean train\.batch\?"):
+    with pytest.raises(UserError, match=r"train\.bach=3: unknown key; did you mean train\.batch\?"):
         recipes.load("shapes", ["train.bach=3"])
     with pytest.raises(UserError, match="did you mean shapes"):
         start.prepare("shaeps", (), tmp_path)

@@ -135,8 +135,6 @@ def _prepared(
     net = recipe.net if recipe.task in OF_LATENTS else concrete(recipe.net)
     recipe = recipe.model_copy(update={"name": recipe.name or folder.path.name, "net": net})
     begun = has_begun(folder.path, recipe.task)
-    if begun:
-        _check_length(recipe, folder)
     task = task_of(standing_on(folder.path, recipe) if begun else recipe, store, accelerator, progress, stop)
     if not begun:
         take_over(task.net, recipe)
@@ -162,6 +160,7 @@ def run(training: Training, progress: Progress | None = None, stop: Stop | None 
                 facts = {"digest": training.store.digest, "shape": list(training.store.shape), "report": report}
                 ended = stop.reason is not None or _seen(folder) >= training.recipe.train.images
                 folder.begin(training.recipe, facts, keep=ended)
+                _check_length(training.recipe, folder)  # another recipe is named first
                 if ended and folder.recipe() != training.recipe:
                     loop.note(f"no step is left to take: {folder.path} keeps its settings, the changed ones are unused")
                 if training.recipe.train.tracker:
