@@ -89,7 +89,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("verb", VERBS)
+SLOW = ("judge", "compare")
+
+
+@pytest.mark.parametrize("verb", [pytest.param(verb, marks=pytest.mark.slow if verb in SLOW else ()) for verb in VERBS])
 def test_the_example_of_a_verb_runs(place: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     monkeypatch.chdir(place)
     if verb != "train" and not (place / "runs").exists():

@@ -115,7 +115,7 @@ def shelved(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("version", ["sd1", "sd2"])
+@pytest.mark.parametrize("version", ["sd1", pytest.param("sd2", marks=pytest.mark.slow)])
 def test_what_is_written_is_what_was_read(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors, (_, _, text) = original()
     if version == "sd2":

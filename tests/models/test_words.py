@@ -114,7 +114,7 @@ def test_a_training_learns_the_list_from_its_captions(run: Path, sfumato: Sfumat
     assert {"a", "square", "number", "red", "green", "blue"} <= known.known
     assert sfumato("export", run, "--out", "pipe").status == 0
     for model in (run, "pipe"):
-        words = ("--prompt", "a red samurai", "--prompt", "a squaer", "-n", 1, "--steps", 1, "--out", "s", "--json")
+        words = ("--prompt", "a red samurai", "--prompt", "a squaer", "-n", 2, "--steps", 1, "--out", "s", "--json")
         answer = sfumato("sample", model, *words)
         assert answer.status == 0
         line = f"{Path(model).name} does not know 'samurai', 'squaer'; nearest: 'square' for 'squaer'"

@@ -164,10 +164,10 @@ def test_triggers() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"noun": ""}, "what do the photos show"),
+        ({"noun": ""}, "name the kind of thing"),
         ({"base": "cifar10"}, "not a text-to-image model"),
         ({"noun": "antidisestablishmentarianism"}, "does not know it"),
-        ({"noun": "  "}, "what do the photos show"),
+        ({"noun": "  "}, "name the kind of thing"),
         ({"caption": "a {name}"}, "only {trigger} and {noun} can be used in it"),
         ({"caption": "a {"}, "only {trigger} and {noun} can be used in it"),
     ],

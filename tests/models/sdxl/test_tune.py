@@ -63,13 +63,13 @@ def test_it_learns_under_the_sizes_of_its_photos_and_what_stands_for_nothing(
         "tune.text_encoder": text, "train.batch": 2, "tune.variants": 1,
     })  # fmt: skip
     job = tuning.begin(recipe, out=tmp_path / "car", steps=1)
-    task, told = job.task, job.task.told.tensors
+    task, conditions = job.task, job.task.conditions.tensors
     side = job.photos.sizes[0][0]
     assert 16 < side <= 40  # the square of a photo, before it is scaled
-    assert told["ids"][0].tolist() == [side, side, 0, 0, 16, 16]
-    assert told["ids"][task.asked[0, 0]].tolist() == [side, side, 0, 0, 16, 16]
+    assert conditions["ids"][0].tolist() == [side, side, 0, 0, 16, 16]
+    assert conditions["ids"][task.prior_rows[0, 0]].tolist() == [side, side, 0, 0, 16, 16]
     for row in (task.null, task.plain):
-        assert told["ids"][row].tolist() == [16, 16, 0, 0, 16, 16]
+        assert conditions["ids"][row].tolist() == [16, 16, 0, 0, 16, 16]
     with torch.no_grad():
         cond = task._encoded(torch.tensor([task.null, task.plain])).tensors
     assert float(cond["states"][0].abs().max()) == float(cond["pooled"][0].abs().max()) == 0
