@@ -70,7 +70,9 @@ def photos(folder: Path) -> Tensor:
 def tuned(name: str, folder: Path, args: argparse.Namespace, cells: Cells) -> Figures:
     out = cells.fresh("runs", name)
     began = time.perf_counter()
-    done = sfumato.tune(folder / name, NOUNS[name], out=out, overrides=[f"train.seed={args.seed}"])
+    done = sfumato.tune(
+        folder / name, NOUNS[name], out=out, preset=sfumato.Preset(overrides=[f"train.seed={args.seed}"])
+    )
     seconds = time.perf_counter() - began
     thing = RunFolder(out).recipe().tune
     features = open_features("mini")

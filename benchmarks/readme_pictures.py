@@ -56,7 +56,10 @@ def main() -> None:
 
 
 def save(picture: Image.Image, file: Path) -> None:
-    picture.save(file, optimize=True, **({"quality": 92, "subsampling": 0} if file.suffix == ".jpg" else {}))
+    if file.suffix == ".jpg":
+        picture.save(file, optimize=True, quality=92, subsampling=0)
+    else:
+        picture.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size / 1e3:.0f} KB")
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from PIL import Image
 
+import sfumato
 from common import Cells, Figures, arguments, run, set_threads, span, table
 from sfumato.errors import UserError
-from sfumato.judging.model import judge, told
+from sfumato.judging.model import told
 from sfumato.judging.report import copies_section
 from sfumato.models.reading import find
 from sfumato.models.sampling import Sampling
@@ -72,7 +73,7 @@ def main() -> None:
 
 def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figures:
     """Judge a run and leave its pictures."""
-    found = judge(path, n=args.n, seed=args.seed, features="mini", sampling=Sampling(**way))
+    found = sfumato.judge(path, n=args.n, seed=args.seed, features="mini", sampling=Sampling(**way))
     folder: Path = args.pages
     folder.mkdir(parents=True, exist_ok=True)
     grid(found.samples[:SHOWN], columns=12).save(folder / f"{path.name}.png", optimize=True)
