@@ -13,7 +13,8 @@ from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
 from sfumato.models.pipelines import unclipped
 from sfumato.models.sd.family import SD
-from sfumato.models.sd.networks import TextNet, layout, text_encoder, unet
+from sfumato.models.sd.networks import TextNet, text_encoder, unet
+from sfumato.models.unets import layout
 from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe

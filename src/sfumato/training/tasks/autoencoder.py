@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from sfumato.device import Policy
 from sfumato.files import Json
 from sfumato.models.sd.checkpoint import plain
-from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
+from sfumato.models.sd.networks import Autoencoder, autoencoder
+from sfumato.models.unets import layout
 from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.pixels import psnr, to_uint8

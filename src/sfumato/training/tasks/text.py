@@ -20,7 +20,7 @@ from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd.checkpoint import describe
 from sfumato.models.sd.fresh import fresh
-from sfumato.models.sd.networks import layout
+from sfumato.models.unets import layout
 from sfumato.models.words import words_of
 from sfumato.pictures.feed import Order
 from sfumato.pictures.stored import Store
