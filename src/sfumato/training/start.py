@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.files import Json
+from sfumato.files import Json, check_folder
 from sfumato.models.named import concrete, settle
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
@@ -106,6 +106,7 @@ def _prepared(
 ) -> Training:
     tell = phase("pictures", progress, stop)
     folder = RunFolder(Path(out or default_out(what)))
+    check_folder(folder.path)
     source = source_of(what)
     photos = source is not None
     if (folder.path / "recipe.yaml").is_file() and (photos or _same(folder.path, what)):

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors
+from sfumato.files import aside, check_folder, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
 from sfumato.models.latent import LatentModel, latent_of
@@ -102,6 +102,7 @@ def _begun(
     recipe = _settled(recipes.build(recipe.model_dump(), overrides), steps)
     s = recipe.tune
     folder = folder_of(recipe, out)
+    check_folder(folder.path)
     if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
         path.name != ".lock" for path in folder.path.iterdir()
     ):  # fmt: skip
