@@ -124,6 +124,13 @@ class Net(Section):
     )
     options: Options = Field(Options(), description="arguments of a network of your own, by name")
 
+    @field_validator("channels")
+    @classmethod
+    def _some(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if any(each < 1 for each in value or ()):
+            raise ValueError("channels are 1 or more at each resolution")
+        return value
+
 
 class Noise(Section):
     """The schedule of noise levels, what the network predicts, and how levels are weighted in the loss."""
