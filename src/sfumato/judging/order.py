@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sfumato import registry
 from sfumato.errors import UserError, listed
 from sfumato.models.sampling import Sampling, check_seed
-from sfumato.pictures.lookup import check as check_source
 
 if TYPE_CHECKING:
     from sfumato.judging.features import Features
@@ -41,6 +40,8 @@ class Order:
         for given in (self.data, self.features, *metrics):
             registry.trust(given)
         if self.data is not None:
+            from sfumato.pictures.lookup import check as check_source  # the libraries of pictures
+
             check_source(self.data)
         for metric in metrics:
             _named("metric", metric)
