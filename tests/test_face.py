@@ -19,7 +19,7 @@ import sfumato
 from sfumato.cli import tune as commands
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
-from sfumato.lora.named import weighted
+from sfumato.lora.named import WEIGHTS, weighted
 from sfumato.models.bases import NAMES as BASES
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
@@ -65,6 +65,8 @@ TYPOS = (
     "sfumato.judge('mini', data='nowhere:Source')", "sfumato.judge('mini', metrics=[3])",
     "sfumato.export('mini', 'a.png/out')", "sfumato.export('mini', 'a.png', overwrite=True)",
     "sfumato.export('mini', 'b.safetensors', to='single', overwrite=True)", "sfumato.merge('a.png', 'mini', 'a.png/m')",
+    "sfumato.load('mini', lora='a.png')", "sfumato.load('mini', lora=['b.safetensors'])",
+    "sfumato.denoise('a.png', sigma=__import__('numpy').zeros((2, 2)), samples=1)",
     "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
 COMMANDS = (
@@ -287,6 +289,7 @@ def test_what_denoising_gives(place: Path, cleaner: sfumato.Model) -> None:
 def test_loras_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loras: Any, reason: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "car").mkdir()
+    (tmp_path / "car" / WEIGHTS).write_bytes(b"")
     with pytest.raises(sfumato.UserError, match=re.escape(reason).replace(r"\.\*", ".*")):
         weighted(loras)
     assert weighted(["car", ("car", np.float32(0.5)), ("car", -1)]) == [(Path("car"), w) for w in (1.0, 0.5, -1.0)]

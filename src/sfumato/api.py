@@ -235,11 +235,12 @@ def denoise(
         >>> str(done.save("clean.png"))
         'clean.png'
     """
-    from sfumato.denoising.sigma import given
+    from sfumato.denoising.sigma import check_samples, given
 
     level = given(sigma)
     if not 0 <= strength <= 1 or samples < 0:
         raise UserError(f"strength={strength:g}, samples={samples}: strength is 0 to 1, samples are 0 or more")
+    check_samples(level, samples)
     check_seed(seed)
     _check_model(model)
     if isinstance(picture, (list, tuple)):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sfumato.errors import UserError
 
 if TYPE_CHECKING:
+    from safetensors import safe_open
     from torch import Tensor
 
 Json: TypeAlias = dict[str, Any]
@@ -78,6 +79,21 @@ def aside(path: Path) -> Iterator[Path]:
         if (mended := disk_trouble(error, path)) is not None:
             raise mended from error
         raise
+
+
+@contextlib.contextmanager
+def open_tensors(path: Path, framework: str = "pt") -> Iterator[safe_open]:
+    """A safetensors file, of which the block reads keys, tensors or the header. Raises UserError if it is none.
+
+    framework: "pt", or "np", which needs no torch.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework) as file:
+            yield file
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -51,12 +51,11 @@ def denoise(
 
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
-    from sfumato.denoising.sigma import given
+    from sfumato.denoising.sigma import check_samples, given
     from sfumato.models.names import check
 
     noise = given(sigma, "--sigma")
-    if samples and not isinstance(noise, (float, type(None))):
-        raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
+    check_samples(noise, samples, "--sigma")
     check(model)
     from sfumato.denoising import files as work
     from sfumato.zoo import opened

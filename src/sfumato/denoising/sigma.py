@@ -32,6 +32,12 @@ def given(sigma: float | str | Path | np.ndarray | Tensor | None, name: str = "s
     return sigma if isinstance(sigma, np.ndarray) else sigma.detach().cpu().numpy()
 
 
+def check_samples(level: float | np.ndarray | None, samples: int, name: str = "sigma") -> None:
+    """Raises UserError if samples are to be drawn with a map of sigma: they start at one level of a whole picture."""
+    if samples and np.ndim(level if level is not None else 0) > 1:
+        raise UserError(f"samples need one sigma for a whole picture: give {name} a number, or leave it out")
+
+
 def _number(value: float, text: str, name: str) -> float:
     if not (math.isfinite(value) and 0 <= value <= 1):
         raise UserError(f"{name} {text}: the noise's standard deviation, where white is 1, is between 0 and 1")

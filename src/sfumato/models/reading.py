@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
-from sfumato.files import Json
+from sfumato.files import Json, open_tensors
 from sfumato.models import bases, ddpm
 from sfumato.models.model import Model
 from sfumato.models.named import net_of
@@ -79,11 +79,8 @@ def config_of(folder: Path) -> Json:
 
 def keys_of(path: Path) -> list[str]:
     """The names of a safetensors file's tensors. Raises UserError if it is no such file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+    with open_tensors(path) as file:
+        return list(file.keys())
 
 
 def find(name: str | Path) -> tuple[Path, str]:

@@ -10,12 +10,11 @@ import torch
 from diffusers import AutoencoderKL, ConfigMixin, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTokenizer, PreTrainedModel
 
 from sfumato.errors import UserError
-from sfumato.files import Facts, aside, save_tensors
+from sfumato.files import Facts, aside, open_tensors, save_tensors
 from sfumato.models import originals
 from sfumato.models.bases import NAMES
 from sfumato.pictures.source import data_folder
@@ -30,11 +29,8 @@ HINTS = ("sample_size", "force_upcast")  # keys of configurations that do not ch
 
 def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file and the metadata of its header. Raises UserError."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+    with open_tensors(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def unet_and_vae(
