@@ -65,7 +65,8 @@ TYPOS = (
     "sfumato.judge('mini', data='nowhere:Source')", "sfumato.judge('mini', metrics=[3])",
     "sfumato.export('mini', 'a.png/out')", "sfumato.export('mini', 'a.png', overwrite=True)",
     "sfumato.export('mini', 'b.safetensors', to='single', overwrite=True)", "sfumato.merge('a.png', 'mini', 'a.png/m')",
-    "sfumato.load('mini', lora='a.png')", "sfumato.load('mini', lora=['b.safetensors'])",
+    "sfumato.denoise('a.png', sigma=[0.1, 0.2])", "sfumato.load('mini', lora='a.png')",
+    "sfumato.load('mini', lora=['b.safetensors'])",
     "sfumato.denoise('a.png', sigma=__import__('numpy').zeros((2, 2)), samples=1)",
     "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip

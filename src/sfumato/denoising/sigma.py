@@ -27,6 +27,8 @@ def given(sigma: float | str | Path | np.ndarray | Tensor | None, name: str = "s
         except ValueError:
             return _map(Path(sigma), name)
         return _number(number, str(sigma), name)
+    if isinstance(sigma, (list, tuple)):
+        raise UserError(f"{name} {sigma!r:.60}: give a number, an array (N,) or (H, W), or the file of a grey picture")
     if isinstance(sigma, (int, float)):
         return _number(sigma, str(sigma), name)
     return sigma if isinstance(sigma, np.ndarray) else sigma.detach().cpu().numpy()
