@@ -159,14 +159,14 @@ def sample(
     _check_model(model)
     if isinstance(init, (str, Path)) and not Path(init).is_file():
         raise UserError(f"init {init}: the file is not there")
-    from sfumato.models.model import steps_told
+    from sfumato.models.model import steps_phase
     from sfumato.models.samples import draw
     from sfumato.pictures.given import fitted
     from sfumato.zoo import opened
 
     loaded = opened(model, progress)
     start = None if init is None else fitted(init, loaded.shape)
-    report = steps_told("sampling", count, phases(progress))
+    report = steps_phase("sampling", count, phases(progress))
     return draw(loaded, count, texts=listed, seed=seed, sampling=sampling, init=start, callback=report)
 
 
@@ -254,7 +254,7 @@ def denoise(
     cleaner, report = opened(model, progress).cleaner(), phase("tiles", progress)
     if isinstance(picture, (str, Path)):
         return clean_file(cleaner, Path(picture), Order(level, strength, samples, seed, mirror=mirror), report)
-    return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, told=report), samples, seed)
+    return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, on_tile=report), samples, seed)
 
 
 def tune(

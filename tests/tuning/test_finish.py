@@ -18,7 +18,7 @@ from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe.sections import Tune
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.job import TuneJob
-from sfumato.tuning.score.choose import Look, choose, shortlist
+from sfumato.tuning.score.choose import Candidate, choose, shortlist
 from sfumato.tuning.score.score import Effort, Judge, Nearness, Score
 from sfumato.zoo import load
 
@@ -124,23 +124,24 @@ def score_of(step: int, total: float, width: float = 0.01) -> Score:
 
 
 def test_the_shortlist_leaves_out_what_has_not_learned_yet() -> None:
-    looks = [
-        Look(step, loss, 0.0) for step, loss in zip(range(50, 450, 50), (9, 5, 2.5, 1, 1.2, 2, 2.6, 3), strict=True)
+    candidates = [
+        Candidate(step, loss, 0.0)
+        for step, loss in zip(range(50, 450, 50), (9, 5, 2.5, 1, 1.2, 2, 2.6, 3), strict=True)
     ]
-    assert shortlist(looks) == [200, 300, 400]
-    assert shortlist(looks[:1]) == [50]
+    assert shortlist(candidates) == [200, 300, 400]
+    assert shortlist(candidates[:1]) == [50]
     assert shortlist([]) == []
 
 
 def test_the_best_is_chosen_and_what_is_as_good_is_named() -> None:
-    looks = [Look(step, 1.0, 0.0) for step in (100, 200, 300)]
+    candidates = [Candidate(step, 1.0, 0.0) for step in (100, 200, 300)]
     totals = {100: 0.3, 200: 0.8, 300: 0.7}
-    clear = choose(looks, lambda step: score_of(step, totals[step]))
+    clear = choose(candidates, lambda step: score_of(step, totals[step]))
     assert (clear.step, clear.close) == (200, ())
-    unclear = choose(looks, lambda step: score_of(step, totals[step], 0.2))
+    unclear = choose(candidates, lambda step: score_of(step, totals[step], 0.2))
     assert (unclear.step, unclear.close) == (300, (200,))
     assert "step 200 is too close to call" in unclear.reason
-    alone = choose(looks[:1], lambda step: score_of(step, 0.1))
+    alone = choose(candidates[:1], lambda step: score_of(step, 0.1))
     assert alone.step == 100
 
 

@@ -99,11 +99,11 @@ def judge(
     answer({**value, "report": str(page)}, json)
 
 
-Told = tuple[list[str], Path, Json]
+Outcome = tuple[list[str], Path, Json]
 """Lines for people, the page, and what --json prints beside it."""
 
 
-def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
+def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Outcome:
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
 
@@ -113,7 +113,7 @@ def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
 
 def _denoise(
     model: Model, home: Path, screen: Screen, n: int | None, seed: int, data: str | None, noisy: Noisy
-) -> Told:
+) -> Outcome:
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
@@ -121,7 +121,7 @@ def _denoise(
     return [judged.words()], write_denoised(model, judged, home), {"model": model.name, **judged.to_json()}
 
 
-def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Told:
+def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Outcome:
     from sfumato.judging.emoji import judge_emoji
     from sfumato.judging.report import write_emoji
 

@@ -18,7 +18,7 @@ GONE = {
 }
 """Repositories that were removed from the Hub, and those with the same weights."""
 WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of transformers and of diffusers
-WANTED = [
+PATTERNS = [
     INDEX,
     *{f"{part}/{file}" for known in FAMILIES for part in known.networks for file in ("config.json", *WEIGHTS)},
     *{f"{part}/*" for known in FAMILIES for part in known.others},
@@ -51,7 +51,7 @@ def located(name: str) -> Path:
         if (place / INDEX).is_file():
             return place
     try:
-        return Path(snapshot_download(repo, allow_patterns=WANTED))
+        return Path(snapshot_download(repo, allow_patterns=PATTERNS))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         known = next((each for each in FAMILIES if repo in each.bases.values()), None)
         parts = ", ".join(f"{part}/" for part in (*known.networks, *known.others)) if known else "all folders it names"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 """(H, W) of a picture in pixels."""
-Seen = Literal["whole", "places"]
+Extent = Literal["whole", "places"]
 """Features of the whole picture, or of each place in it."""
 
 
@@ -97,7 +97,7 @@ class LatentNet(nn.Module, ABC):
         """The text encoders' output for tokens, float32, with gradients if they are enabled."""
 
     @abstractmethod
-    def layer(self, of: Seen) -> nn.Module:
+    def layer(self, of: Extent) -> nn.Module:
         """The layer whose output, (N, D, h, w), serves as features: of the whole picture, or of each place in it."""
 
     @abstractmethod

@@ -246,7 +246,7 @@ def caption(level: Level) -> str:
     return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
 
 
-def steps_told(what: str, n: int, tell: Stages) -> Callable[[int, Step], None]:
+def steps_phase(what: str, n: int, tell: Stages) -> Callable[[int, Step], None]:
     """A callback for `Model.sample` of n pictures, which reports their steps as a phase."""
 
     def report(first: int, step: Step) -> None:

@@ -111,15 +111,15 @@ class PixelCleaner:
     @property
     def clipping(self) -> Clipping:
         if self.model.vocabulary == NOISE:
-            return "told"
-        return "seen" if self.model.clipped else "unknown"
+            return "condition"
+        return "trained" if self.model.clipped else "untrained"
 
     @property
     def denoiser(self) -> Denoiser:
         return self.model.denoiser
 
     def condition(self, clipped: bool, n: int) -> Condition | None:
-        return self.model.condition([CLIPPED if clipped else PURE], n) if self.clipping == "told" else None
+        return self.model.condition([CLIPPED if clipped else PURE], n) if self.clipping == "condition" else None
 
     @property
     def part(self) -> int | None:

@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.schedule import Discrete, timesteps
-from sfumato.models.family import LatentNet, Part, Seen
+from sfumato.models.family import Extent, LatentNet, Part
 
 UNET = Part(
     "unet", ("to_q", "to_k", "to_v", "to_out.0"), ("ff.net.0.proj", "ff.net.2"), reads=("lora_unet_",),
@@ -110,7 +110,7 @@ class TextNet(LatentNet):
     def embedded(self, tokens: Condition) -> Condition:
         return Condition.of(states=self.states(tokens.tensors["tokens"]).float())
 
-    def layer(self, of: Seen) -> nn.Module:
+    def layer(self, of: Extent) -> nn.Module:
         found: nn.Module = self.unet.mid_block if of == "whole" else self.unet.up_blocks[1]
         return found
 

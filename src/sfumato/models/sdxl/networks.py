@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.schedule import Discrete
-from sfumato.models.family import LatentNet, Part, Seen
+from sfumato.models.family import Extent, LatentNet, Part
 from sfumato.models.originals import of_unet
 from sfumato.models.sd.networks import attention_of, timesteps
 
@@ -80,7 +80,7 @@ class XLNet(LatentNet):
         states, pooled = self.states(t["first"], t["second"], t["prompted"])
         return Condition.of(states=states.float(), pooled=pooled.float(), ids=t["ids"])
 
-    def layer(self, of: Seen) -> nn.Module:
+    def layer(self, of: Extent) -> nn.Module:
         found: nn.Module = self.unet.mid_block if of == "whole" else self.unet.up_blocks[0]
         return found
 
