@@ -159,6 +159,7 @@ def test_presets(tmp_path: Path) -> None:
     assert "use `sfumato tune FOLDER --noun WORD`" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_seeds_preset_proves_itself(tuned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """Its dropout is for training alone."""
     root = tuned[0].parent
