@@ -18,7 +18,7 @@ from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
 from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_kohya, write_peft
 from sfumato.lora.lora import merge
 from sfumato.lora.origin import origin
-from sfumato.models.family import LatentNet, Extent
+from sfumato.models.family import Extent, LatentNet
 from sfumato.models.latent import LatentModel
 from sfumato.models.sd.family import StableDiffusion
 from sfumato.models.sd.networks import TEXT, UNET, text_encoder, unet
