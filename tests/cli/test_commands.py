@@ -20,7 +20,7 @@ from sfumato.judging import model as judging
 
 from ..tiny import LABELS, SIDE, recipe_of, small_features, train_run, write_pictures
 
-COMMANDS = ("demo", "doctor", "train", "recipe", "sample", "denoise", "export", "merge", "judge", "compare")
+COMMANDS = ("demo", "doctor", "train", "recipe", "sample", "denoise", "export", "merge", "judge", "compare", "runs")
 SMALL = (
     *("net.channels=[16,32]", "net.attention=[false,true]", "net.blocks=1", "net.stem=2", f"data.image_size={SIDE}"),
     *("train.batch=16", "train.precision=fp32", "sample.steps=2"),
