@@ -421,7 +421,7 @@ def merge(
     place, pairs = Path(out), weighted(loras)
     if not pairs:
         raise UserError("no LoRA is given to merge: name one or more, or write the base itself with `export`")
-    _check_writing(base, place, overwrite)
+    _check_writing(base, place, [path for path, _ in pairs], overwrite)
     from sfumato.lora.apply import over
     from sfumato.models.written import write
     from sfumato.zoo import exact
@@ -457,7 +457,7 @@ def export(
         raise UserError(f"to {to}: known formats: diffusers, single")
     if to == "single" and place.suffix != ".safetensors":
         raise UserError(f"out {out}: one file is called NAME.safetensors")
-    _check_writing(model, place, overwrite)
+    _check_writing(model, place, [], overwrite)
     from sfumato.models.written import write
     from sfumato.zoo import exact
 
@@ -479,7 +479,8 @@ def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:
     preset.check(base)
 
 
-def _check_writing(model: str | Path | Model, out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists: --overwrite replaces it")
+def _check_writing(model: str | Path | Model, out: Path, loras: Sequence[Path], overwrite: bool) -> None:
+    from sfumato.models import place
+
     _check_model(model)
+    place.check(out, [given for given in (model, *loras) if isinstance(given, (str, Path))], overwrite)

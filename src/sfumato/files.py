@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +25,7 @@ Json: TypeAlias = dict[str, Any]
 Facts: TypeAlias = Mapping[str, Any]
 """The same, to be read alone."""
 
+DAY = 86400.0
 UNWRITABLE = (
     *(errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file where a folder is needed, or the reverse
@@ -56,6 +60,7 @@ def aside(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -66,6 +71,29 @@ def aside(path: Path) -> Iterator[Path]:
         if (mended := disk_trouble(error, path)) is not None:
             raise mended from error
         raise
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left beside `path`: temporary files of `aside` that are older than a day."""
+    pattern = f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"
+    for leftover in path.parent.glob(pattern):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > DAY:
+                leftover.unlink()
+
+
+def replace_folder(made: Path, folder: Path) -> None:
+    """Rename `made` to `folder`. A folder that is there is put aside first, and removed when the new one stands."""
+    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
+    if folder.exists():
+        folder.replace(old)
+    try:
+        made.replace(folder)
+    except BaseException:
+        if old.exists():
+            old.replace(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from sfumato.device import Policy
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
-from sfumato.files import Json, disk_trouble, sync
+from sfumato.files import Json, disk_trouble, replace_folder, sync
 from sfumato.models import words
 from sfumato.models.identity import Identity
+from sfumato.models.place import OWN
 from sfumato.recipe.recipe import build
 from sfumato.recipe.sections import Sample
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from sfumato.models.latent import LatentModel
 
-OWN = "sfumato.json"  # beside the index: the training data and the default sampling settings
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors that are read at once
 Net = TypeVar("Net", bound=nn.Module)
@@ -136,9 +136,7 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
             if path.is_file():
                 path.chmod(mode)  # safetensors creates files that only their owner can read
                 sync(path)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
+        replace_folder(temporary, folder)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if (mended := disk_trouble(error, folder)) is not None:
