@@ -58,6 +58,13 @@ TYPOS = (
     "sfumato.load('mini', device='gpu')", "sfumato.load('mini', device='')", "sfumato.load('mini', precision='int8')",
     "sfumato.load(3)", "sfumato.load(None)", "sfumato.sample(3)", "sfumato.judge(None)",
     "sfumato.train('')", "sfumato.load('')", "sfumato.sample('')", "sfumato.tune('.', 'car', '')",
+    "sfumato.Preset(overrides='tune.rank=3')", "sfumato.Preset(overrides=3)", "sfumato.tune(['a.png'], 'car')",
+    "sfumato.train('shapes', ['train.images=3', 3])", "sfumato.denoise(['a.png'])", "sfumato.sample('mini', texts=[3])",
+    "sfumato.sample('mini', sampling=sfumato.Sampling(sampler='nowhere:Sampler'))",
+    "sfumato.judge('mini', data='nowhere')", "sfumato.judge('mini', data=['a'])", "sfumato.judge('mini', features=3)",
+    "sfumato.judge('mini', data='nowhere:Source')", "sfumato.judge('mini', metrics=[3])",
+    "sfumato.export('mini', 'a.png/out')", "sfumato.export('mini', 'a.png', overwrite=True)",
+    "sfumato.export('mini', 'b.safetensors', to='single', overwrite=True)", "sfumato.merge('a.png', 'mini', 'a.png/m')",
     "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
 COMMANDS = (
@@ -67,6 +74,9 @@ COMMANDS = (
     "judge mini --task denoise --sigma 2",
     "compare mini mni", "merge nowhere --base mini --out m", "export mni --out m", "tune nowhere --noun car",
     "judge mini --features nope", "judge mini --metric nope", "compare mini mini --features nope",
+    "judge mini --data nowhere", "judge mini --out a.png", "compare mini mini --out a.png", "demo --out a.png",
+    "sample mini --size big", "sample mini --init nowhere.png", "sample mini --out a.png", "export mini --out a.png/m",
+    "sample mini --film a.png/f.gif", "sample mini -n 1 --prompt a --prompt b", "merge a.png --base mini --out a.png/m",
     ("train", ""), ("sample", ""), "sample mini --lora a.png --lora-scale nan",
     "tune . --noun car --base mni", "tune . --noun car --preset best", "recipe cifar11",
 )  # fmt: skip
@@ -156,6 +166,7 @@ def test_nothing_heavy_is_imported_with_the_package() -> None:
 
 def test_a_mistake_in_python_is_found_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a picture")
+    (tmp_path / "b.safetensors").mkdir()
     lines = in_a_process(
         f"import sys, sfumato\nfor call in {TYPOS!r}:\n"
         f"    try: eval(call)\n"
@@ -311,10 +322,18 @@ def test_one_override_that_is_no_list_is_refused_with_the_list() -> None:
     with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['train.images=3']")):
         sfumato.train("shapes", "train.images=3")
     with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['tune.rank=3']")):
-        sfumato.Preset(overrides="tune.rank=3").check("mini")
+        sfumato.Preset(overrides="tune.rank=3")
 
 
 def test_help_names_every_base() -> None:
     for text in (sfumato.load.__doc__, sfumato.tune.__doc__, inspect.getsource(commands.tune)):
         assert text
         assert all(name in text for name in BASES), text
+
+
+def test_one_text_is_one_text_for_a_model_too(place: Path) -> None:
+    model = sfumato.load(place / "base", precision="fp32")
+    short = Sampling(steps=1)
+    assert torch.equal(*(model.sample(1, texts=texts, sampling=short) for texts in ("a car", ["a car"])))
+    with pytest.raises(sfumato.UserError, match="texts: 3 is no text"):
+        model.sample(1, texts=[3])  # type: ignore[list-item]

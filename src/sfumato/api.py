@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, overload
 
 from sfumato.device import check as check_device
 from sfumato.device import check_there
-from sfumato.errors import UserError
+from sfumato.errors import UserError, listed, one_or_more
 from sfumato.lora.named import Loras, weighted
-from sfumato.models.sampling import Sampling, check_seed
+from sfumato.models.sampling import Sampling, check_count, check_init, check_seed
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.tuning.preset import Preset
 
@@ -104,9 +104,9 @@ def train(
         >>> run.images
         32
     """
-    from sfumato.recipe.recipe import check, listed
+    from sfumato.recipe.recipe import check
 
-    overrides = listed(overrides)
+    overrides = listed("overrides", overrides)
     check(what, overrides)
     from sfumato.training.job import TrainJob
 
@@ -148,26 +148,23 @@ def sample(
         >>> drawn.images()[0].size
         (16, 16)
     """
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    count = n if n is not None else len(listed) or 16
-    if count < 1:
-        raise UserError(f"n={count}: draw at least one picture")
-    if count < len(listed):
-        raise UserError(f"n={count} is fewer than the {len(listed)} texts: draw one or more of each, or leave n out")
+    given = one_or_more("texts", texts)
+    count = n if n is not None else len(given) or 16
+    check_count(count, given)
     sampling.check()
     check_seed(seed)
     _check_model(model)
-    if isinstance(init, (str, Path)) and not Path(init).is_file():
-        raise UserError(f"init {init}: the file is not there")
+    check_init(init)
     from sfumato.models.model import steps_phase
     from sfumato.models.samples import draw
-    from sfumato.pictures.given import fitted
+    from sfumato.pictures.given import fitted, read
     from sfumato.zoo import opened
 
+    picture = None if init is None else read(init)
     loaded = opened(model, progress)
-    start = None if init is None else fitted(init, loaded.shape)
+    start = None if picture is None else fitted(picture, loaded.shape)
     report = steps_phase("sampling", count, phases(progress))
-    return draw(loaded, count, texts=listed, seed=seed, sampling=sampling, init=start, callback=report)
+    return draw(loaded, count, texts=given, seed=seed, sampling=sampling, init=start, callback=report)
 
 
 @overload
@@ -244,6 +241,8 @@ def denoise(
         raise UserError(f"strength={strength:g}, samples={samples}: strength is 0 to 1, samples are 0 or more")
     check_seed(seed)
     _check_model(model)
+    if isinstance(picture, (list, tuple)):
+        raise UserError("picture: give one file or array at a time, or several pictures as an array (N, H, W, C)")
     if isinstance(picture, (str, Path)) and not Path(picture).is_file():
         raise UserError(f"{picture}: the file is not there")
     from sfumato.denoising.denoise import Cleaning
@@ -307,7 +306,7 @@ def judge(
     model: str | Path | Model,
     *,
     n: int | None = None,
-    data: str | None = None,
+    data: str | Path | None = None,
     features: str | Features | None = None,
     metrics: Sequence[str] = (),
     seed: int = 0,
@@ -354,7 +353,7 @@ def compare(
     b: str | Path | Model,
     *,
     n: int | None = None,
-    data: str | None = None,
+    data: str | Path | None = None,
     features: str | Features | None = None,
     seed: int = 0,
     sampling: Sampling = Sampling(),
@@ -457,7 +456,7 @@ def export(
         raise UserError(f"to {to}: known formats: diffusers, single")
     if to == "single" and place.suffix != ".safetensors":
         raise UserError(f"out {out}: one file is called NAME.safetensors")
-    _check_writing(model, place, [], overwrite)
+    _check_writing(model, place, [], overwrite, to == "single")
     from sfumato.models.written import write
     from sfumato.zoo import exact
 
@@ -473,14 +472,16 @@ def _check_model(model: str | Path | Model) -> None:
 
 def check_tuning(photos: str | Path, base: str, preset: Preset) -> None:
     """Raises UserError for invalid arguments of `tune`."""
-    if not Path(photos).is_dir():
+    if not isinstance(photos, (str, Path)) or not Path(photos).is_dir():
         raise UserError(f"{photos} is not a folder: put five to ten photos of one thing into one")
     _check_model(base)
     preset.check(base)
 
 
-def _check_writing(model: str | Path | Model, out: Path, loras: Sequence[Path], overwrite: bool) -> None:
+def _check_writing(
+    model: str | Path | Model, out: Path, loras: Sequence[Path], overwrite: bool, file: bool = False
+) -> None:
     from sfumato.models import place
 
     _check_model(model)
-    place.check(out, [given for given in (model, *loras) if isinstance(given, (str, Path))], overwrite)
+    place.check(out, [given for given in (model, *loras) if isinstance(given, (str, Path))], overwrite, file)

@@ -32,6 +32,18 @@ UNWRITABLE = (
 )
 
 
+def check_folder(folder: Path) -> None:
+    """Raises UserError if no file can be written into a folder, which need not exist: before long work for it."""
+    try:
+        there = next((place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()), folder)
+        if not there.is_dir():
+            raise UserError(f"cannot write {folder}: {there} is a file; choose another --out")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write {folder}: {os.strerror(errno.EACCES)}; choose another --out")
+    except OSError as error:  # a name that is too long
+        raise disk_trouble(error, folder) or UserError(f"cannot write {folder}: {error}") from error
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

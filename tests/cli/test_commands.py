@@ -280,7 +280,11 @@ class TestMistakes:
 
     def test_places_that_are_taken(self, sfumato: Sfumato, run: Path, pictures: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("mine")
-        self.one_line(sfumato("sample", run, "-n", "1", "--out", "file"), "cannot write file/grid.png")
+        self.one_line(sfumato("sample", run, "-n", "1", "--out", "file"), "cannot write file: ")
+        self.one_line(sfumato("sample", run, "-n", "1", "--film", "file/a.gif"), "cannot write file: ")
+        self.one_line(sfumato("judge", run, "-n", "4", "--out", "file/deep"), "cannot write file/deep: ")
+        self.one_line(sfumato("compare", run, run, "-n", "4", "--out", "file"), "cannot write file: ")
+        self.one_line(sfumato("demo", "--out", "file"), "cannot write file: ")
         answer = sfumato("train", pictures, *SMALL, "train.images=16", "--out", "file")
         assert answer.status == 2
         assert "cannot" in answer.err.splitlines()[-1]

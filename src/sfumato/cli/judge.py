@@ -11,7 +11,7 @@ from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
-from sfumato.files import Json
+from sfumato.files import Json, check_folder
 from sfumato.judging.noisy import Noisy
 from sfumato.judging.order import Order
 from sfumato.models.sampling import Sampling
@@ -81,6 +81,7 @@ def judge(
     noisy = Noisy(sigma, clip, blind, correct, mirror)
     noisy.check()
     check(model)
+    check_folder(out or Path())
     from sfumato.zoo import opened
 
     with Screen(json, events) as screen:
@@ -88,6 +89,7 @@ def judge(
         known = loaded.source == "emoji" or loaded.task != "text"
         task = task or (loaded.task if known else "generate")
         home = out or _home(model, loaded)
+        check_folder(home)
         if task == "text":
             lines, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
         elif task == "denoise":
@@ -154,6 +156,7 @@ def compare(
     json: bool = JSON,
 ) -> None:
     """Compare two models with the same seeds: pictures, curves, distances with intervals, seconds per picture."""
+    check_folder(out or Path())
     with Screen(json, events) as screen:
         first, second = api.compare(
             a, b, n=n, data=data, features=features, seed=seed, sampling=Sampling(steps, sampler, guidance),

@@ -13,10 +13,13 @@ from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, may_replace, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
+from sfumato.files import check_folder
 from sfumato.lora.named import paired
-from sfumato.models.sampling import Sampling
+from sfumato.models.sampling import Sampling, check_count, check_init
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfumato.models.model import Model
     from sfumato.models.samples import Samples
 
@@ -84,6 +87,7 @@ def sample(
 
     from sfumato.models.names import check
 
+    sides = _sides(size)
     texts = _texts(label, prompt, prompts)
     how = Sampling(
         steps, sampler, guidance, rescale, interval, eta, churn, negative=negative, strength=strength
@@ -92,25 +96,32 @@ def sample(
     check(model)
     loras = paired(lora or (), scale or ())
     count = n or (len(texts) if prompts and texts else max(len(texts or ()), 4 if texts and not label else 16))
+    check_count(count, texts or ())
+    check_init(init)
+    for place in (out or Path(), film.parent if film else Path()):
+        check_folder(place)
     pictures = _files(out, each, count, seed) if out else []
     _check_unmixed(out, pictures)
     may_replace([*pictures, *(_film_files(film) if film else ())], overwrite)
     from sfumato.models.samples import doubts
+    from sfumato.pictures.given import read
 
     with Screen(json, events) as screen:
-        chosen, notes = _model(model, loras, size, screen)
+        picture = None if init is None else read(init)
+        chosen, notes = _model(model, loras, sides, screen)
         chosen.settings(how)
+        folder = out or _free(f"samples-{chosen.name}")
+        check_folder(folder)
         for line in notes:
             say(line)
         for line in doubts(chosen, texts or (), negative):
             say(line)
         started = time.perf_counter()
-        drawn = api.sample(chosen, count, texts=texts or (), seed=seed, sampling=how, init=init, progress=screen)
+        drawn = api.sample(chosen, count, texts=texts or (), seed=seed, sampling=how, init=picture, progress=screen)
         seconds = time.perf_counter() - started
-        folder = out or _free(f"samples-{chosen.name}")
         written = _write(drawn, folder, each, negative if metadata else None, metadata)
         if film:
-            written += _films(chosen, film, drawn, how, init)
+            written += _films(chosen, film, drawn, how, picture)
     for path in written:
         say(str(path))
     answer({
@@ -119,12 +130,15 @@ def sample(
     }, json)  # fmt: skip
 
 
-def _model(name: str, loras: list[tuple[Path, float]], size: str | None, screen: Screen) -> tuple[Model, list[str]]:
+def _model(
+    name: str, loras: list[tuple[Path, float]], sides: tuple[int, int] | None, screen: Screen
+) -> tuple[Model, list[str]]:
     """The model with LoRAs over it, for pictures of a size, and a line on each LoRA."""
     from sfumato.lora.apply import over
     from sfumato.zoo import opened
 
-    model = _sized(opened(name, screen, screen.stop), size)
+    model = opened(name, screen, screen.stop)
+    model = model if sides is None else model.sized(*sides)
     return over(model, loras) if loras else (model, [])
 
 
@@ -181,16 +195,17 @@ def _texts(label: list[str] | None, prompt: list[str] | None, prompts: Path | No
     return [line for line in lines if line]
 
 
-def _sized(model: Model, size: str | None) -> Model:
+def _sides(size: str | None) -> tuple[int, int] | None:
+    """Height and width of --size."""
     if size is None:
-        return model
+        return None
     sides = size.lower().split("x")
     if not all(side.isdigit() for side in sides) or len(sides) > 2:
         raise UserError(f"--size {size}: a side as 512, or HEIGHTxWIDTH as 512x768")
-    return model.sized(int(sides[0]), int(sides[-1]))
+    return int(sides[0]), int(sides[-1])
 
 
-def _films(model: Model, film: Path, drawn: Samples, how: Sampling, init: Path | None) -> list[Path]:
+def _films(model: Model, film: Path, drawn: Samples, how: Sampling, init: np.ndarray | None) -> list[Path]:
     """The way from noise to the first pictures, and from those to noise."""
     from sfumato.pictures.given import fitted
     from sfumato.show import film as films

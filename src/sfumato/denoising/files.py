@@ -17,7 +17,7 @@ from sfumato.denoising.levels import level_of_photo
 from sfumato.denoising.noise import Estimate, estimate
 from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, put, read
 from sfumato.errors import UserError
-from sfumato.files import aside, sync
+from sfumato.files import aside, check_folder, sync
 from sfumato.pictures.decode import UPRIGHT
 
 REMOVED = 4  # factor of the removed noise in the picture of --show
@@ -76,6 +76,7 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
     if len(given) == 1 and not given[0].is_dir() and len(pairs) == 1 and ending in SUFFIXES and not out.is_dir():
         if not out.absolute().parent.is_dir():
             raise UserError(f"{out}: the folder {out.parent} does not exist: make it, or choose another --out")
+        check_folder(out.parent)
         return [(pairs[0][0], out)]
     if ending in SUFFIXES and not out.is_dir():
         raise UserError(f"{out}: {len(pairs)} photos do not fit into one file: name a folder")
@@ -83,6 +84,7 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
         raise UserError(f"{out}: unknown picture format {ending}; known: {', '.join(SUFFIXES)}")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder")
+    check_folder(out)
     planned = [(photo, out / place) for photo, place in pairs]
     counts = Counter(place for _, target in planned for place in outputs(target, order).all)
     for place, count in counts.items():

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfumato.diffusion.schedule import LogNormal
+from sfumato.errors import listed
 from sfumato.models.pixel import PixelModel
 from sfumato.nets.net import PictureNet
 from sfumato.pictures.vocabulary import Vocabulary
@@ -100,8 +101,9 @@ def _model(
     sigma_data: float,
     name: str,
 ) -> PixelModel:
+    labels = listed("labels", labels)
     kept = next(net.parameters(), torch.zeros(()))
-    vocabulary = Vocabulary("class", list(labels), 1) if labels else Vocabulary("none", [], 0)
+    vocabulary = Vocabulary("class", labels, 1) if labels else Vocabulary("none", [], 0)
     return PixelModel(
         net=net.eval().requires_grad_(False), vocabulary=vocabulary, shape=shape, schedule=schedule, prediction="x0",
         sigma_data=sigma_data, name=name, device=str(kept.device), precision="fp32",

@@ -20,7 +20,7 @@ from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import Step, evaluations
 from sfumato.diffusion.schedule import Schedule
-from sfumato.errors import PromptWarning, UserError
+from sfumato.errors import PromptWarning, UserError, one_or_more
 from sfumato.files import Json
 from sfumato.models.named import sampler_of
 from sfumato.models.sampling import Sampling, check_seed
@@ -122,7 +122,7 @@ class Model(ABC):
         self,
         n: int = 16,
         *,
-        texts: Sequence[str] | None = None,
+        texts: str | Sequence[str] | None = None,
         seed: int = 0,
         sampling: Sampling = Sampling(),
         init: Tensor | None = None,
@@ -132,14 +132,15 @@ class Model(ABC):
     ) -> Tensor:
         """Draw n pictures, uint8 (n, C, H, W). Picture k depends on seed + k alone, not on n or the batch.
 
-        texts: labels or captions, picture k is of texts[k % len]; init: a picture, uint8 (C, H, W), to start from;
-        batch: pictures at a time, left out: as many as fit; callback(first, step): at every step of the batch that
-        starts with picture `first`; warn: give each of `warnings` as a PromptWarning. Raises UserError.
+        texts: a label or caption, or several: picture k is of texts[k % len]; init: a picture, uint8 (C, H, W), to
+        start from; batch: pictures at a time, left out: as many as fit; callback(first, step): at every step of the
+        batch that starts with picture `first`; warn: give each of `warnings` as a PromptWarning. Raises UserError.
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
         if self.task == "denoise":
             raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
+        texts = None if texts is None else one_or_more("texts", texts)
         s = self.settings(sampling)
         sampler = sampler_of(s)
         cond = self.condition(texts, n)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from sfumato import registry
@@ -21,6 +22,8 @@ from sfumato.nets.net import PictureNet
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Net, Noise, Sample
+
+ANY_SIDE = 1024  # a multiple of all that networks need
 
 
 def sampler_of(sample: Sample) -> Sampler:
@@ -69,16 +72,32 @@ def schedule_of(noise: Noise) -> Schedule:
 def settle(recipe: Recipe) -> None:
     """Import everything that a recipe names, also what is used late, such as the sampler: errors come before training.
 
-    Raises UserError.
+    Raises UserError, also for options that these do not know.
     """
-    registry.find("task", recipe.task)
-    registry.find("network", recipe.net.kind)
-    schedule_of(recipe.noise)
+    registry.arguments(registry.find("task", recipe.task), {}, recipe.options, "options")
+    registry.arguments(registry.find("network", recipe.net.kind), {}, recipe.net.options, "net.options")
+    schedule = schedule_of(recipe.noise)
+    if recipe.task == "text" and not isinstance(schedule, Discrete):
+        raise UserError("task text: noise.schedule must be one with timesteps: linear, cosine or scaled-linear-zero")
     sampler_of(recipe.sample)
     if registry.OUTSIDE.fullmatch(recipe.judge.features):
         registry.find("features", recipe.judge.features)
     for name in filter(registry.OUTSIDE.fullmatch, recipe.judge.metrics):
         registry.find("metric", name)
+
+
+def try_net(recipe: Recipe) -> None:
+    """Build a network of ours without memory for its weights, before any picture is decoded.
+
+    Raises UserError if the values of `net` do not fit together, or `data.image_size` does not fit them. Sizes that are
+    not known yet are taken as ones that fit.
+    """
+    if recipe.task not in ("generate", "denoise") or recipe.net.kind not in ("unet", "plain"):
+        return
+    size = recipe.data.image_size if recipe.data.crop != "pieces" else None
+    height, width = (size, size) if isinstance(size, int) else size or (ANY_SIDE, ANY_SIDE)
+    with torch.device("meta"):
+        net_of(recipe.net, (3 if recipe.data.grey is False else 1, height, width), Vocabulary.build("none"))
 
 
 def concrete(net: Net) -> Net:

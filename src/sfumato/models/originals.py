@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from sfumato.models.registry import UNET
+
+VAE = "first_stage_model."
 UNET_TOP = {
     "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
@@ -148,6 +151,20 @@ def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif layer and layer[2] in OPEN_LAYER:
             found[f"transformer.resblocks.{layer[1]}.{OPEN_LAYER[layer[2]]}.{layer[3]}"] = value
     return found
+
+
+def to_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a CLIPTextModel, with or without `text_model.`, with it."""
+    return {f"text_model.{name.removeprefix('text_model.')}": value for name, value in state.items()}
+
+
+def to_unet_and_vae(unet: Mapping[str, Tensor], vae: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of U-Net and autoencoder under the keys of single files."""
+    names = of_unet(unet)
+    return {
+        **{UNET + names[name]: value for name, value in unet.items()},
+        **outside(to_vae(vae), VAE),
+    }
 
 
 def inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

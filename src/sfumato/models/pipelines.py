@@ -145,6 +145,16 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
     return folder
 
 
+def networks_of(model: LatentModel) -> tuple[nn.Module, ...]:
+    """The denoising network, the text encoders and the autoencoder of a model."""
+    return (*model.net.denoisers(), *model.net.encoders(), model.autoencoder)
+
+
+def copies(model: LatentModel, half: bool) -> tuple[nn.Module, ...]:
+    """Copies of `networks_of`, in the dtype of the files: fp16 if `half`, else fp32."""
+    return tuple(cast(each, torch.float16 if half else torch.float32) for each in networks_of(model))
+
+
 def cast(network: Net, dtype: torch.dtype) -> Net:
     """A copy of a network in a dtype, on the CPU, without a second copy in the network's own dtype.
 

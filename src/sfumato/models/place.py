@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sfumato.errors import UserError
+from sfumato.files import check_folder
 from sfumato.models.registry import INDEX
 from sfumato.models.words import FILE as WORDS
 
@@ -16,9 +17,11 @@ SUFFIXES, TEXTS = (".json", ".safetensors"), ("merges.txt",)
 """Of the files in its folders."""
 
 
-def check(out: Path, inputs: Iterable[str | Path], overwrite: bool) -> None:
-    """Raises UserError if `out` exists and is not to be replaced, was not written by sfumato, is a link or the current
-    folder, or is or contains one of `inputs`.
+def check(out: Path, inputs: Iterable[str | Path], overwrite: bool, file: bool = False) -> None:
+    """Check a place to write to. file: for a file, not a folder.
+
+    Raises UserError if nothing can be written there; if `out` is a link or the current folder, or is or contains one of
+    `inputs`; if it exists and is not to be replaced, is of the other kind, or was not written by sfumato.
     """
     if out.is_symlink():
         raise UserError(f"{out} is a symbolic link: name the folder or file itself")
@@ -28,10 +31,13 @@ def check(out: Path, inputs: Iterable[str | Path], overwrite: bool) -> None:
     for source in (Path(name).resolve() for name in inputs if Path(name).exists()):
         if place == source or place in source.parents:
             raise UserError(f"{out} would replace {source}, which is still to be read: choose another place")
+    check_folder(out.parent)
     if not out.exists():
         return
     if not overwrite:
         raise UserError(f"{out} exists: --overwrite replaces it")
+    if out.is_dir() == file:
+        raise UserError(f"{out} is a {'folder' if file else 'file'}, and no {'file' if file else 'folder'} to replace")
     if out.is_dir() and (foreign := _foreign(out)) is not None:
         raise UserError(f"{out} holds {foreign}, which sfumato did not write: it is not replaced; choose another place")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfumato import registry
@@ -56,17 +57,36 @@ class Sampling:
                 raise UserError(f"{name} is an option of {owner}, and this is {sampler}: choose the sampler {owner}")
 
     def check(self) -> None:
-        """Raises UserError on a bad value; needs no model."""
+        """Raises UserError on a bad value, and on one that the named sampler does not know; needs no model."""
         from sfumato.recipe.sections import Sample
 
         self.over(Sample())
         self.kept(1)
+        if self.sampler is None:
+            return
+        self.check_own(self.sampler)
+        if self.options or registry.OUTSIDE.fullmatch(self.sampler):
+            registry.arguments(registry.find("sampler", self.sampler), {}, self.options or {}, "sample.options")
 
     def kept(self, steps: int) -> int:
         """How many of `steps` steps are taken from an initial picture. Raises UserError."""
         if not 0 < self.strength <= 1:
             raise UserError(f"strength={self.strength:g}: the share of the picture to replace is above 0 and at most 1")
         return max(1, round(steps * self.strength))
+
+
+def check_count(n: int, texts: Sequence[str]) -> None:
+    """Raises UserError for a number of pictures below 1, or of the texts."""
+    if n < 1:
+        raise UserError(f"n={n}: draw at least one picture")
+    if n < len(texts):
+        raise UserError(f"n={n} is fewer than the {len(texts)} texts: draw one or more of each, or leave n out")
+
+
+def check_init(init: object) -> None:
+    """Raises UserError if an initial picture is the path of no file."""
+    if isinstance(init, (str, Path)) and not Path(init).is_file():
+        raise UserError(f"init {init}: the file is not there")
 
 
 def check_seed(seed: object) -> None:

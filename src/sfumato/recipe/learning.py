@@ -121,6 +121,13 @@ class Train(Section):
     keep: int = Field(4, ge=0, description="evenly spaced checkpoints kept beside the last two and the best")
     tracker: Literal["tensorboard", "wandb"] | None = Field(None, description="also send the log to this tracker")
 
+    @field_validator("betas")
+    @classmethod
+    def _rates(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if any(not 0 <= rate < 1 for rate in value):
+            raise ValueError("each decay rate is 0 or more and below 1")
+        return value
+
     @field_validator("ema")
     @classmethod
     def _widths(cls, value: tuple[float, ...]) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -69,8 +70,9 @@ class Data(Section):
             raise ValueError("a side must be 8 to 1024 pixels")
         return value
 
-    def of(self, source: str) -> Data:
+    def of(self, source: str | Path) -> Data:
         """The same section for another source, without `options`, and without `count` unless it is `emoji`."""
+        source = str(source)
         options = self.options if source == self.source else {}
         count = self.count if source == "emoji" else None
         return self.model_copy(update={"source": source, "count": count, "options": options})
@@ -121,6 +123,13 @@ class Net(Section):
         False, description="add each pixel's coordinates to the input: for drawings and aligned pictures"
     )
     options: Options = Field(Options(), description="arguments of a network of your own, by name")
+
+    @field_validator("channels")
+    @classmethod
+    def _some(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if any(each < 1 for each in value or ()):
+            raise ValueError("channels are 1 or more at each resolution")
+        return value
 
 
 class Noise(Section):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sfumato.errors import UserError
+from sfumato.errors import UserError, listed
 
 if TYPE_CHECKING:
     from sfumato.recipe.recipe import Recipe
@@ -21,10 +21,14 @@ class Preset:
 
     name: "mini"; "sd"; "default", which is "mini" for the base mini and "sd" for all others; or "seed", the settings of
     the second seed project; overrides: changed values, `KEY=VALUE` by dotted path, such as "train.lr=5e-4".
+    Raises UserError for one override that is in no list.
     """
 
     name: str = "default"
     overrides: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        listed("overrides", self.overrides)
 
     def recipe(self, base: str) -> Recipe:
         """The recipe for a base, without the overrides and without photos. Raises UserError."""

@@ -95,21 +95,27 @@ class _Checked:
         return alike and float(np.abs(self.colours - other.colours).mean()) < TINTED
 
 
+def paths_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The photos of a folder, and files of formats that are not read. Raises UserError, as `check`; opens none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: give a folder with five to ten photos of one thing")
+    files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    paths = [p for p in files if p.suffix.lower() in EXTENSIONS]
+    if not paths:
+        raise UserError(f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it")
+    if len(paths) > MOST:
+        raise UserError(f"{folder} holds {len(paths)} photos: choose five to ten, {MOST} at most, or use sfumato train")
+    return paths, [p for p in files if p.suffix.lower() in OTHERS]
+
+
 def check(folder: Path, side: int, progress: Callable[[int, int], None] | None = None) -> PhotoReport:
     """Check all photos of a folder, for training at `side` pixels.
 
     Left out are broken photos, near-duplicates except for the sharpest, and photos that show nothing; but at least five
     of the readable photos are kept. Raises UserError: no folder, no photo, more than a hundred, or none readable.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: give a folder with five to ten photos of one thing")
-    files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    paths = [p for p in files if p.suffix.lower() in EXTENSIONS]
-    others = [PhotoVerdict(p, "leave out", (UNREAD,)) for p in files if p.suffix.lower() in OTHERS]
-    if not paths:
-        raise UserError(f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it")
-    if len(paths) > MOST:
-        raise UserError(f"{folder} holds {len(paths)} photos: choose five to ten, {MOST} at most, or use sfumato train")
+    paths, unread = paths_in(folder)
+    others = [PhotoVerdict(p, "leave out", (UNREAD,)) for p in unread]
     photos = []
     for k, path in enumerate(paths):
         photos.append(_by_itself(path, side))
