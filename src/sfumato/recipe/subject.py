@@ -141,8 +141,8 @@ class Noise(Section):
     weighting: WeightingName = Field(
         "edm",
         description="weight of each noise level in the loss; uniform: 1 on the network's output, as in DDPM; "
-        "min-snr-5: min(SNR, 5) on the clean picture; root-snr: alpha / sigma on it; psnr: relative errors on photos count "
-        "equally at all levels; edm: as in EDM",
+        "min-snr-5: min(SNR, 5) on the clean picture; root-snr: alpha / sigma on it; psnr: relative errors on photos "
+        "count equally at all levels; edm: as in EDM",
     )
     timesteps: int = Field(
         1000, ge=2, description="number T of levels of the discrete schedules (linear, cosine, scaled-linear)"
