@@ -49,7 +49,7 @@ def sample(
     ),
     rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance inflates, 0 (off) to 1."),
     interval: tuple[float, float] = typer.Option(
-        None, "--interval", help="Apply guidance only between these two sigmas."
+        None, "--interval", help="Apply guidance only between these two sigmas, the lower first."
     ),
     eta: float = typer.Option(None, "--eta", help="ddim: fresh noise in each step, from 0 (none) to 1 (as ddpm)."),
     churn: float = typer.Option(None, "--churn", help="heun: amount of fresh noise in each step (S_churn)."),
@@ -66,7 +66,9 @@ def sample(
     ),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first picture; picture k has SEED + k."),
     film: Path = typer.Option(
-        None, "--film", help="A GIF of the way from noise to pictures (beside it a PNG strip, and the way to noise)."
+        None,
+        "--film",
+        help="File for a GIF of the steps from noise to pictures; also writes a PNG strip, and the steps to noise.",
     ),
     out: Path = typer.Option(
         None, "--out", help="Folder for the pictures [default: samples-MODEL; samples-MODEL-2 if there is one ...]."
