@@ -14,7 +14,7 @@ from common import Cells, Figures, arguments, judged, passed, run, save_grid, se
 from peers import RESNET20, features_named
 from sfumato.errors import UserError
 from sfumato.judging.features import Features
-from sfumato.judging.model import data_of, told
+from sfumato.judging.model import data_of, representative_texts
 from sfumato.models.model import Model
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import open_store
@@ -78,7 +78,7 @@ def model_images(name: str) -> int | None:
 def measure(
     model: Model, store: Store, features: list[Features], args: argparse.Namespace, sampler: str, steps: int, grid: Path
 ) -> Figures:
-    texts = told(model, store.train, args.n, args.seed)
+    texts = representative_texts(model, store.train, args.n, args.seed)
     began = time.perf_counter()
     samples = model.sample(args.n, texts=texts, seed=args.seed, sampling=Sampling(sampler=sampler, steps=steps))
     seconds = time.perf_counter() - began

@@ -40,7 +40,7 @@ from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
 from sfumato.diffusion.loss import denoising_loss
 from sfumato.files import write_json
-from sfumato.judging.model import told
+from sfumato.judging.model import representative_texts
 from sfumato.models.named import net_of, schedule_of
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import open_store
@@ -184,7 +184,7 @@ def curve(recipe: Recipe, cells: Cells, shared: Figures, args: argparse.Namespac
             spent = train_until(recipe, images, folder, None if last else 60 * minutes, end)
             model = sfumato.load(folder)
             store = open_store(recipe.data)
-            texts = told(model, store.train, args.n, args.seed)
+            texts = representative_texts(model, store.train, args.n, args.seed)
             wait()
             began = time.perf_counter()
             samples = model.sample(

@@ -14,7 +14,7 @@ from PIL import Image
 import sfumato
 from common import Cells, Figures, arguments, run, set_threads, span, table
 from sfumato.errors import UserError
-from sfumato.judging.model import told
+from sfumato.judging.model import representative_texts
 from sfumato.judging.report import copies_section
 from sfumato.models.reading import find
 from sfumato.models.sampling import Sampling
@@ -81,7 +81,7 @@ def measure(path: Path, way: dict[str, Any], args: argparse.Namespace) -> Figure
     assert isinstance(pairs, Image.Image)
     pairs.save(folder / f"{path.name}-pairs.png", optimize=True)
     (folder / f"{path.name}-curves.png").write_bytes(curves(RunFolder(path).events()))
-    texts = told(found.model, found.store.train, FILMED, args.seed)
+    texts = representative_texts(found.model, found.store.train, FILMED, args.seed)
     _, film = found.model.film(FILMED, seed=args.seed, texts=texts, sampling=Sampling(**way))
     films.strip(film.frames, folder / f"{path.name}-film.png", captions=film.captions)
     for name in ("", "-pairs", "-film"):

@@ -13,11 +13,11 @@ class UserError(Exception):
 
 
 class PromptWarning(UserWarning):
-    """A part of a prompt that the model cannot draw. `Model.warnings` returns the same lines as a list."""
+    """Warns of a part of a prompt that the model does not know or omits. `Model.warnings` returns the same lines."""
 
 
 class Busy(UserError):  # noqa: N818 - read as a sentence: raise Busy
-    """Another process uses the folder: try again later. The command line exits with status 75."""
+    """Another process uses the run folder: try again later. The command line exits with status 75."""
 
 
 def listed(name: str, given: object) -> list[str]:

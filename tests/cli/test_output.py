@@ -85,6 +85,7 @@ def test_a_folder_in_use_has_a_status_of_its_own(sfumato: Sfumato, pictures: Pat
     assert "in use by another process" in answer.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_training_whose_reader_is_gone_saves_and_stops(pictures: Path, tmp_path: Path) -> None:  # noqa: F811
     words = [sys.executable, "-m", "sfumato", "train", str(pictures), *SMALL, "train.images=10000000", "--events"]
     with subprocess.Popen(

@@ -11,6 +11,7 @@ from sfumato.demo import car, photo, prompts
 from sfumato.show.report import Page, write_page
 
 
+@pytest.mark.slow
 def test_prompts_and_a_photo(tmp_path: Path) -> None:
     sections = [prompts.section(tmp_path), photo.section()]
     page = write_page(tmp_path / "page.html", Page("demo", "two sections", sections=sections)).read_text("utf-8")

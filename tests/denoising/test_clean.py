@@ -103,7 +103,7 @@ def test_strength_is_a_smaller_level_not_a_blend() -> None:
 
 
 def test_who_is_told_of_clipping_and_who_makes_up_for_it() -> None:
-    assert MODEL.clipping == "told"
+    assert MODEL.clipping == "condition"
     assert not torch.equal(
         denoise(MODEL, FLOATS, 0.2, cleaning=Cleaning(clipped=True)),
         denoise(MODEL, FLOATS, 0.2, cleaning=Cleaning(clipped=False)),

@@ -16,7 +16,7 @@ from torch import Tensor
 from sfumato import compare, judge, registry
 from sfumato.errors import UserError
 from sfumato.judging.features import Features, open_features
-from sfumato.judging.model import told
+from sfumato.judging.model import representative_texts
 from sfumato.models.pixel import PixelModel
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.store import open_store
@@ -71,7 +71,7 @@ def test_a_model_is_judged_on_its_own_data(folder: Path, features: Features) -> 
 def test_the_samples_are_those_the_model_draws(folder: Path, features: Features) -> None:
     ours = model(folder)
     found = judge(ours, n=7, features=features, seed=5, sampling=Sampling(sampler="ddim", steps=3))
-    texts = told(ours, found.store.train, 7, 5)
+    texts = representative_texts(ours, found.store.train, 7, 5)
     assert torch.equal(found.samples, ours.sample(7, texts=texts, seed=5, sampling=Sampling(sampler="ddim", steps=3)))
     again = judge(ours, n=7, features=features, seed=5, sampling=Sampling(sampler="ddim", steps=3))
     assert again.verdict == found.verdict
@@ -97,14 +97,20 @@ def test_conditions_come_as_often_as_in_the_data(folder: Path) -> None:
     train = open_store(recipe_of(folder).data).train
     ours = model(folder)
     counts = Counter(train.texts("class"))
-    assert told(model(folder, "none"), train, 5, 0) is None
+    assert representative_texts(model(folder, "none"), train, 5, 0) is None
     for seed in range(3):
-        assert Counter(told(ours, train, len(train), seed) or []) == counts
-        assert Counter(told(ours, train, 3 * len(train), seed) or []) == {key: 3 * v for key, v in counts.items()}
-    assert told(ours, train, 48, 0) == told(ours, train, 48, 0) != told(ours, train, 48, 1)
-    assert told(ours, train, 48, 0) != sorted(told(ours, train, 48, 0) or [])
-    assert told(model(folder, "words"), train, 60, 0) == [
-        *(first := told(model(folder, "words"), train, 48, 0) or []),
+        assert Counter(representative_texts(ours, train, len(train), seed) or []) == counts
+        assert Counter(representative_texts(ours, train, 3 * len(train), seed) or []) == {
+            key: 3 * v for key, v in counts.items()
+        }
+    assert (
+        representative_texts(ours, train, 48, 0)
+        == representative_texts(ours, train, 48, 0)
+        != representative_texts(ours, train, 48, 1)
+    )
+    assert representative_texts(ours, train, 48, 0) != sorted(representative_texts(ours, train, 48, 0) or [])
+    assert representative_texts(model(folder, "words"), train, 60, 0) == [
+        *(first := representative_texts(model(folder, "words"), train, 48, 0) or []),
         *first[:12],
     ]
     assert set(first) == set(model(folder, "words").vocabulary.encodable(train.captions or []))
@@ -114,7 +120,7 @@ def test_pictures_without_a_label_are_drawn_untold(folder: Path) -> None:
     pictures = Pictures(
         torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([-1, 1]), ["ant", "bee"], None, ["a", "b"]
     )
-    assert sorted(told(model(folder), pictures, 2, 0) or []) == ["", "bee"]
+    assert sorted(representative_texts(model(folder), pictures, 2, 0) or []) == ["", "bee"]
 
 
 def test_copies_and_noise_are_told_apart(folder: Path, features: Features) -> None:

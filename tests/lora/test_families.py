@@ -18,7 +18,7 @@ from sfumato.lora.adapter import Adapter, Shape, attach, taken, without
 from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_kohya, write_peft
 from sfumato.lora.lora import merge
 from sfumato.lora.origin import origin
-from sfumato.models.family import LatentNet, Seen
+from sfumato.models.family import Extent, LatentNet
 from sfumato.models.latent import LatentModel
 from sfumato.models.sd.family import StableDiffusion
 from sfumato.models.sd.networks import TEXT, UNET, text_encoder, unet
@@ -48,7 +48,7 @@ class TwoNet(LatentNet):
         both = [each(ids).last_hidden_state for each in (self.one, self.two)]
         return Condition.of(states=torch.cat(both, -1), pooled=both[1][:, -1])
 
-    def layer(self, of: Seen) -> nn.Module:
+    def layer(self, of: Extent) -> nn.Module:
         found: nn.Module = self.unet.mid_block
         return found
 

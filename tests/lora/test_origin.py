@@ -217,5 +217,6 @@ def test_a_tuning_begun_on_an_earlier_base_is_refused(
         assert said.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_tuning_of_the_same_base_goes_on(begun: Path, sfumato: Sfumato) -> None:
     assert sfumato(*tuning(begun)).status == 0

@@ -150,7 +150,7 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     assert again.fingerprint() == first
     assert studied == []
     with pytest.raises(decoding.PictureError, match="not a JPEG"):
-        again.items("train")[-1].look()
+        again.items("train")[-1].header()
     Image.fromarray(photo(8, 8, 77)).save(tmp_path / "002.png")
     assert FolderSource(tmp_path, Data()).fingerprint() != first
     assert studied == ["002.png"]

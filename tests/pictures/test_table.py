@@ -47,7 +47,7 @@ def test_columns_are_found_by_type() -> None:
     assert [item.label for item in items] == [None, "dog", "cat", "dog", "cat", "dog"]
     assert items[3].caption == "a picture 3"
     assert np.array_equal(items[3].read(), photo(8, 8, 3))
-    assert items[3].look().size == "8x8"
+    assert items[3].header().size == "8x8"
     changed = {"train": dataset(6, caption="text"), "validation": dataset(4, caption="text", start=7)}
     assert from_datasets("x", splits, Data()).fingerprint() == source.fingerprint()
     assert from_datasets("x", changed, Data()).fingerprint() != source.fingerprint()

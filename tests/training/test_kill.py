@@ -94,14 +94,8 @@ def test_twenty_kills_change_nothing(tmp_path: Path, environment: dict[str, str]
     assert not parts(folder)
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, environment: dict[str, str], number: int) -> None:
     folder = tmp_path / "run"
     words = train_command(folder, 100_000)

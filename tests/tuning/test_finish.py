@@ -16,9 +16,11 @@ from sfumato.judging.stats import Interval
 from sfumato.lora.adapter import Shape, attach, without
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe.sections import Tune
+from sfumato.runs.folder import RunFolder
+from sfumato.runs.survey import written
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.job import TuneJob
-from sfumato.tuning.score.choose import Look, choose, shortlist
+from sfumato.tuning.score.choose import Candidate, choose, shortlist
 from sfumato.tuning.score.score import Effort, Judge, Nearness, Score
 from sfumato.zoo import load
 
@@ -51,6 +53,9 @@ def test_the_folder_holds_all_that_was_promised(tuned: tuple[Path, dict[str, Any
     assert 1 <= len(told["choice"]["scores"]) <= 3
     assert max(value for name, value in told["verified"].items() if name != "effect") < 1e-3
     assert told["next"]
+    assert {path for path in folder.iterdir() if path.is_file()} <= {
+        *(folder / "recipe.yaml", folder / ".lock"), *written(folder, RunFolder(folder).recipe()),
+    }  # fmt: skip
 
 
 def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(tuned: tuple[Path, dict[str, Any]]) -> None:
@@ -124,23 +129,24 @@ def score_of(step: int, total: float, width: float = 0.01) -> Score:
 
 
 def test_the_shortlist_leaves_out_what_has_not_learned_yet() -> None:
-    looks = [
-        Look(step, loss, 0.0) for step, loss in zip(range(50, 450, 50), (9, 5, 2.5, 1, 1.2, 2, 2.6, 3), strict=True)
+    candidates = [
+        Candidate(step, loss, 0.0)
+        for step, loss in zip(range(50, 450, 50), (9, 5, 2.5, 1, 1.2, 2, 2.6, 3), strict=True)
     ]
-    assert shortlist(looks) == [200, 300, 400]
-    assert shortlist(looks[:1]) == [50]
+    assert shortlist(candidates) == [200, 300, 400]
+    assert shortlist(candidates[:1]) == [50]
     assert shortlist([]) == []
 
 
 def test_the_best_is_chosen_and_what_is_as_good_is_named() -> None:
-    looks = [Look(step, 1.0, 0.0) for step in (100, 200, 300)]
+    candidates = [Candidate(step, 1.0, 0.0) for step in (100, 200, 300)]
     totals = {100: 0.3, 200: 0.8, 300: 0.7}
-    clear = choose(looks, lambda step: score_of(step, totals[step]))
+    clear = choose(candidates, lambda step: score_of(step, totals[step]))
     assert (clear.step, clear.close) == (200, ())
-    unclear = choose(looks, lambda step: score_of(step, totals[step], 0.2))
+    unclear = choose(candidates, lambda step: score_of(step, totals[step], 0.2))
     assert (unclear.step, unclear.close) == (300, (200,))
     assert "step 200 is too close to call" in unclear.reason
-    alone = choose(looks[:1], lambda step: score_of(step, 0.1))
+    alone = choose(candidates[:1], lambda step: score_of(step, 0.1))
     assert alone.step == 100
 
 
@@ -158,6 +164,7 @@ def test_presets(tmp_path: Path) -> None:
     assert "use `sfumato tune FOLDER --noun WORD`" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_seeds_preset_proves_itself(tuned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """Its dropout is for training alone."""
     root = tuned[0].parent

@@ -54,11 +54,11 @@ MOMENTS: dict[str, Callable[[Event], bool]] = {
     "choosing": phase("choosing the step"),
     "proving": phase("proving"),
 }
-QUICK, SLOW = ("steps", "choosing"), pytest.mark.slow
+SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "moment", [moment if moment in QUICK else pytest.param(moment, marks=SLOW) for moment in MOMENTS]
+    "moment", [moment if moment == "steps" else pytest.param(moment, marks=SLOW) for moment in MOMENTS]
 )
 def test_a_stop_in_every_phase(root: Path, moment: str) -> None:
     job, stop = job_in(root, f"stopped-{moment}"), Stop()
@@ -83,7 +83,8 @@ def test_a_stop_in_every_phase(root: Path, moment: str) -> None:
         assert (last.folder / file).read_bytes() == (root / "alone" / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("moment", ["steps", pytest.param("choosing", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["steps", "choosing"])
 def test_an_exception_in_a_listener_leaves_a_tuning_that_goes_on(root: Path, moment: str) -> None:
     job = job_in(root, f"failed-{moment}")
 

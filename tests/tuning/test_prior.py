@@ -6,7 +6,7 @@ import torch
 
 from sfumato.lora.adapter import Shape, attach, without
 from sfumato.pictures.split import RESERVED
-from sfumato.tuning.prior import ASKED, answered, asked_of, questions, words
+from sfumato.tuning.prior import OTHERS, prior_inputs, prior_prompts, with_base_outputs, words
 
 from .conftest import base, learned, stirred
 
@@ -22,18 +22,18 @@ def test_words_are_known_and_not_the_things_own() -> None:
 
 
 def test_captions_are_asked_with_other_words() -> None:
-    told = asked_of(["a small zarnu car on a road", "my photo {1}"], "zarnu car", "car", ["cat", "house"])
-    assert len(told) == 2 * (1 + ASKED)
+    told = prior_prompts(["a small zarnu car on a road", "my photo {1}"], "zarnu car", "car", ["cat", "house"])
+    assert len(told) == 2 * (1 + OTHERS)
     assert told[0] == "a small car on a road"
-    assert {"a small house on a road", "a cat"} <= set(told[1 : 1 + ASKED])
-    assert set(told[1 + ASKED :]) == {"a car", "a cat", "a house"}
-    assert set(asked_of(["a zarnu car"], "zarnu car", "car", [])) == {"a car"}
+    assert {"a small house on a road", "a cat"} <= set(told[1 : 1 + OTHERS])
+    assert set(told[1 + OTHERS :]) == {"a car", "a cat", "a house"}
+    assert set(prior_prompts(["a zarnu car"], "zarnu car", "car", [])) == {"a car"}
 
 
-def test_questions_cover_all_levels_and_all_that_is_asked() -> None:
+def test_inputs_cover_all_levels_and_prompts() -> None:
     latents = torch.arange(6.0).view(2, 3, 1, 1, 1).expand(2, 3, 4, 8, 8)
     rows = torch.arange(10, 20).view(2, 5)
-    asked = questions(latents, rows, 7, 400, 0)
+    asked = prior_inputs(latents, rows, 7, 400, 0)
     assert sorted((asked.u * 400).long().tolist()) == list(range(400))
     assert 0.1 < (asked.row == 7).float().mean() < 0.3
     told = asked.row != 7
@@ -46,17 +46,17 @@ def test_questions_cover_all_levels_and_all_that_is_asked() -> None:
 def test_answers_are_the_bases_with_no_adapter() -> None:
     model = base()
     attach(model.net, Shape(rank=2))  # type: ignore[arg-type]
-    asked = questions(torch.randn(2, 1, *model.space), torch.zeros(2, 3, dtype=torch.int64), None, 20, 0)
+    asked = prior_inputs(torch.randn(2, 1, *model.space), torch.zeros(2, 3, dtype=torch.int64), None, 20, 0)
     states = model.condition(["a red car"], 1)
     done: list[tuple[int, int]] = []
     found = []
     for _ in range(2):
         with without(model.net):  # type: ignore[arg-type]
-            found.append(answered(
+            found.append(with_base_outputs(
                 asked, model.denoiser, model.schedule, lambda row: states.repeat(len(row)),
                 lambda a, b: done.append((a, b)),
             ))  # fmt: skip
         stirred(model.net)  # type: ignore[arg-type]
     assert done[:2] == [(16, 20), (20, 20)]
-    assert torch.equal(found[0].wanted, found[1].wanted)
-    assert not torch.equal(found[0].wanted, asked.x0)
+    assert torch.equal(found[0].target, found[1].target)
+    assert not torch.equal(found[0].target, asked.x0)

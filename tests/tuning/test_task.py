@@ -218,12 +218,12 @@ def test_dreambooths_class_pictures_are_drawn_once_and_learned(photos: Path, pip
     told: list[Event] = []
     run = start.run(start.begin(recipe, out=tmp_path / "run"), told.append)
     assert [event.done for event in told if isinstance(event, Phase)] == [8, 10]
-    drawn = start.load_file(run.path / start.PRIOR)["wanted"]
+    drawn = start.load_file(run.path / start.PRIOR)["target"]
     assert drawn.shape == (start.MOST, 4, 8, 8)
     assert len(drawn.unique(dim=0)) == 10
     again = start.begin(recipe, ["train.images=32"], tmp_path / "run")
     start.run(again, told.append)
-    assert torch.equal(again.task.prior.wanted, drawn)
+    assert torch.equal(again.task.prior.target, drawn)
     assert sum(isinstance(event, Phase) for event in told) == 2
     assert next(event["images"] for event in run.events("preview")) == 0
 

@@ -26,10 +26,12 @@ DATA = typer.Option(
 FEATURES = typer.Option(
     None,
     "--features",
-    help="Features for the distances: mini (offline), dinov2, clip, inception (for FID), or its file, or your own as "
-    "package.module:Name.",
+    help="Features for the distances: mini (offline), dinov2, clip, inception (for FID), the file of inception's "
+    "weights, or your own as package.module:Name.",
 )
-METRIC = typer.Option(None, "--metric", help="One more figure: coverage, or your own as package.module:Name.")
+METRIC = typer.Option(
+    None, "--metric", help="A further figure: coverage, or your own as package.module:Name; can be repeated."
+)
 STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler [default: the model's].")
 SAMPLER = typer.Option(None, "--sampler", help=f"{SAMPLERS} [default: the model's]")
 GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1: none [default: the model's].")
@@ -46,9 +48,11 @@ def judge(
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
-    sigma: float = typer.Option(0.2, "--sigma", help="denoise: standard deviation of the added noise, white being 1."),
+    sigma: float = typer.Option(
+        0.2, "--sigma", help="denoise: standard deviation of the added noise, where white is 1."
+    ),
     clip: bool = typer.Option(
-        True, "--clip/--no-clip", help="denoise: clip noisy pictures to black and white, as files are."
+        True, "--clip/--no-clip", help="denoise: clip noisy pictures to the range from black to white, as in files."
     ),
     blind: bool = typer.Option(False, "--blind", help="denoise: let the model estimate the noise level."),
     mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the result of the mirrored picture."),
@@ -66,8 +70,8 @@ def judge(
 ) -> None:
     """Measure how good a model is, and write report.html.
 
-    generate: how close its pictures are to real ones, how varied, and whether any is copied. denoise: PSNR and SSIM on
-    held-out pictures. text: whether it draws what prompts say (models trained on emoji).
+    Task generate: how close its pictures are to real ones, how varied they are, and whether any is copied. Task
+    denoise: PSNR and SSIM on held-out pictures. Task text: whether it draws what prompts describe (models of emoji).
 
     Figures have 95 % intervals; distances also have a floor, the value that real pictures reach.
     """
@@ -101,11 +105,11 @@ def judge(
     answer({**value, "report": str(page)}, json)
 
 
-Told = tuple[list[str], Path, Json]
+Outcome = tuple[list[str], Path, Json]
 """Lines for people, the page, and what --json prints beside it."""
 
 
-def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
+def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Outcome:
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
 
@@ -115,7 +119,7 @@ def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Told:
 
 def _denoise(
     model: Model, home: Path, screen: Screen, n: int | None, seed: int, data: str | None, noisy: Noisy
-) -> Told:
+) -> Outcome:
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
@@ -123,7 +127,7 @@ def _denoise(
     return [judged.words()], write_denoised(model, judged, home), {"model": model.name, **judged.to_json()}
 
 
-def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Told:
+def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Outcome:
     from sfumato.judging.emoji import judge_emoji
     from sfumato.judging.report import write_emoji
 

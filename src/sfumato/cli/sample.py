@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from sfumato import api
-from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
+from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, may_replace, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 from sfumato.files import check_folder
@@ -47,7 +49,7 @@ def sample(
     ),
     rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance inflates, 0 (off) to 1."),
     interval: tuple[float, float] = typer.Option(
-        None, "--interval", help="Apply guidance only between these two sigmas."
+        None, "--interval", help="Apply guidance only between these two sigmas, the lower first."
     ),
     eta: float = typer.Option(None, "--eta", help="ddim: fresh noise in each step, from 0 (none) to 1 (as ddpm)."),
     churn: float = typer.Option(None, "--churn", help="heun: amount of fresh noise in each step (S_churn)."),
@@ -64,9 +66,14 @@ def sample(
     ),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first picture; picture k has SEED + k."),
     film: Path = typer.Option(
-        None, "--film", help="A GIF of the way from noise to pictures (beside it a PNG strip, and the way to noise)."
+        None,
+        "--film",
+        help="File for a GIF of the steps from noise to pictures; also writes a PNG strip, and the steps to noise.",
     ),
-    out: Path = typer.Option(None, "--out", help="Folder for the pictures [default: samples-MODEL]."),
+    out: Path = typer.Option(
+        None, "--out", help="Folder for the pictures [default: samples-MODEL; samples-MODEL-2 if there is one ...]."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files without asking."),
     each: bool = typer.Option(False, "--each", help="Also write every picture into its own PNG file."),
     metadata: bool = typer.Option(True, help="Write prompt, seed, sampler and model into the PNGs."),
     events: bool = EVENTS,
@@ -95,6 +102,9 @@ def sample(
     check_init(init)
     for place in (out or Path(), film.parent if film else Path()):
         check_folder(place)
+    pictures = _files(out, each, count, seed) if out else []
+    _check_unmixed(out, pictures)
+    may_replace([*pictures, *(_film_files(film) if film else ())], overwrite)
     from sfumato.models.samples import doubts
     from sfumato.pictures.given import read
 
@@ -102,7 +112,7 @@ def sample(
         picture = None if init is None else read(init)
         chosen, notes = _model(model, loras, sides, screen)
         chosen.settings(how)
-        folder = out or Path(f"samples-{chosen.name}")
+        folder = out or _free(f"samples-{chosen.name}")
         check_folder(folder)
         for line in notes:
             say(line)
@@ -144,12 +154,33 @@ def _write(drawn: Samples, folder: Path, each: bool, negative: str | None, metad
         about = parameters(prompt, negative, s.steps, s.sampler, s.guidance, drawn.seeds[k], size, drawn.model)
         return about if metadata else None
 
-    written = [folder / "grid.png"]
+    written = _files(folder, each, len(drawn), drawn.seeds[0])
     save_png(drawn.grid(), written[0], made(0))
-    for k, image in enumerate(drawn.images() if each else ()):
-        written.append(folder / f"{drawn.seeds[k]:06d}.png")
-        save_png(image, written[-1], made(k))
+    for k, (image, path) in enumerate(zip(drawn.images() if each else (), written[1:], strict=True)):
+        save_png(image, path, made(k))
     return written
+
+
+def _files(folder: Path, each: bool, n: int, seed: int) -> list[Path]:
+    """The grid, and with `each` a file for every picture, named by its seed."""
+    return [folder / "grid.png", *(folder / f"{seed + k:06d}.png" for k in range(n if each else 0))]
+
+
+def _check_unmixed(folder: Path | None, files: list[Path]) -> None:
+    """Raises UserError if pictures of another sampling would be left among the new ones."""
+    others = (path for path in (folder.glob("*.png") if folder else ()) if re.fullmatch(r"\d{6}", path.stem))
+    if (other := next((path for path in sorted(others) if path not in files), None)) is not None:
+        raise UserError(f"{other} is from another sampling, which would be mixed with this one: choose another --out")
+
+
+def _film_files(film: Path) -> list[Path]:
+    """The way from noise to pictures as a film and as a strip, then the way to noise."""
+    return [film.with_name(f"{film.stem}{suffix}{kind}") for suffix in ("", "-forward") for kind in (".gif", ".png")]
+
+
+def _free(name: str) -> Path:
+    """A folder of this name that does not exist yet, with a number if need be."""
+    return next(path for k in itertools.count(1) if not (path := Path(name if k == 1 else f"{name}-{k}")).exists())
 
 
 def _texts(label: list[str] | None, prompt: list[str] | None, prompts: Path | None) -> list[str] | None:
@@ -185,10 +216,8 @@ def _films(model: Model, film: Path, drawn: Samples, how: Sampling, init: np.nda
     start = None if init is None else fitted(init, model.shape)
     few, reverse = model.film(n, texts=drawn.texts, seed=seed, sampling=how, init=start)
     forward = model.forward_film(few, seed, Sampling(steps=how.steps))
-    written = []
-    for process, suffix in ((reverse, ""), (forward, "-forward")):
-        moving, still = (film.with_name(f"{film.stem}{suffix}{kind}") for kind in (".gif", ".png"))
+    written = _film_files(film)
+    for process, (moving, still) in zip((reverse, forward), (written[:2], written[2:]), strict=True):
         films.gif(process.frames, moving, process.captions)
         films.strip(process.frames, still, captions=process.captions)
-        written += [moving, still]
     return written

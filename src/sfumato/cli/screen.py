@@ -80,7 +80,7 @@ class Screen:
         if isinstance(event, Start):
             self._per = event.batch if self.unit == "steps" else 1
             self._total = event.of / self._per
-        text = told(event, self.folder, self._per)
+        text = message(event, self.folder, self._per)
         done = getattr(event, "images", 0) / self._per
         if isinstance(event, Start | Report):
             self._bar("training", f"{done:,.0f} / {self._total:,.0f} {self.unit}", done, self._total, text)
@@ -117,7 +117,7 @@ def work(job: Job[Result], screen: Screen, dry_run: bool) -> tuple[Plan, Result 
     return plan, None if dry_run else job.run(screen, screen.stop)
 
 
-def told(event: Event, folder: Path | None = None, per: int = 1) -> str:
+def message(event: Event, folder: Path | None = None, per: int = 1) -> str:
     """An event as a line, empty if there is none. folder: of the run; per: images per step, or 1."""
     match event:
         case Report():

@@ -11,7 +11,7 @@ from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
 from sfumato.diffusion.level import Level
 
-Clipping = Literal["told", "seen", "unknown"]
+Clipping = Literal["condition", "trained", "untrained"]
 """A model and clipped noise: it takes a condition for it, was trained on it alone, or was not trained on it."""
 
 

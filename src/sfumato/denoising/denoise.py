@@ -25,7 +25,7 @@ from sfumato.errors import UserError
 LARGEST = 2**20  # most pixels of a picture for a model without a known reach, which cannot use tiles
 LEAST = 1e-4  # lowest sigma in [-1, 1] scale that is given to a network
 SATURATED = 0.002  # share of values at black or white from which noise counts as clipped
-Told = Callable[[int, int], None]
+OnTile = Callable[[int, int], None]
 Sigma: TypeAlias = float | np.ndarray | Tensor | None
 
 
@@ -35,14 +35,14 @@ class Cleaning:
 
     strength: the denoiser is given strength * sigma, 0 to 1; clipped: the noisy picture was clipped to its range (None:
     decided by its values, see `cut_off`); mirror: average with the result for the mirrored picture, see `mirrored`;
-    tile: side of the tiles of a large picture, in pixels; told: callback with the numbers of tiles done and in all.
+    tile: side of the tiles of a large picture, in pixels; on_tile: callback with the numbers of tiles done and in all.
     """
 
     strength: float = 1.0
     clipped: bool | None = None
     mirror: bool = False
     tile: int = TILE
-    told: Told | None = None
+    on_tile: OnTile | None = None
 
 
 def denoise(cleaner: Cleaner, picture: P, sigma: Sigma = None, cleaning: Cleaning = Cleaning()) -> P:
@@ -103,7 +103,7 @@ def _prepared(cleaner: Cleaner, picture: P, sigma: Sigma, how: Cleaning) -> tupl
     if not float(level.sigma.max()):
         return taken, None
     level = Level.of(level.sigma.clamp_min(LEAST))
-    whole = anysize(cleaner, y, how.tile, how.told)
+    whole = anysize(cleaner, y, how.tile, how.on_tile)
     if level.sigma.ndim == 4 and cleaner.reach is None:
         raise UserError(f"{cleaner.name} takes one level for a whole picture: give sigma as a number, or use photo")
     run = greyed(whole) if grey else whole
@@ -135,17 +135,17 @@ def cut_off(y: Tensor) -> bool:
     return bool(size.max() <= 1) and float((size == 1).float().mean()) >= SATURATED
 
 
-def anysize(cleaner: Cleaner, y: Tensor, tile: int = TILE, told: Told | None = None) -> Denoiser:
+def anysize(cleaner: Cleaner, y: Tensor, tile: int = TILE, on_tile: OnTile | None = None) -> Denoiser:
     """The cleaner's denoiser for pictures of any size. Raises UserError if it cannot process the size of y."""
     if cleaner.reach is not None:
-        return Tiled(cleaner.denoiser, cleaner.reach, cleaner.multiple, tile, told)
+        return Tiled(cleaner.denoiser, cleaner.reach, cleaner.multiple, tile, on_tile)
     height, width = y.shape[-2:]
     if height * width > LARGEST:
         raise UserError(
             f"{cleaner.name} is for small pictures, not {width} x {height}: use a model that was trained on pieces of "
             "large ones, such as photo"
         )
-    return Tiled(cleaner.denoiser, 0, cleaner.multiple, max(height, width), told)
+    return Tiled(cleaner.denoiser, 0, cleaner.multiple, max(height, width), on_tile)
 
 
 def greyed(denoiser: Denoiser) -> Denoiser:
@@ -176,9 +176,9 @@ def best(cleaner: Cleaner, run: Denoiser, y: Tensor, level: Level, clipped: bool
 
     correct: allow the second call, which corrects the picture for the clipping.
     """
-    if cleaner.clipping == "told":
+    if cleaner.clipping == "condition":
         return run(y, level, cleaner.condition(clipped, len(y)))
-    if clipped and correct and cleaner.clipping == "unknown":
+    if clipped and correct and cleaner.clipping == "untrained":
         y = unclipped(run(y, level), y, level)
     return run(y, level)
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from sfumato.denoising.cleaner import Cleaner
-from sfumato.denoising.denoise import Cleaning, Told, denoise, posterior_samples
+from sfumato.denoising.denoise import Cleaning, OnTile, denoise, posterior_samples
 from sfumato.denoising.levels import level_of_photo
 from sfumato.denoising.noise import Estimate, estimate
 from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, put, read
@@ -137,7 +137,7 @@ def outputs(target: Path, order: Order) -> Outputs:
     return Outputs([target, *samples], spread, _beside(target, "-show", ".png") if order.show else None)
 
 
-def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, told: Told | None = None) -> Cleaned:
+def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, on_tile: OnTile | None = None) -> Cleaned:
     """Clean one photo file. Raises UserError, one line with the file's name; nothing is written then."""
     places = outputs(target, order)
     for place in places.all:
@@ -148,7 +148,7 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, told: Told
     photo = read(source)
     check_fits(photo, target)
     try:
-        made = clean_photo(cleaner, photo, order, told)
+        made = clean_photo(cleaner, photo, order, on_tile)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     with contextlib.ExitStack() as stack:  # all files or none
@@ -176,11 +176,11 @@ class CleanPhoto:
     found: str
 
 
-def clean_photo(cleaner: Cleaner, photo: Photo, order: Order, told: Told | None = None) -> CleanPhoto:
+def clean_photo(cleaner: Cleaner, photo: Photo, order: Order, on_tile: OnTile | None = None) -> CleanPhoto:
     """Clean a photo in memory; of CMYK, colours and black are cleaned separately. Raises UserError."""
     parts = [photo.pixels] if photo.pixels.shape[2] < 4 else [photo.pixels[..., :3], photo.pixels[..., 3:]]
     sigma, found = (order.sigma, "") if order.sigma is not None else noise_in(cleaner, photo)
-    how = Cleaning(order.strength, mirror=order.mirror, told=told)
+    how = Cleaning(order.strength, mirror=order.mirror, on_tile=on_tile)
     made = [denoise(cleaner, part, sigma, how) for part in parts]
     drawn = [
         posterior_samples(cleaner, part, order.samples, sigma, how, seed=order.seed) for part in parts if order.samples

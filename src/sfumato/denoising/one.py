@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfumato.denoising.arrays import P, take
 from sfumato.denoising.cleaner import Cleaner
-from sfumato.denoising.denoise import Cleaning, Sigma, Told, denoise, posterior_samples
+from sfumato.denoising.denoise import Cleaning, OnTile, Sigma, denoise, posterior_samples
 from sfumato.denoising.files import Order, clean_photo, upright
 from sfumato.denoising.levels import estimated
 from sfumato.denoising.photo import Photo, read, write
@@ -61,11 +61,11 @@ class Denoised(Generic[P]):
         return place
 
 
-def clean_file(cleaner: Cleaner, path: Path, order: Order, told: Told | None = None) -> Denoised[np.ndarray]:
+def clean_file(cleaner: Cleaner, path: Path, order: Order, on_tile: OnTile | None = None) -> Denoised[np.ndarray]:
     """Clean a photo file. Raises UserError, one line with the file's name."""
     photo = read(path)
     try:
-        made = clean_photo(cleaner, photo, order, told)
+        made = clean_photo(cleaner, photo, order, on_tile)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return Denoised(made.pixels, made.sigma, tuple(made.samples), photo)

@@ -87,11 +87,11 @@ class DenoiseVerdict:
     def words(self) -> str:
         p, s = self.denoised.per_image, self.denoised.uniform7
         kind = "clipped to the pictures' range" if self.clip else "not clipped"
-        told = "estimated from each picture" if self.blind else "given"
-        told += ", averaged with the mirrored picture" if self.mirror else ""
+        level = "estimated from each picture" if self.blind else "given"
+        level += ", averaged with the mirrored picture" if self.mirror else ""
         return (
             f"{p.value:.2f} dB (95% interval {p.low:.2f} to {p.high:.2f}) and SSIM {s.value:.3f} on {self.n:,} "
-            f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {told}; the noisy ones have "
+            f"held-out pictures with noise of sigma {self.sigma:g}, {kind}, the level {level}; the noisy ones have "
             f"{self.noisy.per_image.value:.2f} dB and {self.noisy.uniform7.value:.3f}. The PSNR of the mean error is "
             f"{self.denoised.of_mean:.2f} dB, SSIM with a Gaussian window {self.denoised.gauss11.value:.3f}."
         )

@@ -11,7 +11,7 @@ from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.judging.crisp import Through, crisp_bound, drawing_psnr, true_drawings
 from sfumato.judging.stats import Interval, wilson
-from sfumato.models.model import Model, steps_told
+from sfumato.models.model import Model, steps_phase
 from sfumato.models.sampling import Sampling
 from sfumato.pictures.drawn.emoji.read import Right, compare, read
 from sfumato.pictures.drawn.emoji.scene import KINDS, Scene, judged_scene
@@ -112,7 +112,7 @@ def judge_emoji(
         began = time.perf_counter()
         samples = model.sample(
             n, texts=[s.caption() for s in scenes], seed=seed, sampling=sampling, warn=False,
-            callback=steps_told(f"sampling: {kind}", n, tell),
+            callback=steps_phase(f"sampling: {kind}", n, tell),
         )  # fmt: skip
         seconds += time.perf_counter() - began
         kinds[kind] = judged(scenes, samples)

@@ -14,7 +14,7 @@ from sfumato.files import Json
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, Metric, check_counts, judge_generated, metrics_of
 from sfumato.judging.order import Order
-from sfumato.models.model import Model, steps_told
+from sfumato.models.model import Model, steps_phase
 from sfumato.pictures.store import open_store
 from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import Progress, Stop, phase, phases
@@ -41,9 +41,9 @@ class Judged:
 
     def to_json(self) -> Json:
         cost = {"ms_per_picture": 1000 * self.seconds / len(self.samples), "seconds": self.seconds}
-        told = {} if self.similarity is None else {"clip_similarity": self.similarity}
+        similarity = {} if self.similarity is None else {"clip_similarity": self.similarity}
         about = {"sample": self.settings, "cost": cost, "warnings": list(self.warnings)}
-        return {"model": self.model.name, **self.verdict.to_json(), **told, **about}
+        return {"model": self.model.name, **self.verdict.to_json(), **similarity, **about}
 
 
 def judge(name: str | Path | Model, order: Order, progress: Progress | None = None, stop: Stop | None = None) -> Judged:
@@ -76,12 +76,13 @@ def _ready(model: Model, own: Judge, order: Order, progress: Progress | None, st
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
     chosen = model.settings(order.sampling)
-    asked = order.features or own.features
-    extractor = asked if isinstance(asked, Features) else open_features(asked)
+    features = order.features or own.features
+    extractor = features if isinstance(features, Features) else open_features(features)
     count = order.n or min(own.n, max(4, len(store.train)))
     check_counts(count, len(store.train), len(store.held_out))
     metrics = metrics_of(dict.fromkeys((*own.metrics, *order.metrics)))
-    return _Ready(model, store, chosen, extractor, count, told(model, store.train, count, order.seed), metrics)
+    texts = representative_texts(model, store.train, count, order.seed)
+    return _Ready(model, store, chosen, extractor, count, texts, metrics)
 
 
 def _judged(ready: _Ready, order: Order, progress: Progress | None, stop: Stop | None) -> Judged:
@@ -89,7 +90,7 @@ def _judged(ready: _Ready, order: Order, progress: Progress | None, stop: Stop |
     began = time.perf_counter()
     samples = model.sample(
         ready.count, texts=texts, seed=seed, sampling=order.sampling, warn=False,
-        callback=steps_told("sampling", ready.count, phases(progress, stop)),
+        callback=steps_phase("sampling", ready.count, phases(progress, stop)),
     )  # fmt: skip
     seconds = time.perf_counter() - began
     verdict = judge_generated(
@@ -107,7 +108,7 @@ def _judged(ready: _Ready, order: Order, progress: Progress | None, stop: Stop |
     return Judged(model, store, samples, verdict, settings, seconds, similarity, tuple(model.warnings(texts)))
 
 
-def told(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
+def representative_texts(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
     """Labels or captions for n samples, as frequent as in the data; None for an unconditional model."""
     if model.vocabulary.kind == "none":
         return None

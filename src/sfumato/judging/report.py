@@ -206,7 +206,7 @@ def write_comparison(a: Judged, b: Judged, paths: tuple[str, str], folder: Path)
         ["million parameters", *[_parameters(j) / 1e6 for j in (a, b)]],
         ["evaluations a picture", a.settings["evaluations"], b.settings["evaluations"]],
         ["ms a picture", *[1000 * j.seconds / len(j.samples) for j in (a, b)]],
-        ["images seen", *[_seen(path) for path in paths]],
+        ["images seen", *[_images_seen(path) for path in paths]],
     ]
     logs = {name: RunFolder(Path(path)).events("held_out") for name, path in zip(names, paths, strict=True)}
     series = {name: [(e["images"], e["loss"]) for e in events] for name, events in logs.items() if events}
@@ -257,7 +257,7 @@ def _parameters(j: Judged) -> int:
     return sum(p.numel() for p in j.model.net.parameters())
 
 
-def _seen(path: str) -> str | int:
+def _images_seen(path: str) -> str | int:
     events = RunFolder(Path(path)).events("report")
     return int(events[-1]["images"]) if events else "not known"
 

@@ -88,11 +88,11 @@ def merge(net: LatentNet, lora: Lora, weight: float, where: str) -> int:
             if path not in known:
                 raise UserError(f"{where} changes {part}.{path}, which this base lacks: it is for another base")
             shape = tuple(known[path].weight.shape)
-            wanted = (piece.up.shape[0], piece.down.shape[1], *piece.down.shape[2:])
+            expected = (piece.up.shape[0], piece.down.shape[1], *piece.down.shape[2:])
             if piece.down.ndim == 2:
-                wanted = (*wanted, *[1] * (len(shape) - 2))
-            if shape != wanted:
-                raise UserError(f"{where} is for another base: {part}.{path} is {shape} here and {wanted} there")
+                expected = (*expected, *[1] * (len(shape) - 2))
+            if shape != expected:
+                raise UserError(f"{where} is for another base: {part}.{path} is {shape} here and {expected} there")
             if piece.magnitude is not None and piece.magnitude.numel() != shape[0]:
                 raise UserError(f"{where}: the magnitudes of {part}.{path} are not one a row: they cannot be applied")
             found.append((known[path], piece))

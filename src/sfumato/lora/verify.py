@@ -57,10 +57,10 @@ def answer(model: LatentModel, prompt: str) -> Tensor:
     """A model's output for fixed latents at fixed levels with a prompt, and the prompt embedding."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(LEVELS), *model.space, generator=generator).to(model.device)
-    told = model.condition([prompt], 1)
-    parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), told) for k, c in enumerate(LEVELS)]
-    said = [tensor[0].float().flatten() for tensor in told.tensors.values() if tensor.is_floating_point()]
-    return torch.cat([*(part.float().flatten() for part in parts), *said]).cpu()
+    condition = model.condition([prompt], 1)
+    parts = [model.network(x[k : k + 1], torch.tensor([c], device=x.device), condition) for k, c in enumerate(LEVELS)]
+    states = [tensor[0].float().flatten() for tensor in condition.tensors.values() if tensor.is_floating_point()]
+    return torch.cat([*(part.float().flatten() for part in parts), *states]).cpu()
 
 
 def _far(a: Tensor, b: Tensor) -> float:

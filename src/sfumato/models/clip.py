@@ -1,4 +1,4 @@
-"""What families with diffusers' conditional U-Net, and text encoders that read CLIP's tokens, have in common."""
+"""The methods that families with CLIP's tokenizers and diffusers' conditional U-Net have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ClipFamily(Family, ABC):
-    """The model's first tokenizer counts and cuts prompts; the U-Net is called `unet` in diffusers' pipelines."""
+    """A family whose prompts are counted and cut by the first tokenizer, and whose U-Net diffusers calls `unet`."""
 
     @torch.inference_mode()
     def encode(self, model: LatentModel, prompts_: Sequence[str]) -> Condition:

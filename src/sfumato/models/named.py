@@ -27,7 +27,7 @@ ANY_SIDE = 1024  # a multiple of all that networks need
 
 
 def sampler_of(sample: Sample) -> Sampler:
-    """The sampler of a section, with its arguments: values of the section and its `options`. Raises UserError."""
+    """The sampler that a section names, with the section's values and `options` as arguments. Raises UserError."""
     thing = registry.find("sampler", sample.sampler)
     sampler = partial(thing, **registry.arguments(thing, sample.model_dump(), sample.options, "sample.options"))
     return sampler if registry.is_own("sampler", sample.sampler) else partial(_checked, sampler, sample.sampler)
@@ -44,7 +44,7 @@ def _checked(
     noise: NoiseSource | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """What a sampler of another package gives, shaped as `x`. Raises UserError if it is none."""
+    """The result of a sampler of another package. Raises UserError if it is not a tensor of x's shape."""
     with registry.calling("sampler", name):  # not what runs inside it: the callback's errors are somebody else's
         inspect.signature(sampler).bind(denoise, x, levels, cond, noise=noise, callback=callback)
     found: object = sampler(denoise, x, levels, cond, noise=noise, callback=callback)
@@ -54,9 +54,9 @@ def _checked(
 
 
 def schedule_of(noise: Noise) -> Schedule:
-    """The schedule of a recipe. Its arguments are those values of `noise` that it has parameters for, and `options`.
+    """The schedule that a section names. Raises UserError.
 
-    Raises UserError.
+    It is called with those values of the section that it has parameters for, and with `options`.
     """
     thing = registry.find("schedule", noise.schedule)
     given = registry.arguments(thing, noise.model_dump(), noise.options, "noise.options")
@@ -70,9 +70,9 @@ def schedule_of(noise: Noise) -> Schedule:
 
 
 def settle(recipe: Recipe) -> None:
-    """Import everything that a recipe names, also what is used late, such as the sampler: errors come before training.
+    """Import every component that a recipe names, so that errors occur before the training.
 
-    Raises UserError, also for options that these do not know.
+    Raises UserError, also for options that a component does not know.
     """
     registry.arguments(registry.find("task", recipe.task), {}, recipe.options, "options")
     registry.arguments(registry.find("network", recipe.net.kind), {}, recipe.net.options, "net.options")
@@ -101,9 +101,9 @@ def try_net(recipe: Recipe) -> None:
 
 
 def concrete(net: Net) -> Net:
-    """The same section with the values of its preset filled in, so that later changes of the presets do not matter.
+    """The same section with the values of its preset filled in, so that later changes of the presets have no effect.
 
-    The section of a network of another package stays as it is.
+    The section of a network of another package is returned unchanged.
     """
     presets: dict[str, unet.UNetConfig | plain.PlainConfig] = {
         "unet": unet.PRESETS[net.preset], "plain": plain.PlainConfig()
@@ -122,7 +122,7 @@ def concrete(net: Net) -> Net:
 
 
 def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet:
-    """The network a recipe names, for pictures of `shape` (C, H, W). Raises UserError."""
+    """The network that a section names, for pictures of `shape`, (C, H, W). Raises UserError."""
     thing = registry.find("network", net.kind)
     given = {**net.model_dump(), "net": net, "shape": tuple(shape), "vocabulary": vocabulary}
     taken = registry.arguments(thing, given, net.options, "net.options")
@@ -134,12 +134,12 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet
 
 
 def latent_of() -> PictureNet:
-    """Raises UserError: the tasks build their networks on latents themselves."""
+    """Raises UserError: the tasks `autoencoder` and `text` build their own networks."""
     raise UserError("net.kind=latent is of the tasks autoencoder and text: use unet or plain")
 
 
 def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.PlainUNet:
-    """A network of convolutions. Raises UserError if the sides are not multiples of the network's."""
+    """A network with convolutions only. Raises UserError if a side of `shape`, (C, H, W), is no valid multiple."""
     chosen = concrete(net)
     channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
     config = plain.PlainConfig(channels, blocks, stem, shape[0], _words(vocabulary), net.gauge)
@@ -149,7 +149,7 @@ def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.Pl
 
 
 def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
-    """A U-Net with attention. Raises UserError if the sides are not multiples of the network's."""
+    """A U-Net with attention. Raises UserError for invalid settings, or if a side of `shape` is no valid multiple."""
     try:
         made = unet.build(
             net.preset,
@@ -185,5 +185,5 @@ def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet
 
 
 def _words(vocabulary: Vocabulary) -> int:
-    """The number of words of the condition plus one for no word; 0 without a condition."""
+    """The number of words of the condition, plus one for no word; 0 without a condition."""
     return vocabulary.size if vocabulary.kind != "none" else 0

@@ -98,14 +98,14 @@ def _of_vae(name: str, top: int) -> str:
 
 
 def from_vae(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """Original weights of an autoencoder as those of diffusers' AutoencoderKL; missing ones are left out."""
+    """Original weights of an autoencoder with the names of diffusers' AutoencoderKL; missing ones are left out."""
     found = {ours: tensors[theirs] for ours, theirs in of_vae(names).items() if theirs in tensors}
     flat = {name: value[..., 0, 0] for name, value in found.items() if ".attentions." in name and value.ndim == 4}
     return found | flat
 
 
 def to_vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an AutoencoderKL as the original ones, in which attention is 1 x 1 convolutions."""
+    """The weights of an AutoencoderKL with the original names; the layers of attention become 1 x 1 convolutions."""
     names = of_vae(state)
     return {
         names[name]: value[..., None, None] if ".attentions." in name and value.ndim == 2 else value
@@ -114,7 +114,7 @@ def to_vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's weights as those of transformers' CLIPTextModel, without `text_model.`, with its projection's."""
+    """OpenCLIP's weights with the names of transformers' CLIPTextModel (without `text_model.`) and its projection."""
     found: dict[str, Tensor] = {}
     top = {theirs: ours for ours, theirs in OPEN_TOP.items()}
     layer = {theirs: ours for ours, theirs in OPEN_LAYER.items()}
@@ -136,7 +136,7 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a CLIPTextModel, with or without `text_model.` and projection, as OpenCLIP's."""
+    """The weights of a CLIPTextModel (with or without `text_model.` and projection) with OpenCLIP's names."""
     plain = {name.removeprefix("text_model."): value for name, value in state.items()}
     found: dict[str, Tensor] = {}
     for name, value in plain.items():

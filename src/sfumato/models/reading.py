@@ -84,7 +84,7 @@ def keys_of(path: Path) -> list[str]:
 
 
 def find(name: str | Path) -> tuple[Path, str]:
-    """A model's folder and the name of its weights file."""
+    """A model's folder, and the name of its weights file ("" for folders of diffusers). Raises UserError."""
     path = Path(name)
     check(name)
     if is_pipeline(path) or ddpm.claims(path):
@@ -136,7 +136,7 @@ def _verify(folder: Path) -> None:
 
 @contextlib.contextmanager
 def described(folder: Path) -> Iterator[None]:
-    """Turns the errors of a missing, damaged or foreign config.json into a UserError of one line."""
+    """A block in which errors of a missing, damaged or foreign config.json become a UserError of one line."""
     try:
         yield
     except ValidationError as error:

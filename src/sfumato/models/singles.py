@@ -1,4 +1,4 @@
-"""Single files of all families: one safetensors file in a family's original keys, read and written."""
+"""Single files of all families: reads and writes one safetensors file with a family's original keys."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def clip_config(tensors: Mapping[str, Tensor], shape: Facts) -> CLIPTextConfig:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, assign: bool = False) -> None:
-    """Load weights into a network, in fp32; with `assign` they replace its tensors and keep their dtype.
+    """Load weights into a network in fp32; with `assign` they replace its tensors and keep their own dtype.
 
-    Raises UserError if weights are missing, unknown or of another shape.
+    part: the network's name in the error. Raises UserError if weights are missing, unknown or of another shape.
     """
     try:
         module.load_state_dict({key: t if assign else t.float() for key, t in state.items()}, assign=assign)
@@ -77,7 +77,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, 
 
 
 def fill_text(text: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Load weights into a text encoder; unknown ones are ignored, and names may start with `text_model.`.
+    """Load weights into a text encoder, as `fill`; unknown weights are ignored, and names may start with `text_model.`.
 
     Raises UserError if weights are missing or of another shape.
     """
@@ -104,7 +104,7 @@ def tokenizer_for(path: Path, length: int) -> CLIPTokenizer:
 
 
 def same_shape(parts: Iterable[tuple[ConfigMixin | PreTrainedModel, Facts]]) -> bool:
-    """Whether networks have the shapes with which single files are read, which hold no configuration.
+    """Whether networks have the fixed shapes of single files, which contain no configuration.
 
     parts: each network with the values that its configuration must have.
     """
@@ -136,7 +136,7 @@ def header(model: LatentModel, architecture: str, code: str) -> dict[str, str]:
 
 
 def save(tensors: Mapping[str, Tensor], header: Mapping[str, str], path: Path, half: bool = True) -> Path:
-    """Write a single file, in fp16 if `half`, else fp32. The file appears when all is written. Raises UserError."""
+    """Write a single file in fp16 if `half`, else fp32. The file appears when it is complete. Raises UserError."""
     dtype = torch.float16 if half else torch.float32
     with aside(path) as temporary:
         save_tensors(temporary, {key: value.to("cpu", dtype).contiguous() for key, value in tensors.items()}, header)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfumato.diffusion.schedule import Discrete, timesteps
-from sfumato.models.family import LatentNet, Seen
+from sfumato.models.family import Extent, LatentNet
 
 ATTENTION, FEED_FORWARD = ("to_q", "to_k", "to_v", "to_out.0"), ("ff.net.0.proj", "ff.net.2")
 """Layers of the U-Net's transformer blocks that a LoRA changes."""
@@ -38,7 +38,7 @@ class UNetNet(LatentNet, ABC):
     def save_memory(self) -> None:
         self.unet.enable_gradient_checkpointing()
 
-    def layer(self, of: Seen) -> nn.Module:
+    def layer(self, of: Extent) -> nn.Module:
         found: nn.Module = self.unet.mid_block if of == "whole" else self.unet.up_blocks[self.places]
         return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sfumato.errors import UserError
 from sfumato.pictures.decode import EXTENSIONS, Header, PictureError
 from sfumato.pictures.pool import ordered
-from sfumato.pictures.scan import Report, look, report
+from sfumato.pictures.scan import Report, read_header, report
 from sfumato.pictures.source import Item, Source, sides
 from sfumato.pictures.vocabulary import nearest
 from sfumato.recipe.sections import Data
@@ -44,7 +44,7 @@ def headers(chosen: Mapping[str, Sequence[Item]], data: Data) -> list[Header | P
     """The headers of all chosen items."""
     limit = int(data.max_megapixels * 1e6)
     items = [item for part in chosen.values() for item in part]
-    return list(ordered(lambda item: look(item, limit), items, 64))
+    return list(ordered(lambda item: read_header(item, limit), items, 64))
 
 
 def side_of(source: Source, data: Data, at_most: int) -> int | tuple[int, int]:
@@ -53,7 +53,7 @@ def side_of(source: Source, data: Data, at_most: int) -> int | tuple[int, int]:
     items = [item for part in chosen_items(source, data).values() for item in part]
     limit = int(data.max_megapixels * 1e6)
     some = items[:: math.ceil(len(items) / SAMPLED) or 1]
-    sized = _sized(source, ordered(lambda item: look(item, limit), some, 64))
+    sized = _sized(source, ordered(lambda item: read_header(item, limit), some, 64))
     if len(sized.sizes) == 1:
         height, width = sized.size_range()["common"]
         if max(height, width) <= at_most and height % 4 == width % 4 == 0:

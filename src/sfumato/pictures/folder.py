@@ -184,7 +184,7 @@ class FolderSource:
             caption=self._caption(file),
             digest=facts[0],
             read=partial(_read, file.path, facts[0], limit, shorter),
-            look=partial(_look, facts[1:]),
+            header=partial(_header, facts[1:]),
         )
 
 
@@ -202,7 +202,7 @@ def _inspect(file: PictureFile) -> list | PictureError:
     return [digest, claims.height, claims.width, claims.mode]
 
 
-def _look(facts: list) -> Header:
+def _header(facts: list) -> Header:
     if len(facts) == 1:
         raise PictureError(facts[0])
     return Header(*facts)

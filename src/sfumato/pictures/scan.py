@@ -148,10 +148,10 @@ def leave_out(result: Report, key: str, error: PictureError) -> None:
     (result.refused if isinstance(error, TooLargeError) else result.corrupt)[key] = str(error)
 
 
-def look(item: Item, max_pixels: int) -> Header | PictureError:
+def read_header(item: Item, max_pixels: int) -> Header | PictureError:
     """A picture's header, or why it cannot be used."""
     try:
-        head = item.look()
+        head = item.header()
         check_size(head.height, head.width, max_pixels)
     except PictureError as error:
         return error

@@ -21,7 +21,7 @@ from sfumato.recipe.sections import Data
 class Item:
     """One picture of a source, not yet decoded.
 
-    `key`: a readable name; `digest`: the SHA-256 of its content; `look` reads its header and `read`
+    `key`: a readable name; `digest`: the SHA-256 of its content; `header` reads its header and `read`
     decodes it to uint8 (H, W, C): both raise PictureError.
     """
 
@@ -30,7 +30,7 @@ class Item:
     caption: str | None
     digest: str
     read: Callable[[], np.ndarray] = field(repr=False)
-    look: Callable[[], Header] = field(repr=False)
+    header: Callable[[], Header] = field(repr=False)
 
 
 class Source(Protocol):
@@ -88,7 +88,7 @@ class Made(ABC):
             key=f"{split}/{number:06d}", label=label, caption=caption,
             digest=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
             read=lambda: self.picture(split, number)[0],
-            look=lambda: Header(height, width, "RGB" if channels == 3 else "L"),
+            header=lambda: Header(height, width, "RGB" if channels == 3 else "L"),
         )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class TableSource:
         except PictureError as error:
             digest = hashlib.sha256(f"{key}: {error}".encode()).hexdigest()
         limit = int(self._data.max_megapixels * 1e6)
-        return Item(key, label, caption, digest, partial(_read, content, limit), partial(_look, content))
+        return Item(key, label, caption, digest, partial(_read, content, limit), partial(_header, content))
 
 
 def _digest(path: Path, memory: Memory) -> str:
@@ -129,5 +129,5 @@ def _read(content: Callable[[], bytes], max_pixels: int) -> np.ndarray:
     return decode(content(), max_pixels=max_pixels)
 
 
-def _look(content: Callable[[], bytes]) -> Header:
+def _header(content: Callable[[], bytes]) -> Header:
     return header(content())

@@ -96,7 +96,7 @@ class HighWater:
 
     def __enter__(self) -> HighWater:
         self.most, self._process, self._over = 0, psutil.Process(), threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
@@ -104,7 +104,7 @@ class HighWater:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while True:
             self.most = max(self.most, self._process.memory_info().rss)
             if self._over.wait(0.005):

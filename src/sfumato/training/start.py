@@ -163,7 +163,7 @@ def run(training: Training, progress: Progress | None = None, stop: Stop | None 
             with folder.hold():
                 report = training.store.report.to_json()
                 facts = {"digest": training.store.digest, "shape": list(training.store.shape), "report": report}
-                ended = stop.reason is not None or _seen(folder) >= training.recipe.train.images
+                ended = stop.reason is not None or _images_seen(folder) >= training.recipe.train.images
                 folder.begin(training.recipe, facts, keep=ended)
                 _check_length(training.recipe, folder)  # another recipe is named first
                 if ended and folder.recipe() != training.recipe:
@@ -220,7 +220,7 @@ def _same(folder: Path, what: str | Path | Recipe) -> bool:
     return isinstance(what, (str, Path)) and Path(what).is_dir() and Path(what).resolve() == folder.resolve()
 
 
-def _seen(folder: RunFolder) -> int:
+def _images_seen(folder: RunFolder) -> int:
     """Images seen at the newest checkpoint, 0 if there is none."""
     found, _ = checkpoint.newest(folder.checkpoints)
     return found.images if found else 0
@@ -228,7 +228,7 @@ def _seen(folder: RunFolder) -> int:
 
 def _check_length(recipe: Recipe, folder: RunFolder) -> None:
     """Raises UserError if a run has gone further than the end that its recipe now names, in whole batches."""
-    images, batch, seen = recipe.train.images, recipe.train.batch, _seen(folder)
+    images, batch, seen = recipe.train.images, recipe.train.batch, _images_seen(folder)
     if seen > -(-images // batch) * batch:
         raise UserError(
             f"train.images={images}: {folder.path} has seen {seen} images already; give train.images={seen} or more, "

@@ -17,7 +17,7 @@ from sfumato.progress import Progress, Stop, phases
 from sfumato.recipe.sections import Tune
 from sfumato.runs import checkpoint
 from sfumato.tuning import artifact
-from sfumato.tuning.score.choose import Choice, Look, choose, shortlist
+from sfumato.tuning.score.choose import Candidate, Choice, choose, shortlist
 from sfumato.tuning.score.score import Judge, Score
 from sfumato.tuning.start import Tuning
 from sfumato.zoo import load
@@ -53,12 +53,14 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
     job.task.parked.back()
     saved = {int(path.name) // batch: path for path in checkpoint.listing(folder.checkpoints)}
     events = {event["images"] // batch: event for event in folder.events("held_out")}
-    looks = [Look(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
+    candidates = [Candidate(step, events[step]["loss"], events[step]["drift"]) for step in saved if step in events]
     every = max(
         1, (job.recipe.train.save_images or 0) // batch
     )  # checkpoints saved by time or Ctrl-C are not candidates: the choice must not depend on them
-    looks = [look for look in looks[:-1] if look.step % every == 0 and job.recipe.tune.choose] + looks[-1:]
-    steps = len(shortlist(looks))
+    candidates = [
+        candidate for candidate in candidates[:-1] if candidate.step % every == 0 and job.recipe.tune.choose
+    ] + candidates[-1:]
+    steps = len(shortlist(candidates))
     tell("choosing the step", 0, steps)
     judge = Judge(
         job.model, lambda: without(job.model.net), job.photos.pictures[:, 0], job.task.thing,
@@ -73,7 +75,7 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
         tell("choosing the step", len(drawn), steps)
         return result
 
-    choice = choose(looks, score)
+    choice = choose(candidates, score)
     tensors = _tensors(saved[choice.step], job)
     _fill(job.task.net, tensors)
     unproven = folder.path / UNPROVEN

@@ -140,7 +140,7 @@ def described(tuning: Tuning) -> Sequence[str]:
             "activation checkpointing: activations are computed twice, which saves memory and takes a third longer"
         )
     if r.tune.prior and not r.tune.class_pictures:
-        outputs = start.questions(tuning)
+        outputs = start.prior_size(tuning)
         takes = duration(start.forward_takes(tuning, outputs))
         lines.append(f"before that the base computes {outputs:,} outputs for the prior: about {takes}")
     after = start.forward_takes(tuning, passes(MOST if r.tune.choose else 1))

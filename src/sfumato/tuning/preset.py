@@ -1,4 +1,4 @@
-"""Presets of tuning. Imports nothing heavy."""
+"""Presets: named groups of settings for a tuning. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
 
 @dataclass(frozen=True)
 class Preset:
-    """A named group of settings, with changes.
+    """A named group of settings for `tune`, with changes.
 
-    name: "mini"; "sd"; "default", which is "mini" for the base mini and "sd" for all others; or "seed", the settings of
-    the second seed project; overrides: changed values, `KEY=VALUE` by dotted path, such as "train.lr=5e-4".
-    Raises UserError for one override that is in no list.
+    Attributes:
+        name: "mini"; "sd"; "default", which is "mini" for the base mini and "sd" for all others; or "seed", the
+            settings of the second seed project.
+        overrides: Changed values, each `KEY=VALUE` with a dotted path as KEY, such as "train.lr=5e-4".
+
+    Raises:
+        UserError: One override is given that is in no list.
     """
 
     name: str = "default"

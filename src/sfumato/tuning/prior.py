@@ -21,7 +21,7 @@ from sfumato.pictures.split import RESERVED
 from sfumato.training.tasks.generate import normal
 
 LETTERS, FREQUENT = 3, 8000  # least letters of a word; the number of most frequent words to draw from
-ASKED = 16  # prompts per caption with other words
+OTHERS = 16  # prompts per caption with other words
 CLASS, NOTHING = 0.3, 0.2  # shares of examples with the noun, and with the empty prompt
 MOST = 512  # examples
 AT_ONCE = 16
@@ -29,14 +29,14 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Prior:
-    """Examples with targets. x0, noise, wanted: (N, C, h, w), wanted: the target of D; u: (N,) for the schedule; row:
+    """Examples with targets. x0, noise, target: (N, C, h, w), target: the target of D; u: (N,) for the schedule; row:
     (N,) indices of the prompts in the task's table."""
 
     x0: Tensor
     noise: Tensor
     u: Tensor
     row: Tensor
-    wanted: Tensor
+    target: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))
@@ -54,18 +54,18 @@ def words(known: Sequence[str], without: str, seed: int) -> list[str]:
     return frequent
 
 
-def asked_of(captions: Sequence[str], thing: str, noun: str, others: Sequence[str]) -> list[str]:
-    """The prompts of the prior, 1 + ASKED for each caption: the caption with the noun in place of the thing, and with
+def prior_prompts(captions: Sequence[str], thing: str, noun: str, others: Sequence[str]) -> list[str]:
+    """The prompts of the prior, 1 + OTHERS for each caption: the caption with the noun in place of the thing, and with
     other words; for every second of these the word alone."""
     prompts = []
     for k, caption in enumerate(captions):
         frame = caption.replace(thing, "{}") if thing in caption and "{" not in caption else "a {}"
-        mine = [others[(k * ASKED + j) % len(others)] if others else noun for j in range(ASKED)]
+        mine = [others[(k * OTHERS + j) % len(others)] if others else noun for j in range(OTHERS)]
         prompts += [frame.format(noun), *((frame if j % 2 else "a {}").format(word) for j, word in enumerate(mine))]
     return prompts
 
 
-def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, seed: int) -> Prior:
+def prior_inputs(latents: Tensor, rows: Tensor, nothing: int | None, count: int, seed: int) -> Prior:
     """`count` examples of latents (P, V, C, h, w), with evenly spread levels and with x0 as target.
 
     rows: indices of each photo's prompts, that with the noun first, (P, K); nothing: the index of the empty prompt.
@@ -85,7 +85,7 @@ def questions(latents: Tensor, rows: Tensor, nothing: int | None, count: int, se
 
 
 @torch.no_grad()
-def answered(
+def with_base_outputs(
     examples: Prior,
     base: Denoiser,
     schedule: Schedule,

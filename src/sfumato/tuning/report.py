@@ -61,7 +61,7 @@ def advice(job: Tuning, finished: Finished) -> str:
     if s.copying > COPIES:
         return "Its pictures repeat photos: add photos with other backgrounds and angles."
     if s.likeness.value < LIKE:
-        more = max(look for look in (score.step for score in finished.choice.scores))
+        more = max(score.step for score in finished.choice.scores)
         if finished.choice.step == more and not finished.choice.close:
             longer = 2 * more * job.recipe.train.batch
             return f"The last step was the best: train longer, with train.images={longer} and another --out."
@@ -119,7 +119,7 @@ def page(job: Tuning, finished: Finished) -> Page:
         Section("Figures", facts=facts),
         Section(
             "The choice of the step",
-            [finished.choice.reason, f"Measured with {judge.eyes.name}. {TRUST}"],
+            [finished.choice.reason, f"Measured with {judge.features.name}. {TRUST}"],
             pictures=[Picture(lines(series, "steps", "loss", logy=True), "held-out loss and drift over steps")],
             tables=[Table(["step", "likeness", "fidelity", "drift", "likeness x fidelity - drift"], rows)],
         ),

@@ -36,12 +36,12 @@ from sfumato.tuning.photos.captions import described, describes
 from sfumato.tuning.photos.photos import PhotoReport, check, paths_in
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
-from sfumato.tuning.task import SHOWN, Personalise, asked_a_step
+from sfumato.tuning.task import SHOWN, Personalise, prior_per_step
 from sfumato.zoo import load
 
 PLAIN = "a {trigger} {noun}"
 LONG = 6  # tokens of a noun
-LOOKS = 10  # checkpoints to choose from
+CANDIDATES = 10  # checkpoints to choose from
 A_MINUTE, SMALL = 60.0, 0.1  # limits of a preview: seconds, or share of the training
 SHARE = 0.9  # of the memory that is free
 BACKWARD = 2.5  # time of a training step, in forward passes
@@ -134,8 +134,8 @@ def _begun(
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
     caption = _caption(s, name)
-    if recipe.train.save_images is None and s.choose:  # LOOKS to choose from
-        every = max(1, recipe.train.images // LOOKS // recipe.train.batch) * recipe.train.batch
+    if recipe.train.save_images is None and s.choose:  # CANDIDATES to choose from
+        every = max(1, recipe.train.images // CANDIDATES // recipe.train.batch) * recipe.train.batch
         recipe = recipe.with_({"train.save_images": every})
     describe = functools.partial(described, thing=thing) if not s.caption and describes(model) else None
     short = _is_short(recipe, model)
@@ -243,14 +243,14 @@ def forward_takes(job: Tuning, passes: float) -> float:
     backward passes for the photos and for the prior.
     """
     batch = job.recipe.train.batch
-    rows = 1 + (asked_a_step(batch) / batch if job.recipe.tune.prior else 0)
+    rows = 1 + (prior_per_step(batch) / batch if job.recipe.tune.prior else 0)
     return passes / (BACKWARD * rows * job.estimate.images_per_second)
 
 
-def questions(job: Tuning) -> int:
+def prior_size(job: Tuning) -> int:
     """The number of the base's outputs for the prior, computed before the first step."""
     s = job.recipe
-    return max(1, min(MOST, s.train.images // s.train.batch * asked_a_step(s.train.batch))) if s.tune.prior else 0
+    return max(1, min(MOST, s.train.images // s.train.batch * prior_per_step(s.train.batch))) if s.tune.prior else 0
 
 
 def affords_previews(job: Tuning) -> bool:
@@ -268,9 +268,9 @@ def _prior(job: Tuning, progress: Progress | None, stop: Stop | None) -> Prior:
     what = f"drawing pictures of a {r.tune.noun}" if r.tune.class_pictures else "outputs of the base for the prior"
     tell = phase(what, progress, stop)
     if r.tune.class_pictures:
-        prior = task.questions(MOST, _class(job, tell))
+        prior = task.prior_inputs(MOST, _class(job, tell))
     else:
-        prior = task.answered(task.questions(questions(job)), tell)
+        prior = task.with_base_outputs(task.prior_inputs(prior_size(job)), tell)
     with aside(file) as temporary:
         save_tensors(temporary, {name: tensor.clone() for name, tensor in prior.tensors().items()})
     return prior

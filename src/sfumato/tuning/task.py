@@ -22,14 +22,14 @@ from sfumato.training.task import Batch, HeldOut, bands, pieces
 from sfumato.training.tasks.generate import normal
 from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.photoset import PhotoSet
-from sfumato.tuning.prior import Prior, answered, asked_of, questions, words
+from sfumato.tuning.prior import Prior, prior_inputs, prior_prompts, with_base_outputs, words
 
 BESIDE = 2  # photos of a batch per example of the prior
 STRATA, NOISES = 10, 4  # of the validation loss: levels, and noises at each
 SHOWN = ("a {thing}", "a {thing} on a blue background", "a small {thing}", "a large {thing} on a white background")
 
 
-def asked_a_step(batch: int) -> int:
+def prior_per_step(batch: int) -> int:
     """The number of examples of the prior in a step with this number of photos."""
     return -(-batch // BESIDE)
 
@@ -52,32 +52,32 @@ class Personalise:
         texts, others = photos.captions, words(model.family.vocabulary(model), thing, recipe.train.seed)
         self.null = len(texts)
         self.plain = self.null + 1
-        prior_prompts = asked_of(texts, thing, recipe.tune.noun, others)
-        of_photos = [size for size in photos.sizes for _ in range(len(prior_prompts) // len(texts))]
+        of_prior = prior_prompts(texts, thing, recipe.tune.noun, others)
+        of_photos = [size for size in photos.sizes for _ in range(len(of_prior) // len(texts))]
         self.conditions = self._conditions(Condition.cat([
             model.tokens(texts, photos.sizes), model.nothing(), model.tokens([f"a {recipe.tune.noun}"]),
-            model.tokens(prior_prompts, of_photos),
+            model.tokens(of_prior, of_photos),
         ]))  # fmt: skip
         self.prior_rows = torch.arange(self.plain + 1, len(self.conditions)).view(len(texts), -1)
         self.fixed, self.elsewhere = self._fixed()
         self.unmoved: Tensor | None = None
         self.saving = False
-        self.prior = self.questions(1)  # until `hold`
+        self.prior = self.prior_inputs(1)  # until `hold`
         away: list[nn.Module] = [model.autoencoder]
         self.parked = Parked(away if recipe.tune.text_encoder else [*away, *model.net.encoders()])
 
-    def questions(self, count: int, of_class: Tensor | None = None) -> Prior:
+    def prior_inputs(self, count: int, of_class: Tensor | None = None) -> Prior:
         """Examples for the prior, without outputs of the base: of the photos, or of class latents, (N, C, h, w)."""
         if of_class is not None:
             rows = torch.full((len(of_class), 1), self.plain)
-            return questions(of_class[:, None], rows, None, count, self.recipe.train.seed)
+            return prior_inputs(of_class[:, None], rows, None, count, self.recipe.train.seed)
         photos = self.photos.latents[self.learned]
-        return questions(photos, self.prior_rows[self.learned], self.null, count, self.recipe.train.seed)
+        return prior_inputs(photos, self.prior_rows[self.learned], self.null, count, self.recipe.train.seed)
 
-    def answered(self, examples: Prior, progress: Callable[[int, int], None]) -> Prior:
+    def with_base_outputs(self, examples: Prior, progress: Callable[[int, int], None]) -> Prior:
         """The same examples with the base's outputs as targets."""
         with without(self.model.net):
-            return answered(examples, self.model.denoiser, self.model.schedule, self._encoded, progress)
+            return with_base_outputs(examples, self.model.denoiser, self.model.schedule, self._encoded, progress)
 
     def hold(self, prior: Prior) -> None:
         """Set the prior that is learned beside the photos."""
@@ -106,8 +106,8 @@ class Personalise:
         x0, noise, u, row = part["x0"], part["noise"], part["u"], part["row"]
         target, count, weight = x0, len(x0), self.recipe.tune.prior if torch.is_grad_enabled() else 0
         if weight:
-            p, at = self.prior, part["example"][: asked_a_step(count)]
-            pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.wanted))
+            p, at = self.prior, part["example"][: prior_per_step(count)]
+            pairs = ((x0, p.x0), (noise, p.noise), (u, p.u), (row, p.row), (x0, p.target))
             x0, noise, u, row, target = (torch.cat([ours, base[at].to(ours.device)]) for ours, base in pairs)
         level, cond = self.model.schedule.draw(u), self.conditions[row]
         losses = denoising_loss(denoiser, self.recipe.noise.weighting, x0, noise, level, cond, target)

@@ -247,5 +247,5 @@ class ShapesSource:
             caption=caption(*combination),
             digest=hashlib.sha256(f"{VERSION} {self.size} {split}/{index}".encode()).hexdigest(),
             read=functools.partial(draw, split, index, self.size),
-            look=functools.partial(Header, *self.size, "RGB"),
+            header=functools.partial(Header, *self.size, "RGB"),
         )

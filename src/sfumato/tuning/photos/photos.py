@@ -19,7 +19,7 @@ from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
 FEWEST, MOST = 5, 100
 OTHERS = (".gif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".psd")
 UNREAD = "a format that is not supported: save it as JPEG or PNG"
-LOOKED = 256  # longer side at which sharpness and brightness are measured
+CHECK_SIDE = 256  # longer side at which sharpness and brightness are measured
 ALIKE = 6  # most bits of 64 in which near-duplicates differ
 TINTED = 16.0  # largest mean difference of their colours, of 255
 BLURRED = 0.1  # a photo is blurred below this share of the median sharpness
@@ -82,14 +82,14 @@ class PhotoReport:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Checked:
     """Measurements of a photo: its verdict so far, a hash of 64 bits (empty if it cannot be read), its colours."""
 
     verdict: PhotoVerdict
     bits: np.ndarray
     colours: np.ndarray
 
-    def nearly(self, other: _Look) -> bool:
+    def nearly(self, other: _Checked) -> bool:
         """Whether two photos are near-duplicates: similar in shape, and in colour without regard to exposure."""
         alike = int((self.bits != other.bits).sum()) <= ALIKE
         return alike and float(np.abs(self.colours - other.colours).mean()) < TINTED
@@ -116,27 +116,27 @@ def check(folder: Path, side: int, progress: Callable[[int, int], None] | None =
     """
     paths, unread = paths_in(folder)
     others = [PhotoVerdict(p, "leave out", (UNREAD,)) for p in unread]
-    looks = []
+    photos = []
     for k, path in enumerate(paths):
-        looks.append(_look(path, side))
+        photos.append(_by_itself(path, side))
         if progress is not None:
             progress(k + 1, len(paths))
-    readable = [look for look in looks if len(look.bits)]
+    readable = [photo for photo in photos if len(photo.bits)]
     if not readable:
-        first = f"{paths[0].name}: {looks[0].verdict.reasons[0]}"
+        first = f"{paths[0].name}: {photos[0].verdict.reasons[0]}"
         raise UserError(f"none of the {len(paths)} photos in {folder} can be read; {first}")
-    verdicts = _against_each_other(looks, readable)
+    verdicts = _against_each_other(photos, readable)
     return PhotoReport([*_enough(verdicts), *others])
 
 
-def _look(path: Path, side: int) -> _Look:
+def _by_itself(path: Path, side: int) -> _Checked:
     """A photo by itself."""
     try:
         picture = decode(path)
     except (PictureError, OSError) as error:
-        return _Look(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool), np.zeros(0))
+        return _Checked(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool), np.zeros(0))
     height, width = picture.shape[:2]
-    small = _luma(picture, min(LOOKED, side))
+    small = _luma(picture, min(CHECK_SIDE, side))
     sharpness, light = float(laplace(small).var() / max(small.var(), 1.0)), float(small.mean())
     reasons: list[str] = []
     use: Use = "use"
@@ -156,28 +156,28 @@ def _look(path: Path, side: int) -> _Look:
         use = "leave out" if use == "leave out" else "doubtful"
         reasons += [why for why, holds in doubts.items() if holds]
     verdict = PhotoVerdict(path, use, tuple(reasons), (height, width), square(picture), sharpness, light)
-    return _Look(verdict, perceptual_hash(small), colours(picture))
+    return _Checked(verdict, perceptual_hash(small), colours(picture))
 
 
-def _against_each_other(looks: Sequence[_Look], readable: Sequence[_Look]) -> list[PhotoVerdict]:
+def _against_each_other(photos: Sequence[_Checked], readable: Sequence[_Checked]) -> list[PhotoVerdict]:
     """Leave out near-duplicates, and photos that are blurred compared with the others."""
-    usual = float(np.median([look.verdict.sharpness for look in readable]))
-    kept: list[_Look] = []
+    usual = float(np.median([photo.verdict.sharpness for photo in readable]))
+    kept: list[_Checked] = []
     changed: dict[Path, PhotoVerdict] = {}
-    for look in sorted(readable, key=lambda each: (each.verdict.use == "leave out", -each.verdict.sharpness)):
-        verdict = look.verdict
-        twin = next((k for k in kept if k.nearly(look)), None)
+    for photo in sorted(readable, key=lambda each: (each.verdict.use == "leave out", -each.verdict.sharpness)):
+        verdict = photo.verdict
+        twin = next((k for k in kept if k.nearly(photo)), None)
         if twin is not None:
             why = f"nearly the same picture as {twin.verdict.path.name}, which is sharper"
             verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why), twin=twin.verdict.path)
         else:
-            kept.append(look)
+            kept.append(photo)
             if verdict.sharpness < BLURRED * usual:
                 share = verdict.sharpness / usual
                 why = f"blurred: {share:.0%} of the others' sharpness"
                 verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why))
         changed[verdict.path] = verdict
-    return [changed.get(look.verdict.path, look.verdict) for look in looks]
+    return [changed.get(photo.verdict.path, photo.verdict) for photo in photos]
 
 
 def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
@@ -226,7 +226,7 @@ def square(picture: np.ndarray) -> Crop:
     return Crop(start, 0, side) if width > height else Crop(0, start, side)
 
 
-def _luma(picture: np.ndarray, longer: int = LOOKED) -> np.ndarray:
+def _luma(picture: np.ndarray, longer: int = CHECK_SIDE) -> np.ndarray:
     """Luma with `longer` pixels along the longer side, float (h, w)."""
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("L")
     scale = longer / max(image.size)

@@ -13,7 +13,7 @@ MOST = 3  # steps on the shortlist
 
 
 @dataclass(frozen=True)
-class Look:
+class Candidate:
     """A candidate: the validation loss and the drift of a step."""
 
     step: int
@@ -37,26 +37,26 @@ class Choice:
         }  # fmt: skip
 
 
-def shortlist(looks: Sequence[Look], most: int = MOST) -> list[int]:
+def shortlist(candidates: Sequence[Candidate], most: int = MOST) -> list[int]:
     """Steps to compare by pictures: that with the lowest validation loss, the last one, and others spread between them.
 
     Except for the last, steps far above the lowest loss are left out. The last is kept because pictures often still
     improve while the loss of a held-out photo rises.
     """
-    if not looks:
+    if not candidates:
         return []
-    best = min(looks, key=lambda look: look.loss)
-    fall = max(look.loss for look in looks) - best.loss
-    worth = [look.step for look in looks if look.loss <= best.loss + SLACK * fall]
-    chosen = {best.step, looks[-1].step}
+    best = min(candidates, key=lambda candidate: candidate.loss)
+    fall = max(candidate.loss for candidate in candidates) - best.loss
+    worth = [candidate.step for candidate in candidates if candidate.loss <= best.loss + SLACK * fall]
+    chosen = {best.step, candidates[-1].step}
     while len(chosen) < most and set(worth) - chosen:
         chosen.add(max(worth, key=lambda step: min(abs(step - other) for other in chosen)))
     return sorted(chosen)
 
 
-def choose(looks: Sequence[Look], score: Callable[[int], Score], most: int = MOST) -> Choice:
+def choose(candidates: Sequence[Candidate], score: Callable[[int], Score], most: int = MOST) -> Choice:
     """The step with the best total; if several are too close to call, the latest of them."""
-    steps = shortlist(looks, most)
+    steps = shortlist(candidates, most)
     scores = [score(step) for step in steps]
     if len(scores) == 1:
         return Choice(steps[0], "the only step that was compared", (), tuple(scores))

@@ -20,7 +20,7 @@ from sfumato.files import Json
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
-from sfumato.tuning.score.eyes import ASKED, Eyes
+from sfumato.tuning.score.features import PROMPT_LEVELS, ScoreFeatures
 
 SEEDS, STEPS = 3, 12  # seeds of each prompt; steps of the sampler
 COSTS = 0.1  # weight of drift in the total
@@ -69,11 +69,11 @@ class Score:
         }  # fmt: skip
 
 
-def passes(looks: int) -> int:
-    """The number of forward passes to draw and score the base and `looks` steps."""
+def passes(candidates: int) -> int:
+    """The number of forward passes to draw and score the base and `candidates` steps."""
     own, other = (SEEDS * len(each["photos"]) for each in (PROMPTS, OTHERS))
     drawn = 2 * STEPS * (own + other)
-    return (1 + looks) * (drawn + own * len(PROMPTS["photos"]) * len(ASKED) + own + other)
+    return (1 + candidates) * (drawn + own * len(PROMPTS["photos"]) * len(PROMPT_LEVELS) + own + other)
 
 
 class Nearness:
@@ -137,18 +137,18 @@ class Judge:
     ) -> None:
         self.model, self.without, self.each_step = model, without, each_step
         self.seeds, self.steps = effort
-        self.eyes = Eyes(model, others=world == "photos")
+        self.features = ScoreFeatures(model, others=world == "photos")
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
         self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(self.seeds)
         with without():
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
-            self.known = self.eyes.recognised(self.before, self.plain)
+            self.known = self.features.recognised(self.before, self.plain)
             features, self.seen_elsewhere = self._features(self.before), self._features(self.elsewhere)
             strangers = torch.cat([self.before[self.alone], self.elsewhere])
-            self.things = Nearness(self.eyes.of_things(photos), self.eyes.of_things(strangers))
-            self.whole = Nearness(self.eyes.places(photos), self.eyes.places(strangers))
+            self.things = Nearness(self.features.of_things(photos), self.features.of_things(strangers))
+            self.whole = Nearness(self.features.places(photos), self.features.places(strangers))
         self.wide = torch.cat([features, self.seen_elsewhere]).std(0) + 1e-6
         self.base_spread = self._spread(features)
         self.apart = self._distance(self.seen_elsewhere, self.seen_elsewhere.roll(len(self.others), 0)).mean()
@@ -159,9 +159,9 @@ class Judge:
         """
         drawn, others = self._drawn(self.prompts), self._drawn(self.others)
         with self.without():
-            features, known = self._features(drawn), self.eyes.recognised(drawn, self.plain)
-            likeness = self.things.share(self.eyes.of_things(drawn[self.alone]))
-            near = self.whole.near(self.eyes.places(drawn))
+            features, known = self._features(drawn), self.features.recognised(drawn, self.plain)
+            likeness = self.things.share(self.features.of_things(drawn[self.alone]))
+            near = self.whole.near(self.features.places(drawn))
             moved = self._distance(self._features(others), self.seen_elsewhere) / self.apart
         fidelity = known / self.known.mean().clamp_min(1e-3)
         copying = float(self.whole.repeats(near).float().mean())
@@ -180,7 +180,7 @@ class Judge:
         )
 
     def _features(self, pictures: Tensor) -> Tensor:
-        return self.eyes.features(self.model.enter(pictures))
+        return self.features.features(self.model.enter(pictures))
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return ((a - b) / self.wide).square().mean(1).sqrt()

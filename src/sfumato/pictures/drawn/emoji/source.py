@@ -51,5 +51,5 @@ class EmojiSource:
             caption=scene.caption(mention),
             digest=hashlib.sha256(f"{self.stamp} {split}/{index}".encode()).hexdigest(),
             read=functools.partial(draw, split, index, self.size),
-            look=functools.partial(Header, *self.size, "RGB"),
+            header=functools.partial(Header, *self.size, "RGB"),
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from sfumato.judging import weights
 from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
 from sfumato.tuning.photos.subject import cut
-from sfumato.tuning.score.eyes import Eyes
+from sfumato.tuning.score.features import ScoreFeatures
 from sfumato.tuning.score.score import Effort, Judge
 
 from ..judging import standins
@@ -34,11 +34,11 @@ def pictures() -> Tensor:
 
 
 def test_the_base_looks_where_nothing_else_is_at_hand(pictures: Tensor) -> None:
-    eyes = Eyes(base(), others=True)
-    assert eyes.name == "the base"
-    assert eyes.places(pictures).shape[0] == 6
-    assert torch.allclose(eyes.places(pictures)[2:4], eyes.places(pictures[2:4]), atol=1e-4)
-    known = eyes.recognised(pictures, PROMPTS)
+    features = ScoreFeatures(base(), others=True)
+    assert features.name == "the base"
+    assert features.places(pictures).shape[0] == 6
+    assert torch.allclose(features.places(pictures)[2:4], features.places(pictures[2:4]), atol=1e-4)
+    known = features.recognised(pictures, PROMPTS)
     assert known.shape == (6,)
     assert ((known >= 0) & (known <= 1)).all()
 
@@ -48,15 +48,15 @@ def test_dinov2_and_clip_are_asked_where_they_are_at_hand(home: Path, pictures: 
     standins.prepare(folder)
     assert weights.at_hand(DINOV2)
     assert not weights.at_hand(CLIP)
-    assert Eyes(base(), others=True).name == "DINOv2 (likeness) and the base (fidelity)"
+    assert ScoreFeatures(base(), others=True).name == "DINOv2 (likeness) and the base (fidelity)"
     standins.clip(home)
-    eyes = Eyes(base(), others=True)
-    assert eyes.name == "DINOv2 (likeness) and CLIP (fidelity)"
-    assert torch.allclose(eyes.of_things(pictures), torch.from_numpy(open_features("dinov2")(cut(pictures))))
+    features = ScoreFeatures(base(), others=True)
+    assert features.name == "DINOv2 (likeness) and CLIP (fidelity)"
+    assert torch.allclose(features.of_things(pictures), torch.from_numpy(open_features("dinov2")(cut(pictures))))
     table = clip_table(pictures, PROMPTS)
     wanted = [sum(float(table[k, k % 3] > table[k, j]) for j in range(3)) / 2 for k in range(6)]
-    assert eyes.recognised(pictures, PROMPTS).tolist() == pytest.approx(wanted)
-    assert Eyes(base()).name == "the base"
+    assert features.recognised(pictures, PROMPTS).tolist() == pytest.approx(wanted)
+    assert ScoreFeatures(base()).name == "the base"
 
 
 @pytest.mark.parametrize("world", ["photos", "emoji"])
@@ -64,7 +64,7 @@ def test_a_judge_of_photos_uses_them_and_one_of_drawings_does_not(home: Path, pi
     folder, _ = standins.dinov2(home)
     standins.prepare(folder)
     judge = Judge(base(), torch.no_grad, pictures[:4], "zarnu car", "car", world, Effort(2, 2))
-    assert ("DINOv2" in judge.eyes.name) == (world == "photos")
+    assert ("DINOv2" in judge.features.name) == (world == "photos")
     score, drawn, near = judge.score(1)
     assert near.shape == (len(drawn), 4)
     assert 0 <= score.fidelity.value <= 1.01

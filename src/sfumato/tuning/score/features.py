@@ -16,17 +16,17 @@ from torch import Tensor
 from sfumato.diffusion.level import Level
 from sfumato.judging import weights
 from sfumato.judging.features import CLIP, DINOV2, clip_table, open_features
-from sfumato.models.family import Seen
+from sfumato.models.family import Extent
 from sfumato.models.latent import LatentModel
 from sfumato.tuning.photos.subject import cut
 
-LOOK = 0.3  # sigma / alpha at which features are computed
-ASKED = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
+LEVEL = 0.3  # sigma / alpha at which features are computed
+PROMPT_LEVELS = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
 PLACES = 8  # places along a side at which features are compared
 BATCH = 16
 
 
-class Eyes:
+class ScoreFeatures:
     """Features of pictures, and how well they fit prompts, by a model without its LoRA.
 
     others: use DINOv2 for likeness and CLIP for prompts in place of the base, each if its weights need no download.
@@ -45,14 +45,14 @@ class Eyes:
 
     def features(self, latents: Tensor) -> Tensor:
         """Features of whole pictures: means and deviations over places of the U-Net's middle block, (N, D)."""
-        states = self._seen(latents, "whole")
+        states = self._activations(latents, "whole")
         return torch.cat([states.mean((2, 3)), states.std((2, 3))], 1)
 
     def places(self, pictures: Tensor) -> Tensor:
         """Features of pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
         if self.dino is not None:
             return torch.from_numpy(self.dino(pictures))
-        states = self._seen(self.model.enter(pictures), "places")
+        states = self._activations(self.model.enter(pictures), "places")
         return torch.nn.functional.adaptive_avg_pool2d(states, min(PLACES, states.shape[-1])).flatten(1)
 
     def of_things(self, pictures: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Eyes:
         states = model.condition(prompts, len(prompts))
         fits = torch.zeros(len(latents), len(states))
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(1)).to(latents.device)
-        for ratio in ASKED:
+        for ratio in PROMPT_LEVELS:
             level = Level.of(ratio)
             for j in range(len(states)):
                 for k, part in enumerate(latents.split(BATCH)):
@@ -82,10 +82,10 @@ class Eyes:
         return fits
 
     @torch.inference_mode()
-    def _seen(self, latents: Tensor, of: Seen) -> Tensor:
+    def _activations(self, latents: Tensor, of: Extent) -> Tensor:
         model, outputs = self.model, list[Tensor]()
         hook = model.net.layer(of).register_forward_hook(lambda module, inputs, out: outputs.append(out.float()))
-        level = Level.of(LOOK)
+        level = Level.of(LEVEL)
         noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(0)).to(latents.device)
         null = model.condition(None, 1)
         try:
