@@ -44,8 +44,8 @@ def _choose(events: bool) -> bool:
 JSON = typer.Option(
     False,
     "--json",
-    help="Print exactly one JSON object on stdout: the result, or only `error` with the message if the command fails. "
-    "Progress is printed on stderr.",
+    help="Print exactly one JSON object on stdout: the result, or an object with the one key error if the command "
+    "fails. Progress is printed on stderr.",
 )
 EVENTS = typer.Option(
     False,

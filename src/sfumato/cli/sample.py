@@ -47,7 +47,7 @@ def sample(
     guidance: float = typer.Option(
         None, "--guidance", help="How closely to follow the prompt; 1: no guidance [default: the model's]."
     ),
-    rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance inflates, 0 (off) to 1."),
+    rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance increases, 0 (off) to 1."),
     interval: tuple[float, float] = typer.Option(
         None, "--interval", help="Apply guidance only between these two sigmas, the lower first."
     ),

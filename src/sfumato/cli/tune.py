@@ -18,7 +18,9 @@ def tune(
     overrides: list[str] = typer.Argument(
         None, metavar="[KEY=VALUE]...", help="Change settings of the preset: train.lr=5e-4"
     ),
-    noun: str = typer.Option("", "--noun", help="The kind of thing, in a word that the base knows, such as car."),
+    noun: str = typer.Option(
+        "", "--noun", help="Required: the kind of thing, in a word that the base knows, such as car."
+    ),
     base: str = typer.Option(
         "mini", "--base", help="The base to adapt: sd15, sd2, sdxl, mini (emoji only), a folder, a file or a Hub id."
     ),
