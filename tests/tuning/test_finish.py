@@ -185,6 +185,7 @@ def test_other_files_are_left_alone(tuned: tuple[Path, dict[str, Any]], tmp_path
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_what_does_not_prove_itself_is_not_there(
     tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
