@@ -42,7 +42,8 @@ def load(
             written by `tune`, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`,
             `sdxl`) or a Hub id; or a loaded model, to add LoRAs to it.
         lora: A LoRA to add to the model: a folder in PEFT's format or a safetensors file; or several, each a path or a
-            pair of path and weight. The given model and all files stay unchanged.
+            pair of path and weight; the weight can be a pair itself, of the denoising network's changes and of the
+            text encoders'. LoHa, LoKr and full changes are read too. The given model and all files stay unchanged.
         device: "cpu", "cuda", "cuda:1" or "mps"; left out: the fastest that is available.
         precision: "fp32", "bf16" or "fp16"; left out: the fastest that the device has in hardware.
 
@@ -422,11 +423,13 @@ def merge(
     if not pairs:
         raise UserError("no LoRA is given to merge: name one or more, or write the base itself with `export`")
     _check_writing(base, place, overwrite)
-    from sfumato.lora.apply import over
+    from sfumato.lora.apply import check_half, over
     from sfumato.models.written import write
     from sfumato.zoo import exact
 
     model, notes = over(exact(base), pairs)
+    if half:
+        check_half(model)
     return write(model, place, half, tuple(notes))
 
 

@@ -9,7 +9,9 @@ class UserError(Exception):
 
 
 class PromptWarning(UserWarning):
-    """A part of a prompt that the model cannot draw. `Model.warnings` returns the same lines as a list."""
+    """A part of what a person gave that the model cannot use: words of a prompt (`Model.warnings` returns the same
+    lines as a list), an embedding in a LoRA's file.
+    """
 
 
 class Busy(UserError):  # noqa: N818 - read as a sentence: raise Busy

@@ -11,7 +11,7 @@ from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
-from sfumato.lora.named import paired
+from sfumato.lora.named import Strength, paired
 from sfumato.models.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def sample(
     lora: list[Path] = typer.Option(
         None, "--lora", help="A LoRA to add to the model, a file or a folder; can be repeated."
     ),
-    scale: list[float] = typer.Option(
-        None, "--lora-scale", help="Strength of the LoRA; one for all, or one for each [default: 1]."
+    scale: list[str] = typer.Option(
+        None,
+        "--lora-scale",
+        help="Strength, or two: of U-Net and text encoders, 0.8,0.4; one for all, or one for each LoRA [default: 1].",
     ),
     init: Path = typer.Option(None, "--init", help="Image to image: the picture to start from."),
     strength: float = typer.Option(0.7, "--strength", help="How much of --init is replaced, above 0 to 1."),
@@ -111,7 +113,7 @@ def sample(
     }, json)  # fmt: skip
 
 
-def _model(name: str, loras: list[tuple[Path, float]], size: str | None, screen: Screen) -> tuple[Model, list[str]]:
+def _model(name: str, loras: list[tuple[Path, Strength]], size: str | None, screen: Screen) -> tuple[Model, list[str]]:
     """The model with LoRAs over it, for pictures of a size, and a line on each LoRA."""
     from sfumato.lora.apply import over
     from sfumato.zoo import opened
