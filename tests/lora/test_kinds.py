@@ -168,7 +168,7 @@ def test_magnitudes_of_rows_and_of_columns(columns: bool, module: str, tmp_path:
 
 NAMES = {
     "lora_A": ("lora_A.weight", "lora_B.weight"), "lora.down": ("lora.down.weight", "lora.up.weight"),
-    "lora_down": ("lora_down.weight", "lora_up.weight"),
+    "lora_down": ("lora_down.weight", "lora_up.weight"), "default": ("lora_A.default.weight", "lora_B.default.weight"),
 }  # fmt: skip
 
 

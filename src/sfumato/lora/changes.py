@@ -6,9 +6,10 @@ with DoRA's magnitudes, the changed weight is then given their norms.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -38,8 +39,10 @@ class Change(ABC):
 
     def on(self, device: torch.device | str) -> Self:
         """The same on a device, in float32."""
-        moved: dict[str, Any] = {name: t.to(device, torch.float32) for name, t in self.tensors().items()}
-        return replace(self, **moved)
+        moved = copy.copy(self)
+        for name, tensor in self.tensors().items():
+            object.__setattr__(moved, name, tensor.to(device, torch.float32))  # the copy is new: nobody has it yet
+        return moved
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sfumato.errors import UserError
 
@@ -28,17 +28,17 @@ def weighted(loras: Loras) -> list[tuple[Path, Strength]]:
 def _pair(given: object) -> tuple[Path, Strength]:
     """One LoRA, alone or with its strength."""
     path, strength = given if isinstance(given, tuple) and len(given) == 2 else (given, 1.0)
-    each: tuple[Any, ...] = strength if isinstance(strength, tuple) and len(strength) == 2 else (strength,)
-    if not isinstance(path, (str, Path)) or not all(isinstance(number, Real) for number in each):
+    each = strength if isinstance(strength, tuple) and len(strength) == 2 else (strength,)
+    numbers = [float(number) for number in each if isinstance(number, Real)]
+    if not isinstance(path, (str, Path)) or len(numbers) != len(each):
         raise UserError(
             f'lora {given!r}: give a path, or a list of pairs of a path and a weight: [("car/", 0.8)]; '
             'with a weight of the text encoders: [("car/", (0.8, 0.4))]'
         )
     if not str(path) or not Path(path).exists():
         raise UserError(f"{path or 'lora'}: the file is not there")
-    for number in each:
+    for number in numbers:
         check_finite(number, str(path))
-    numbers = [float(number) for number in each]
     return Path(path), numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 

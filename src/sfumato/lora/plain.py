@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from sfumato.lora.changes import Change, Piece
+from sfumato.lora.changes import SMALLEST, Change, Piece
 from sfumato.lora.lora import Lora, changeable
 from sfumato.models.family import LatentNet
 
@@ -35,7 +36,8 @@ def _plain(change: Change, weight: Tensor, within: float) -> Change:
 
 def factored(delta: Tensor, within: float = WITHIN) -> Piece:
     """A change (out, in, ...) as a product of the least rank whose error is at most `within` of it, by Frobenius's norm
-    (Eckart and Young 1936). One factor is orthogonal, the other has entries up to 1, so that fp16 holds both.
+    (Eckart and Young 1936). Its alpha is 1 at any rank: diffusers reads files with several alphas wrongly. The largest
+    entries of both matrices are the same, so that fp16 holds them.
     """
     device = "cpu" if delta.device.type == "mps" else delta.device  # which has no float64
     matrix = delta.to(device).double().flatten(1)
@@ -44,12 +46,13 @@ def factored(delta: Tensor, within: float = WITHIN) -> Piece:
     dropped = int((squares.clamp_min(0).cumsum(0) <= within**2 * squares.sum()).sum())
     vectors = vectors[:, min(dropped, len(squares) - 1) :]
     up, down = (vectors, vectors.T @ matrix) if wide else (matrix @ vectors, vectors.T)
-    factor = down if wide else up
-    size = float(factor.abs().max()) or 1.0
-    up, down = (up, down / size) if wide else (up / size, down)
+    rank = vectors.shape[1]
+    size = math.sqrt(
+        rank * float((up.abs().max() * down.abs().max()).clamp_min(SMALLEST))
+    )  # the largest entry of either
+    up, down = (each * (size / each.abs().max().clamp_min(SMALLEST)) for each in (up, down))
     tail = delta.shape[2:]
     return Piece(
-        down.float().unflatten(1, delta.shape[1:]).cpu(),
-        up.float().reshape(*up.shape, *[1] * len(tail)).cpu(),
-        scale=size,
-    )
+        down.float().unflatten(1, delta.shape[1:]).cpu(), up.float().reshape(*up.shape, *[1] * len(tail)).cpu(),
+        scale=1 / rank,
+    )  # fmt: skip

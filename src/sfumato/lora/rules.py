@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -32,7 +31,7 @@ def changed(net: LatentNet, tensors: Mapping[str, Tensor]) -> list[tuple[nn.Modu
         left -= set(names.values())
         up, down = (tensors[names[f"lora_{each}.weight"]].float() for each in ("up", "down"))
         factor = float(tensors[names["alpha"]]) / len(down) if names["alpha"] in tensors else 1.0
-        weight: Tensor = cast(Any, layer).weight.detach()
+        weight = layer.get_parameter("weight").detach()
         change = factor * (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
         found.append((layer, weight.float() + change.to(weight.device)))
     if left:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.errors import UserError
 from sfumato.lora.formats import WEIGHTS
@@ -68,15 +67,16 @@ def _far(a: Tensor, b: Tensor) -> float:
 
 def _by_kohyas_rules(model: LatentModel, file: Path, prompt: str) -> Tensor:
     """The answer with the weights that A1111, ComfyUI and sd-scripts make of the file."""
-    before: list[tuple[Any, Tensor]] = []
+    before: list[tuple[nn.Parameter, Tensor]] = []
     for module, weight in changed(model.net, load_file(file)):
-        before.append((module, cast(Any, module).weight.data))
-        cast(Any, module).weight.data = weight.to(before[-1][1].dtype)
+        own = module.get_parameter("weight")
+        before.append((own, own.data))
+        own.data = weight.to(own.dtype)
     try:
         return answer(model, prompt)
     finally:
-        for module, weight in before:
-            module.weight.data = weight
+        for own, weight in before:
+            own.data = weight
 
 
 def _by_peft(model: LatentModel, folder: Path, prompt: str) -> Tensor:
