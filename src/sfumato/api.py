@@ -42,7 +42,9 @@ def load(
             written by `tune`, a shipped model's name (`mini`, `cifar10`, `photo`, ...), a base's name (`sd15`, `sd2`,
             `sdxl`) or a Hub id; or a loaded model, to add LoRAs to it.
         lora: A LoRA to add to the model: a folder in PEFT's format or a safetensors file; or several LoRAs, each a path
-            or a pair (path, weight), where 1 is the trained strength. The given model and all files stay unchanged.
+            or a pair (path, weight), where 1 is the trained strength. The weight can itself be a pair: of the denoising
+            network's changes, and of the text encoders'. LoHa, LoKr and full changes are read too. The given model and
+            all files stay unchanged.
         device: "cpu", "cuda", "cuda:1" or "mps"; left out: the fastest that is available.
         precision: "fp32", "bf16" or "fp16"; left out: the fastest that the device has in hardware.
 
@@ -432,11 +434,13 @@ def merge(
     if not pairs:
         raise UserError("no LoRA is given to merge: name one or more, or write the base itself with `export`")
     _check_writing(base, place, [path for path, _ in pairs], overwrite)
-    from sfumato.lora.apply import over
+    from sfumato.lora.apply import check_half, over
     from sfumato.models.written import write
     from sfumato.zoo import exact
 
     model, notes = over(exact(base), pairs)
+    if half:
+        check_half(model)
     return write(model, place, half, tuple(notes))
 
 

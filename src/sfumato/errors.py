@@ -13,7 +13,9 @@ class UserError(Exception):
 
 
 class PromptWarning(UserWarning):
-    """Warns of a part of a prompt that the model does not know or omits. `Model.warnings` returns the same lines."""
+    """Warns of a part of the input that the model cannot use: words of a prompt (`Model.warnings` returns the same
+    lines), or an embedding in a LoRA's file.
+    """
 
 
 class Busy(UserError):  # noqa: N818 - read as a sentence: raise Busy

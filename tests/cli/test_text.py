@@ -124,8 +124,8 @@ def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp
     write_kohya(taken(model.net), tmp_path / "a.safetensors", {})  # type: ignore[arg-type]
     words = ("--prompt", "a red square", "-n", 1, "--steps", 2, "--each")
     assert sfumato("sample", run, *words, "--out", "plain").status == 0
-    told = sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 0.5, "--out", "half")
-    assert "weights changed, at 0.5" in told.err
+    told = sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", "0.5,2", "--out", "half")
+    assert "weights changed, at 0.5, text encoders at 2" in told.err
     assert sfumato("sample", run, *words, "--lora", "a.safetensors", "--lora-scale", 0, "--out", "none").status == 0
     plain, half, none = ((tmp_path / name / "000000.png").read_bytes() for name in ("plain", "half", "none"))
     assert plain == none != half

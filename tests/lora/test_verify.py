@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sfumato.errors import UserError
@@ -24,8 +25,9 @@ def written(folder: Path, shape: Shape, stir: bool = True, live: Any = None) -> 
         attach(live.net, shape)
         if stir:
             stirred(live.net)
-    recipe = build({"name": "car", "task": "tune", "tune": {"base": "base", "noun": "car", "trigger": "zarnu",
-                    "rank": shape.rank, "alpha": shape.alpha, "rank_stabilised": shape.rank_stabilised}})  # fmt: skip
+    learned = {"base": "base", "noun": "car", "trigger": "zarnu", "rank": shape.rank, "alpha": shape.alpha}
+    how = {"rank_stabilised": shape.rank_stabilised, "dora": shape.dora}
+    recipe = build({"name": "car", "task": "tune", "tune": {**learned, **how}})
     file = artifact.write(taken(live.net), folder, recipe, live, 400, {})
     return answer(live, "a zarnu car"), file
 
@@ -44,7 +46,8 @@ def test_what_was_written_does_what_was_trained(shape: Shape, tmp_path: Path) ->
     before = answer(bare, "a zarnu car")
     found = verify(want, bare, tmp_path, file, "a zarnu car")
     assert found.pop("effect") > 1e-3
-    assert set(found) == {"kohya", "peft"} | (set() if shape.dora else {"diffusers"})
+    assert set(found) == {"kohya", "peft", "diffusers"}
+    assert not any("dora_scale" in key for key in load_file(file))
     assert max(found.values()) < 1e-3
     assert torch.equal(answer(bare, "a zarnu car"), before)
 
@@ -80,8 +83,6 @@ def test_no_effect_is_found(tmp_path: Path) -> None:
 
 
 def test_the_header_names_the_trigger(tmp_path: Path) -> None:
-    from safetensors import safe_open
-
     _, file = written(tmp_path, Shape(rank=4))
     with safe_open(file, "pt") as opened:
         facts = opened.metadata()
@@ -89,3 +90,12 @@ def test_the_header_names_the_trigger(tmp_path: Path) -> None:
     assert facts["ss_v2"] == "False"
     assert "lora_adapter_metadata" not in facts
     assert "zarnu car" in (tmp_path / "README.md").read_text()
+
+
+def test_a_dora_says_what_its_files_are(tmp_path: Path) -> None:
+    _, file = written(tmp_path, Shape(rank=4, alpha=8, dora=True))
+    with safe_open(file, "pt") as opened:
+        assert opened.metadata()["ss_network_dim"] == "Dynamic"
+    readme = (tmp_path / "README.md").read_text()
+    assert "`car.safetensors` holds the same change as a plain LoRA of high rank" in readme
+    assert 'pipe.load_lora_weights(".", weight_name="car.safetensors")' in readme

@@ -14,8 +14,10 @@ from sfumato.lora.named import paired
 def merge(
     loras: list[Path] = typer.Argument(..., help="LoRAs: PEFT folders, or files in kohya's or diffusers' format."),
     base: str = typer.Option(..., "--base", help="The model that the LoRAs were made for: a name, a folder, a Hub id."),
-    scale: list[float] = typer.Option(
-        None, "--lora-scale", help="Strength; one for all, or one for each LoRA [default: 1]."
+    scale: list[str] = typer.Option(
+        None,
+        "--lora-scale",
+        help="Strength, or two: of U-Net and text encoders, 0.8,0.4; one for all, or one for each LoRA [default: 1].",
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The new folder, in diffusers' format."),
     half: bool = typer.Option(True, help="Write weights in fp16, or in fp32."),

@@ -14,7 +14,7 @@ from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, may_replace, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
 from sfumato.files import check_folder
-from sfumato.lora.named import paired
+from sfumato.lora.named import Strength, paired
 from sfumato.models.sampling import Sampling, check_count, check_init
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def sample(
     lora: list[Path] = typer.Option(
         None, "--lora", help="A LoRA to add to the model, a file or a folder; can be repeated."
     ),
-    scale: list[float] = typer.Option(
-        None, "--lora-scale", help="Strength of the LoRA; one for all, or one for each [default: 1]."
+    scale: list[str] = typer.Option(
+        None,
+        "--lora-scale",
+        help="Strength, or two: of U-Net and text encoders, 0.8,0.4; one for all, or one for each LoRA [default: 1].",
     ),
     init: Path = typer.Option(None, "--init", help="Image to image: the picture to start from."),
     strength: float = typer.Option(0.7, "--strength", help="How much of --init is replaced, above 0 to 1."),
@@ -133,7 +135,7 @@ def sample(
 
 
 def _model(
-    name: str, loras: list[tuple[Path, float]], sides: tuple[int, int] | None, screen: Screen
+    name: str, loras: list[tuple[Path, Strength]], sides: tuple[int, int] | None, screen: Screen
 ) -> tuple[Model, list[str]]:
     """The model with LoRAs over it, for pictures of a size, and a line on each LoRA."""
     from sfumato.lora.apply import over

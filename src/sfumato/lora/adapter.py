@@ -14,7 +14,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
-from sfumato.lora.lora import Lora, Piece
+from sfumato.lora.changes import Change, Piece
+from sfumato.lora.lora import Lora
 from sfumato.models.family import LatentNet, Part
 from sfumato.recipe.sections import Tune
 
@@ -128,7 +129,7 @@ def layers(net: LatentNet) -> dict[Part, dict[str, LoraLayer]]:
 @torch.no_grad()
 def taken(net: LatentNet) -> Lora:
     """A copy of the LoRA in a network."""
-    parts: dict[Part, dict[str, Piece]] = {}
+    parts: dict[Part, dict[str, Change]] = {}
     for part, named in layers(net).items():
         parts[part] = {}
         for name, layer in named.items():
@@ -141,7 +142,7 @@ def taken(net: LatentNet) -> Lora:
             begun = _BEGUN.get(layer)
             if begun is not None:  # subtract the initial matrices, so that the LoRA fits the base's own weights
                 down, up = torch.cat([down, begun.down]), torch.cat([up, -begun.up], 1)
-            parts[part][name] = Piece(down, up, float(layer.scaling[NAME]), magnitude)
+            parts[part][name] = Piece(down, up, scale=float(layer.scaling[NAME]), magnitude=magnitude)
     return Lora(parts)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.errors import UserError
 from sfumato.lora.named import WEIGHTS
 from sfumato.lora.origin import check, origin
+from sfumato.lora.rules import changed
 from sfumato.models.latent import LatentModel
 
 WITHIN = 1e-3  # largest relative difference from the trained model's output
@@ -24,8 +24,7 @@ LEVELS = (-0.6, -0.2, 0.0, 0.2, 0.5)  # ln(sigma / alpha) / 4
 def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: str) -> dict[str, float]:
     """The relative difference of each reading of the files from `want`, the `answer` of the trained model.
 
-    bare: the base without a LoRA, unchanged afterwards. The keys are "effect", "kohya", "peft" and "diffusers";
-    diffusers ignores the magnitudes of DoRA in files with kohya's keys, so for these it is left out.
+    bare: the base without a LoRA, unchanged afterwards. The keys are "effect", "kohya", "peft" and "diffusers".
     Raises UserError if a reading differs by more than 1e-3 or a twentieth of the LoRA's effect, if the LoRA changes
     nothing, or if it was made for another version of the base.
     """
@@ -38,9 +37,8 @@ def verify(want: Tensor, bare: LatentModel, folder: Path, file: Path, prompt: st
     readings: dict[str, Callable[[], Tensor]] = {
         "kohya": lambda: _by_kohyas_rules(bare, file, prompt),
         "peft": lambda: _by_peft(bare, folder, prompt),
+        "diffusers": lambda: _by_diffusers(bare, file, prompt),
     }
-    if not any(key.endswith(".dora_scale") for key in load_file(file)):
-        readings["diffusers"] = lambda: _by_diffusers(bare, file, prompt)
     found = {"effect": effect, **{name: _far(want, reading()) for name, reading in readings.items()}}
     for name in readings:
         bar = min(WITHIN, OF_EFFECT * effect)
@@ -68,28 +66,17 @@ def _far(a: Tensor, b: Tensor) -> float:
 
 
 def _by_kohyas_rules(model: LatentModel, file: Path, prompt: str) -> Tensor:
-    """An independent reading as in A1111 and ComfyUI: W + (alpha / rank) up @ down, with flattened module names."""
-    tensors, net = load_file(file), model.net
-    before: list[tuple[Any, Tensor]] = []
-    for part in net.parts:
-        for name, module in net.module(part).named_modules():
-            key = part.writes + name.removeprefix(part.inner).removeprefix(part.outer).replace(".", "_")
-            if f"{key}.lora_up.weight" not in tensors:
-                continue
-            up, down = (tensors[f"{key}.lora_{which}.weight"].float() for which in ("up", "down"))
-            weight = cast(Tensor, module.weight)
-            change = tensors[f"{key}.alpha"].item() / len(down) * (up.flatten(1) @ down.flatten(1)).to(weight.device)
-            whole = weight.float() + change.reshape(weight.shape)
-            if f"{key}.dora_scale" in tensors:
-                rows = tensors[f"{key}.dora_scale"].float().to(weight.device).flatten()
-                whole = whole * (rows / whole.flatten(1).norm(dim=1)).reshape(-1, *[1] * (whole.ndim - 1))
-            before.append((module, weight.data))
-            module.weight.data = whole.to(weight.dtype)
+    """The answer with the weights that A1111, ComfyUI and sd-scripts make of the file."""
+    before: list[tuple[nn.Parameter, Tensor]] = []
+    for module, weight in changed(model.net, load_file(file)):
+        own = module.get_parameter("weight")
+        before.append((own, own.data))
+        own.data = weight.to(own.dtype)
     try:
         return answer(model, prompt)
     finally:
-        for module, weight in before:
-            module.weight.data = weight
+        for own, weight in before:
+            own.data = weight
 
 
 def _by_peft(model: LatentModel, folder: Path, prompt: str) -> Tensor:

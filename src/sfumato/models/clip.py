@@ -34,9 +34,7 @@ class ClipFamily(Family, ABC):
         known = model.tokenizers[0].get_vocab()
         return sorted(known, key=lambda token: known[token])
 
-    def usage(self, file: str, magnitudes: bool) -> str:
-        if magnitudes:  # diffusers ignores magnitudes in kohya's files
-            return 'from peft import PeftModel\n\npipe.unet = PeftModel.from_pretrained(pipe.unet, ".")'
+    def usage(self, file: str) -> str:
         return f'pipe.load_lora_weights(".", weight_name="{file}")'
 
     def multiple(self, model: LatentModel) -> int:

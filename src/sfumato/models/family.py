@@ -165,8 +165,8 @@ class Family(ABC):
         """The base's entries in the header of a LoRA's file, with the keys of kohya and modelspec."""
 
     @abstractmethod
-    def usage(self, file: str, magnitudes: bool) -> str:
-        """Python code that loads a LoRA's file into a pipeline `pipe`. magnitudes: it is a DoRA."""
+    def usage(self, file: str) -> str:
+        """Python code that loads a LoRA's file into a pipeline `pipe`."""
 
     @abstractmethod
     def pipeline(self, model: LatentModel) -> DiffusionPipeline:

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 from sfumato.files import Json, write_json, write_text
+from sfumato.lora.adapter import without
 from sfumato.lora.formats import write_kohya, write_peft
 from sfumato.lora.lora import Lora
 from sfumato.lora.origin import Origin
+from sfumato.lora.plain import plain
 from sfumato.models.bases import NAMES
 from sfumato.models.latent import LatentModel
 from sfumato.recipe.recipe import Recipe
@@ -21,11 +23,16 @@ CARD, README = "card.json", "README.md"
 def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: int, facts: Json) -> Path:
     """Write PEFT's files, NAME.safetensors, card.json and README.md into `folder`; returns the file with kohya's keys.
 
+    A DoRA's magnitudes are in PEFT's files; programs for kohya's keys read them differently, so that NAME.safetensors
+    has the whole change as a plain LoRA.
+
     step: the chosen optimiser step; facts: more for the card (JSON). Raises UserError if the disk is full.
     """
     name = recipe.name
     write_peft(lora, folder, known_as(recipe), recipe.tune.rank_stabilised, made_for(recipe, model).header())
-    path = write_kohya(lora, folder / f"{name}.safetensors", metadata(recipe, model, step))
+    with without(model.net):  # DoRA's magnitudes are relative to the base's own weights
+        simple = plain(lora, model.net)
+    path = write_kohya(simple, folder / f"{name}.safetensors", metadata(recipe, model, step))
     card = {
         "name": name, "base": recipe.tune.base, "trigger": recipe.tune.trigger, "noun": recipe.tune.noun, "step": step,
         "rank": recipe.tune.rank, "alpha": recipe.tune.alpha, "sfumato": __version__, **facts,
@@ -36,13 +43,16 @@ def write(lora: Lora, folder: Path, recipe: Recipe, model: LatentModel, step: in
 
 
 def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
-    """The header of the file for sd-scripts, A1111 and the modelspec (1.0.1), all values as texts."""
+    """The header of the file for sd-scripts, A1111 and the modelspec (1.0.1), all values as texts.
+
+    A DoRA is written as a LoRA whose rank differs from layer to layer, which sd-scripts calls Dynamic.
+    """
     s, (_, height, width) = recipe.tune, model.shape
     thing = f"{s.trigger} {s.noun}"
     return {
         **model.family.header(model), "ss_output_name": recipe.name, "ss_network_module": "networks.lora",
-        "ss_network_dim": str(s.rank),
-        "ss_network_alpha": str(s.alpha), "ss_network_args": "{}", "ss_sd_model_name": s.base,
+        "ss_network_dim": "Dynamic" if s.dora else str(s.rank),
+        "ss_network_alpha": "Dynamic" if s.dora else str(s.alpha), "ss_network_args": "{}", "ss_sd_model_name": s.base,
         "ss_resolution": f"({width}, {height})", "ss_steps": str(step), "ss_learning_rate": str(recipe.train.lr),
         "ss_seed": str(recipe.train.seed), "ss_tag_frequency": json.dumps({recipe.name: {thing: 1}}),
         "modelspec.sai_model_spec": "1.0.1",
@@ -69,7 +79,10 @@ def readme(recipe: Recipe, model: LatentModel, step: int) -> str:
     thing = f"{s.trigger} {s.noun}"
     front = {"base_model": known_as(recipe), "library_name": "diffusers", "instance_prompt": f"a {thing}"}
     head = "\n".join(f"{key}: {value}" for key, value in front.items())
-    python = model.family.usage(f"{name}.safetensors", s.dora)
+    large = (
+        f"\n\nIt is a DoRA; `{name}.safetensors` holds the same change as a plain LoRA of high rank." if s.dora else ""
+    )
+    python = model.family.usage(f"{name}.safetensors")
     return f"""---
 {head}
 tags: [text-to-image, lora, sfumato]
@@ -86,5 +99,5 @@ sfumato sample {s.base} --lora . --prompt "a {thing} on a road"
 {python}
 ```
 
-Use `{name}.safetensors` in ComfyUI and A1111, and this folder in PEFT. `report.html` shows how good it is.
+Use `{name}.safetensors` in ComfyUI and A1111, and this folder in PEFT. `report.html` shows how good it is.{large}
 """

@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.lora.adapter import Shape, attach, taken
+from sfumato.lora.adapter import Shape, attach, taken, without
+from sfumato.lora.changes import Piece
 from sfumato.lora.formats import CONFIG, WEIGHTS, read, write_diffusers, write_kohya, write_peft
-from sfumato.lora.lora import Lora, Piece, merge, modules
+from sfumato.lora.lora import Lora, merge, modules
+from sfumato.lora.plain import plain
 from sfumato.lora.verify import answer as predictions
 from sfumato.lora.verify import verify
 from sfumato.models.latent import LatentModel
@@ -91,12 +93,12 @@ def laid_over(fresh: Fresh, path: Path) -> Tensor:
 def test_kohyas_file_here_and_in_diffusers(name: str, fresh: Fresh, tmp_path: Path) -> None:
     live, lora = tuned(fresh, SHAPES[name])
     want = answer(live)
-    file = write_kohya(lora, tmp_path / "a.safetensors", {}, torch.float32)
+    with without(live.net):
+        file = write_kohya(plain(lora, live.net, 0.0), tmp_path / "a.safetensors", {}, torch.float32)
     encoders = {"te1", "te2"} if SHAPES[name].text else set()
     assert {key.split("_")[1] for key in load_file(file)} == {"unet", *encoders}
     assert far(fresh, want, laid_over(fresh, file)) < 1e-5
-    if name != "DoRA":  # diffusers leaves its magnitudes out of kohya's keys
-        assert far(fresh, want, in_diffusers(fresh(), file)) < 1e-5
+    assert far(fresh, want, in_diffusers(fresh(), file)) < 1e-5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,7 +182,7 @@ def test_every_layer_has_an_original_name(fresh: Fresh, tmp_path: Path) -> None:
         down, up = (
             0.1 * torch.randn(s, generator=generator) for s in ((2, into, *window), (out, 2, *[1] * len(window)))
         )
-        pieces[name] = Piece(down, up, 0.5)
+        pieces[name] = Piece(down, up, scale=0.5)
     keys = in_original_names(Lora({UNET: pieces}), of_unet(pieces))
     for known in ("input_blocks_3_0_op", "output_blocks_2_2_conv", "input_blocks_4_0_skip_connection",
                   "middle_block_2_out_layers_3", "time_embed_0", "label_emb_0_2", "out_2", "input_blocks_0_0",
@@ -203,7 +205,7 @@ def test_what_a_tuning_writes_proves_itself(shape: Shape, fresh: Fresh, tmp_path
     file = artifact.write(lora, tmp_path, recipe, live, 400, {})
     found = verify(predictions(live, "a zarnu car"), fresh(), tmp_path, file, "a zarnu car")
     assert found.pop("effect") > 1e-3
-    assert set(found) == {"kohya", "peft"} | (set() if shape.dora else {"diffusers"})
+    assert set(found) == {"kohya", "peft", "diffusers"}
     tensors = load_file(file)
     save_file({k: t / 2 if k.endswith(".alpha") and "te2" in k else t for k, t in tensors.items()}, file)
     if shape.text:  # the second encoder alone is wrong, and it is noticed
