@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sfumato.errors import UserError
@@ -41,7 +42,7 @@ def test_two_strengths_are_of_the_u_net_and_of_the_text_encoders(tmp_path: Path)
 
 @pytest.mark.parametrize(("given", "want"), [("0.8", 0.8), ("0.8,0.4", (0.8, 0.4)), ("-1", -1.0), ("1, 0", (1.0, 0.0))])
 def test_strengths_by_their_text(given: str, want: Strength, tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").touch()
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     assert paired([tmp_path / "a.safetensors"], [given]) == [(tmp_path / "a.safetensors", want)]
 
 
@@ -53,7 +54,7 @@ def test_strengths_by_their_text(given: str, want: Strength, tmp_path: Path) -> 
     ],
 )  # fmt: skip
 def test_what_is_no_strength_is_one_line(given: str, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").touch()
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     with pytest.raises(UserError, match=reason) as caught:
         paired([tmp_path / "a.safetensors"], [given])
     assert "\n" not in str(caught.value)
