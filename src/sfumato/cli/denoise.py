@@ -86,12 +86,17 @@ def denoise(
             done.append(cleaned)
             estimate = f"  {cleaned.found}" if cleaned.found else ""
             say(f"{source} ({cleaned.words}){estimate} -> {', '.join(map(str, cleaned.written))}")
+            for note in cleaned.notes:
+                say(f"{source}: {note}")
     if kept:
         say(f"{len(kept)} of {len(pairs)} existing files were not replaced")
     rows = [
-        {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
+        {
+            "file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found),
+            "notes": list(c.notes),
+        }
         for c in done
-    ]
+    ]  # fmt: skip
     answer({"model": loaded.name, "photos": rows, "failed": failed}, json)
     if failed:
         raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {len(done)} were")

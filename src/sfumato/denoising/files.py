@@ -15,7 +15,7 @@ from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.denoise import Cleaning, OnTile, denoise, posterior_samples
 from sfumato.denoising.levels import level_of_photo
 from sfumato.denoising.noise import Estimate, estimate
-from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, put, read
+from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, kept_back, put, read
 from sfumato.errors import UserError
 from sfumato.files import aside, sync
 from sfumato.pictures.decode import UPRIGHT
@@ -46,7 +46,8 @@ class Order:
 @dataclass(frozen=True)
 class Cleaned:
     """A photo that was cleaned. written: files, the clean photo first; sigma: that was used, the mean of a map; found:
-    the estimated noise as a text, "" if sigma was given; words: the photo's format as a text.
+    the estimated noise as a text, "" if sigma was given; words: the photo's format as a text; notes: what is not
+    kept, and how an unusual file was read.
     """
 
     source: Path
@@ -54,6 +55,7 @@ class Cleaned:
     sigma: float
     found: str
     words: str
+    notes: tuple[str, ...] = ()
 
 
 def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple[Path, Path]]:
@@ -160,7 +162,7 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, on_tile: O
         for written in asides.values():
             sync(written)
     level = float(np.mean(made.sigma))
-    return Cleaned(source, places.all, level, made.found, photo.words())
+    return Cleaned(source, places.all, level, made.found, photo.words(), tuple(kept_back(photo, target)))
 
 
 @dataclass(frozen=True)
