@@ -180,6 +180,7 @@ def denoise(
     mirror: bool = False,
     samples: int = 0,
     seed: int = 0,
+    page: int | None = None,
     progress: Progress | None = None,
 ) -> Denoised[np.ndarray]: ...
 
@@ -194,6 +195,7 @@ def denoise(
     mirror: bool = False,
     samples: int = 0,
     seed: int = 0,
+    page: int | None = None,
     progress: Progress | None = None,
 ) -> Denoised[P]: ...
 
@@ -207,6 +209,7 @@ def denoise(
     mirror: bool = False,
     samples: int = 0,
     seed: int = 0,
+    page: int | None = None,
     progress: Progress | None = None,
 ) -> Denoised[np.ndarray] | Denoised[P]:
     """Remove the noise from a picture of any size.
@@ -221,6 +224,7 @@ def denoise(
         mirror: Average with the result for the mirrored picture; takes twice the time.
         samples: Also draw so many possible clean pictures (posterior samples).
         seed: Of the samples, 0 or more.
+        page: Of a TIFF, GIF or WebP file with several, from 1; left out: the first.
         progress: Receives the phases "loading" and "tiles". If it raises, the call ends.
 
     Returns:
@@ -247,13 +251,14 @@ def denoise(
     if isinstance(picture, (str, Path)) and not Path(picture).is_file():
         raise UserError(f"{picture}: the file is not there")
     from sfumato.denoising.denoise import Cleaning
-    from sfumato.denoising.files import Order
     from sfumato.denoising.one import clean_file, clean_one
+    from sfumato.denoising.places import Order
     from sfumato.zoo import opened
 
     cleaner, report = opened(model, progress).cleaner(), phase("tiles", progress)
+    order = Order(level, strength, samples, seed, mirror=mirror, page=page)
     if isinstance(picture, (str, Path)):
-        return clean_file(cleaner, Path(picture), Order(level, strength, samples, seed, mirror=mirror), report)
+        return clean_file(cleaner, Path(picture), order, report)
     return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, on_tile=report), samples, seed)
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from sfumato.denoising import files
 from sfumato.denoising.cleaner import Cleaner
-from sfumato.denoising.files import Order, clean, plan
+from sfumato.denoising.files import clean
+from sfumato.denoising.places import Order, plan
 from sfumato.errors import UserError
 
 from .test_clean import plain

@@ -33,7 +33,7 @@ def test_every_case_of_extension_subfolders_labels_and_other_files(tmp_path: Pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         kind = {"jpg": "JPEG", "tif": "TIFF"}.get(name.split(".")[1].lower(), name.split(".")[1].upper())
         image.save(tmp_path / name, kind)
-    for other in ("read.me", "film.gif", "film2.GIF", "none", ".hidden.png", "notes.txt"):
+    for other in ("read.me", "film.mp4", "film2.MP4", "none", ".hidden.png", "notes.txt"):
         (tmp_path / other).write_bytes(b"x")
     (tmp_path / ".hidden").mkdir()
     image.save(tmp_path / ".hidden" / "h.png")
@@ -42,7 +42,7 @@ def test_every_case_of_extension_subfolders_labels_and_other_files(tmp_path: Pat
     labels = {item.key: item.label for item in source.items("train")}
     assert labels == {n: (n.split("/")[0] if "/" in n else None) for n in names}
     assert source.label_names == ["cat", "dog"]
-    assert source.ignored == {"(none)": 1, ".gif": 2, ".me": 1, ".txt": 1}
+    assert source.ignored == {"(none)": 1, ".me": 1, ".mp4": 2, ".txt": 1}
     assert all(item.read().shape == (8, 8, 3) for item in source.items("train"))
 
 

@@ -16,7 +16,7 @@ from sfumato.errors import UserError
 from sfumato.files import disk_trouble
 
 if TYPE_CHECKING:
-    from sfumato.denoising.files import Order
+    from sfumato.denoising.places import Order
 
 
 def denoise(
@@ -41,6 +41,9 @@ def denoise(
     show: bool = typer.Option(
         False, "--show", help="Also write a picture of before, after and the removed noise (x 4)."
     ),
+    page: int | None = typer.Option(
+        None, "--page", min=1, help="Page of a TIFF, or frame of a GIF or WebP, from 1; left out: the first."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files."),
     events: bool = EVENTS,
     json: bool = JSON,
@@ -59,10 +62,11 @@ def denoise(
         raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
     check(model)
     from sfumato.denoising import files as work
+    from sfumato.denoising.places import Order, plan, unused
     from sfumato.zoo import opened
 
-    order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
-    pairs = work.plan(files, out, order)
+    order = Order(noise, strength, samples, seed, show, overwrite, mirror, page)
+    pairs, passed = plan(files, out, order), unused(files, out)
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with Screen(json, events) as screen:
@@ -88,6 +92,8 @@ def denoise(
             say(f"{source} ({cleaned.words}){estimate} -> {', '.join(map(str, cleaned.written))}")
             for note in cleaned.notes:
                 say(f"{source}: {note}")
+    for path, why in passed:
+        say(f"{path}: not cleaned: {why}")
     if kept:
         say(f"{len(kept)} of {len(pairs)} existing files were not replaced")
     rows = [
@@ -97,14 +103,15 @@ def denoise(
         }
         for c in done
     ]  # fmt: skip
-    answer({"model": loaded.name, "photos": rows, "failed": failed}, json)
+    unused_rows = [{"file": str(path), "reason": why} for path, why in passed]
+    answer({"model": loaded.name, "photos": rows, "failed": failed, "unused": unused_rows}, json)
     if failed:
         raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {len(done)} were")
 
 
 def _replace(target: Path, order: Order) -> bool:
     """Whether existing files may be replaced; asks the user if there are any."""
-    from sfumato.denoising.files import outputs
+    from sfumato.denoising.places import outputs
 
     there = [place for place in outputs(target, order).all if place.exists()]
     return not there or typer.confirm(f"{', '.join(map(str, there))} exists; replace it?", err=True)

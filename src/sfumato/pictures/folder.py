@@ -14,12 +14,15 @@ import numpy as np
 
 from sfumato.pictures.cache import Memory
 from sfumato.pictures.captions import METADATA, read_metadata, read_sidecar
-from sfumato.pictures.decode import EXTENSIONS, Header, PictureError, decode, header
+from sfumato.pictures.decode import Header, PictureError, decode, header
+from sfumato.pictures.errors import ExtraError
+from sfumato.pictures.kinds import is_picture, why_not
 from sfumato.pictures.pool import ordered
 from sfumato.pictures.source import Item, sides
 from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
+INDEX = 2  # of what is remembered of files
 TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
 
 
@@ -34,7 +37,7 @@ class PictureFile:
     @property
     def stem(self) -> str:
         """The key without its extension."""
-        return self.key[: -len(self.path.suffix)]
+        return self.key[: len(self.key) - len(self.path.suffix)]
 
 
 class FolderSource:
@@ -65,6 +68,7 @@ class FolderSource:
         self.splits: tuple[str, ...] = ("train", "test") if self._tops else ("train",)
         self.label_names = sorted({label for f in self._files if (label := self._label(f)) is not None})
         self._items: dict[str, list[Item]] | None = None
+        self._deep: set[str] = set()
 
     def items(self, split: str) -> list[Item]:
         return self._read(None)[split]
@@ -72,6 +76,8 @@ class FolderSource:
     def fingerprint(self, progress: Advance | None = None) -> str:
         read = self._read(progress)
         rows = [[split, i.key, i.digest, i.label, i.caption] for split in self.splits for i in read[split]]
+        if deep := sorted(self._deep):  # read in another way than before: stores of the old way are made again
+            rows.append(["16 bits by those they use", *deep])
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
     def _walk(self, others: Counter[str]) -> None:
@@ -95,7 +101,8 @@ class FolderSource:
     def _assign(self, path: Path, others: Counter[str]) -> None:
         """Assign a file to pictures, captions, refused or others."""
         key, extension = self._key(path), path.suffix.lower()
-        relevant = extension in EXTENSIONS or extension == ".txt" or path.name.lower() in METADATA
+        picture = is_picture(path) if extension or not path.is_symlink() else False
+        relevant = picture or extension == ".txt" or path.name.lower() in METADATA
         if path.is_symlink() and (relevant or path.is_dir()):
             target = Path(os.path.realpath(path))
             if target.is_dir():
@@ -107,6 +114,9 @@ class FolderSource:
             if not target.is_relative_to(self.root):
                 self.refused[key] = "a link that leads out of the folder: copy the file here"
                 return
+        if not relevant and (why := why_not(path)):
+            self.refused[key] = why
+            return
         if not relevant:
             others[extension or "(none)"] += 1
             return
@@ -117,7 +127,7 @@ class FolderSource:
             return
         if not stat.S_ISREG(status.st_mode):
             self.refused[key] = "not a regular file"
-        elif extension in EXTENSIONS:
+        elif picture:
             self._files.append(PictureFile(key, path, status))
         elif path.name.lower() in METADATA:
             self._metadata.append(path)
@@ -154,7 +164,7 @@ class FolderSource:
         """The items; digest and header come from the cache where a file is unchanged."""
         if self._items is not None:
             return self._items
-        memory = Memory(str(self.root))
+        memory = Memory(f"{self.root}, {INDEX}")
         known = {file.key: memory.recall(file.key, file.stat) for file in self._files}
         missing = [file for file in self._files if known[file.key] is None]
         for done, (file, learned) in enumerate(zip(missing, ordered(_inspect, missing, 8), strict=True), 1):
@@ -169,6 +179,7 @@ class FolderSource:
         items: dict[str, list[Item]] = {split: [] for split in self.splits}
         for file in self._files:
             if (facts := known[file.key]) is not None:
+                self._deep |= {file.key} if str(facts[-1]).endswith("16-bit") else set()
                 items[self._tops.get(file.key.split("/")[0], "train")].append(self._item(file, facts))
         self._items = items
         return items
@@ -178,13 +189,15 @@ class FolderSource:
         # a JPEG is decoded at no less than twice the pixels that the crop keeps, so that no detail is lost
         shorter = None if size is None or crop == "pieces" else max(size) * (4 if crop == "tiles" else 2)
         limit = int(self._data.max_megapixels * 1e6)
+        notes: list[str] = []
         return Item(
             key=file.key,
             label=self._label(file),
             caption=self._caption(file),
             digest=facts[0],
-            read=partial(_read, file.path, facts[0], limit, shorter),
+            read=partial(_read, file.path, facts[0], limit, shorter, notes),
             header=partial(_header, facts[1:]),
+            notes=notes,
         )
 
 
@@ -197,6 +210,8 @@ def _inspect(file: PictureFile) -> list | PictureError:
         return PictureError(f"not readable ({error.strerror})")
     try:
         claims = header(file.path)
+    except ExtraError as error:  # not remembered: it may be installed tomorrow
+        return error
     except PictureError as error:
         return [digest, str(error)]
     return [digest, claims.height, claims.width, claims.mode]
@@ -208,8 +223,9 @@ def _header(facts: list) -> Header:
     return Header(*facts)
 
 
-def _read(path: Path, digest: str, max_pixels: int, shorter: int | None) -> np.ndarray:
-    picture = decode(path, max_pixels=max_pixels, shorter=shorter)
+def _read(path: Path, digest: str, max_pixels: int, shorter: int | None, notes: list[str]) -> np.ndarray:
+    notes.clear()
+    picture = decode(path, max_pixels=max_pixels, shorter=shorter, notes=notes)
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise PictureError("changed while it was read: start again")

@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter, laplace, sobel
 
 from sfumato.errors import UserError
 from sfumato.files import Json
-from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
+from sfumato.pictures.decode import PictureError, decode
+from sfumato.pictures.kinds import EXTENSIONS
 
 FEWEST, MOST = 5, 100
 OTHERS = (".gif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".psd")
