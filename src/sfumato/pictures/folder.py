@@ -17,13 +17,18 @@ from sfumato.pictures.captions import METADATA, read_metadata, read_sidecar
 from sfumato.pictures.decode import Header, PictureError, decode, header
 from sfumato.pictures.errors import ExtraError
 from sfumato.pictures.kinds import is_picture, why_not
+from sfumato.pictures.pickles import refuse_pickles
 from sfumato.pictures.pool import ordered
 from sfumato.pictures.source import Item, sides
 from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
 
 INDEX = 2  # of what is remembered of files
-TRAIN, TEST = ("train",), ("test", "validation", "valid", "val")
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "test"), "test"),
+}
+"""Names of folders that are splits, and which they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,10 @@ class FolderSource:
     """Pictures under a folder, of any depth and case of extension.
 
     The first subfolder's name is the label. A caption is the row of a `metadata.csv` or `metadata.jsonl`
-    beside or above the picture, or else the text of `NAME.txt` beside it. If all pictures lie in `train` and
-    `test` (or `validation`), these are splits and the labels are one level down. Hidden files are skipped;
-    links that lead out of the folder, links to folders and files that are not regular are refused and named.
+    beside or above the picture, or else the text of `NAME.txt` beside it. If pictures lie in a training folder
+    and in one or more of SPLITS that are held out, the labels are one level down, and pictures elsewhere are refused.
+    A training folder alone has its labels one level down too. Hidden files are skipped; links that lead out of the
+    folder, links to folders and files that are not regular are refused and named.
     """
 
     def __init__(self, root: Path, data: Data) -> None:
@@ -59,13 +65,14 @@ class FolderSource:
         self._metadata: list[Path] = []
         self._texts: dict[str, Path] = {}  # caption files by key without extension
         others: Counter[str] = Counter()
+        refuse_pickles(self.root, self.name)
         self._walk(others)
         self._files.sort(key=lambda file: file.key)
         self._captions = read_metadata(self.root, self._metadata, {f.key for f in self._files}, self.notes)
         others[".txt"] += len(self._texts.keys() - {file.stem for file in self._files})
         self.ignored = {extension: count for extension, count in sorted(others.items()) if count}
         self._tops = self._split_folders()
-        self.splits: tuple[str, ...] = ("train", "test") if self._tops else ("train",)
+        self.splits: tuple[str, ...] = ("train", "test") if "test" in self._tops.values() else ("train",)
         self.label_names = sorted({label for f in self._files if (label := self._label(f)) is not None})
         self._items: dict[str, list[Item]] | None = None
         self._deep: set[str] = set()
@@ -140,13 +147,20 @@ class FolderSource:
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "."
 
     def _split_folders(self) -> dict[str, str]:
-        """The splits' folders, if all pictures lie in a training and a test folder and nowhere else."""
-        tops = {file.key.split("/")[0] if "/" in file.key else "" for file in self._files}
-        train, test = [t for t in tops if t.lower() in TRAIN], [t for t in tops if t.lower() in TEST]
-        if len(train) != 1 or len(test) != 1 or len(tops) != 2:
+        """The splits' folders: training and held out, or the only folder, for training. Refuses pictures elsewhere."""
+        counts = Counter(file.key.split("/")[0] if "/" in file.key else "" for file in self._files)
+        splits = {top: SPLITS[top.lower()] for top in sorted(counts) if top.lower() in SPLITS}
+        train, held = ([f"{top}/" for top, split in splits.items() if split == name] for name in ("train", "test"))
+        deeper = any(file.key.count("/") > 1 for file in self._files)
+        if not train or not (held or (len(counts) == len(train) and deeper)):
             return {}
-        self.notes.append(f"{train[0]}/ and {test[0]}/ are taken as splits, {test[0]}/ is held out")
-        return {train[0]: "train", test[0]: "test"}
+        others = [file for file in self._files if file.key.split("/")[0] not in splits]
+        why = f"outside of {', '.join([*train, *held])}, the folders of the splits"
+        self.refused |= {file.key: why for file in others}
+        self._files = [file for file in self._files if file.key.split("/")[0] in splits]
+        taken = f"{', '.join(train)} {'is' if len(train) == 1 else 'are'} taken for training"
+        self.notes.append(f"{taken}, {', '.join(held)} {'is' if len(held) == 1 else 'are'} held out" if held else taken)
+        return splits
 
     def _label(self, file: PictureFile) -> str | None:
         if file.key in self._captions and (label := self._captions[file.key].label) is not None:
