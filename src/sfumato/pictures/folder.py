@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.pictures.cache import Memory
-from sfumato.pictures.captions import METADATA, read_metadata, read_sidecar
+from sfumato.pictures.captions import METADATA, is_sidecar, rank, read_metadata, read_sidecar
 from sfumato.pictures.decode import Header, PictureError, decode, header
 from sfumato.pictures.errors import ExtraError
 from sfumato.pictures.kinds import is_picture, why_not
@@ -49,7 +49,7 @@ class FolderSource:
     """Pictures under a folder, of any depth and case of extension.
 
     The first subfolder's name is the label. A caption is the row of a `metadata.csv` or `metadata.jsonl`
-    beside or above the picture, or else the text of `NAME.txt` beside it. If pictures lie in a training folder
+    beside or above the picture, or else the text of `NAME.txt` or `NAME.caption`. If pictures lie in a training folder
     and in one or more of SPLITS that are held out, the labels are one level down, and pictures elsewhere are refused.
     A training folder alone has its labels one level down too. Hidden files are skipped; links that lead out of the
     folder, links to folders and files that are not regular are refused and named.
@@ -69,7 +69,8 @@ class FolderSource:
         self._walk(others)
         self._files.sort(key=lambda file: file.key)
         self._captions = read_metadata(self.root, self._metadata, {f.key for f in self._files}, self.notes)
-        others[".txt"] += len(self._texts.keys() - {file.stem for file in self._files})
+        for stem in self._texts.keys() - {file.stem for file in self._files}:
+            others[self._texts[stem].suffix.lower()] += 1
         self.ignored = {extension: count for extension, count in sorted(others.items()) if count}
         self._tops = self._split_folders()
         self.splits: tuple[str, ...] = ("train", "test") if "test" in self._tops.values() else ("train",)
@@ -109,7 +110,7 @@ class FolderSource:
         """Assign a file to pictures, captions, refused or others."""
         key, extension = self._key(path), path.suffix.lower()
         picture = is_picture(path) if extension or not path.is_symlink() else False
-        relevant = picture or extension == ".txt" or path.name.lower() in METADATA
+        relevant = picture or is_sidecar(path) or path.name.lower() in METADATA
         if path.is_symlink() and (relevant or path.is_dir()):
             target = Path(os.path.realpath(path))
             if target.is_dir():
@@ -139,7 +140,8 @@ class FolderSource:
         elif path.name.lower() in METADATA:
             self._metadata.append(path)
         else:
-            self._texts[key[: -len(extension)]] = path
+            stem = key[: -len(extension)]
+            self._texts[stem] = min((path, self._texts.get(stem, path)), key=rank)
 
     def _key(self, path: Path) -> str:
         """A path for people: relative, with `/`, unprintable characters escaped."""
