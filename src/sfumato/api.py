@@ -180,7 +180,6 @@ def denoise(
     mirror: bool = False,
     samples: int = 0,
     seed: int = 0,
-    page: int | None = None,
     progress: Progress | None = None,
 ) -> Denoised[np.ndarray]: ...
 
@@ -195,7 +194,6 @@ def denoise(
     mirror: bool = False,
     samples: int = 0,
     seed: int = 0,
-    page: int | None = None,
     progress: Progress | None = None,
 ) -> Denoised[P]: ...
 
@@ -209,14 +207,13 @@ def denoise(
     mirror: bool = False,
     samples: int = 0,
     seed: int = 0,
-    page: int | None = None,
     progress: Progress | None = None,
 ) -> Denoised[np.ndarray] | Denoised[P]:
     """Remove the noise from a picture of any size.
 
     Args:
-        picture: A file; a PIL image; an array (H, W), (H, W, C) or (N, H, W, C); or a tensor (C, H, W) or (N, C, H, W);
-            uint8, uint16, or floats with white at 1.
+        picture: A file (of several pages the first); a PIL image; an array (H, W), (H, W, C) or (N, H, W, C); or a
+            tensor (C, H, W) or (N, C, H, W); uint8, uint16, or floats with white at 1.
         model: A model of the task denoise, or one that generates pixels; anything that `load` accepts.
         sigma: The standard deviation of the noise where white is 1: a number from 0 to 1, one for each picture (N,), a
             map (H, W) or a grey picture's file; "auto": estimated from the picture.
@@ -224,7 +221,6 @@ def denoise(
         mirror: Average with the result for the mirrored picture; takes twice the time.
         samples: Also draw so many possible clean pictures (posterior samples).
         seed: Of the samples, 0 or more.
-        page: Of a TIFF, GIF or WebP file with several, from 1; left out: the first.
         progress: Receives the phases "loading" and "tiles". If it raises, the call ends.
 
     Returns:
@@ -256,7 +252,7 @@ def denoise(
     from sfumato.zoo import opened
 
     cleaner, report = opened(model, progress).cleaner(), phase("tiles", progress)
-    order = Order(level, strength, samples, seed, mirror=mirror, page=page)
+    order = Order(level, strength, samples, seed, mirror=mirror)
     if isinstance(picture, (str, Path)):
         return clean_file(cleaner, Path(picture), order, report)
     return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, on_tile=report), samples, seed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -127,19 +127,19 @@ def _raw(path: Path, max_pixels: int) -> Opened:
         import rawpy
     except ImportError as error:
         raise PictureError("a camera's raw file, which needs: pip install 'sfumato[raw]'") from error
-    image = _image(_developed(rawpy.imread, path, max_pixels))
+    image = _image(_developed(rawpy, path, max_pixels))
     with contextlib.suppress(ifd.DamagedError), path.open("rb") as file:
         tags = {number: tag for number, tag in ifd.read(file).items() if number in TAGS_OF_RAW}
         return Opened(image, metadata.of_exif(ifd.block(tags)), notes=(DEVELOPED,))
     return Opened(image, Metadata(), notes=(DEVELOPED, "its EXIF cannot be read and is left out"))
 
 
-def _developed(imread: Callable[[str], Any], path: Path, max_pixels: int) -> np.ndarray:
+def _developed(rawpy: ModuleType, path: Path, max_pixels: int) -> np.ndarray:
     """uint16 (H, W, 3), upright, in sRGB."""
     if not path.is_file():
         raise PictureError("not a regular file" if path.exists() else "the file does not exist")
     try:
-        with imread(str(path)) as raw:
+        with rawpy.imread(str(path)) as raw:
             check_size(raw.sizes.height, raw.sizes.width, max_pixels)
             pixels: np.ndarray = raw.postprocess(use_camera_wb=True, output_bps=16, no_auto_bright=True)
             return pixels
