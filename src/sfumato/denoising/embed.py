@@ -23,7 +23,6 @@ from sfumato.denoising.metadata import (
     Metadata,
     resources,
 )
-from sfumato.files import aside
 
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 SEGMENT = 65_533  # most bytes of a JPEG's segment
@@ -60,8 +59,13 @@ def embed(meta: Metadata, file: Path, kind: str) -> None:
         with file.open("r+b") as stream:
             _webp(meta, stream)
     else:
-        with aside(file) as temporary, file.open("rb") as source, temporary.open("wb") as target:
-            (_jpeg if kind == "jpg" else _png)(meta, source, target)
+        longer = file.with_name(f"{file.name}.part")
+        try:
+            with file.open("rb") as source, longer.open("wb") as target:
+                (_jpeg if kind == "jpg" else _png)(meta, source, target)
+            longer.replace(file)
+        finally:
+            longer.unlink(missing_ok=True)
 
 
 def _app13(meta: Metadata) -> bytes:
