@@ -35,10 +35,7 @@ def export(job: Job, run: Path, out: Path) -> dict[str, Any]:
     if newest is None:
         raise UserError(f"{run} has no whole checkpoint ({troubles[0] if troubles else 'nothing saved yet'})")
     config = json.loads((newest.path / "config.json").read_text(encoding="utf-8"))
-    shipped = recipes.load(job.recipe)
-    for key in job.local():  # folders of this machine
-        section, _, last = key.partition(".")
-        config["recipe"][section][last] = getattr(getattr(shipped, section), last)
+    without_paths(config, recipes.load(job.recipe).model_dump(mode="json"))
     config["recipe"]["name"] = job.name
     weights = {k: t.half() for k, t in newest.tensors(label(config["recipe"]["train"]["ema"][0])).items()}
     parts = _parts({key: 2 * tensor.numel() for key, tensor in weights.items()})
@@ -52,6 +49,16 @@ def export(job: Job, run: Path, out: Path) -> dict[str, Any]:
         if (match := NAME.fullmatch(old.name)) and match[1] == job.name and old not in paths:
             old.unlink()
     return {"files": [path.name for path in paths], "figures": about["figures"]}
+
+
+def without_paths(config: dict[str, Any], shipped: dict[str, Any]) -> None:
+    """Replace the folders of this machine in a configuration by the values of the shipped recipe."""
+    for section, values in config["recipe"].items():
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if isinstance(value, str) and Path(value).is_absolute():
+                    values[key] = shipped[section][key]
+    config["data"]["source"] = config["recipe"]["data"]["source"]
 
 
 def _parts(sizes: dict[str, int]) -> list[list[str]]:

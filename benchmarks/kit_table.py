@@ -45,10 +45,6 @@ class Job:
         places = {"{work}": str(work.resolve()), "{data}": str(data.resolve())}
         return [f"{key}={_filled(value, places)}" for key, value in merged.items()]
 
-    def local(self) -> list[str]:
-        """Keys whose values are folders of this machine."""
-        return [key for key, value in self.changes.items() if isinstance(value, str) and "{" in value]
-
 
 def _filled(value: Any, places: dict[str, str]) -> str:
     if not isinstance(value, str):

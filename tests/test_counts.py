@@ -84,9 +84,10 @@ def test_no_public_function_takes_options_by_no_name() -> None:
 
 def test_low_precision_is_decided_in_one_place() -> None:
     """But for what is kept or written in half precision, and Muon's products, which bear it."""
-    known = {"device.py", "training/latents.py", "training/optimizer.py", "lora/formats.py", "models/singles.py"}
+    files = {"lora/formats.py", "models/pipelines.py", "models/singles.py"}
+    known = {"device.py", "training/latents.py", "training/optimizer.py", *files}
     found = {line.split(":")[0] for line in lines_with(r"torch\.(bfloat16|float16|half)\b|\.half\(\)")}
-    assert {place for place in found if not place.endswith("/pipeline.py")} == known
+    assert found == known
 
 
 def test_psnr_and_intervals_are_computed_in_one_place() -> None:

@@ -19,7 +19,7 @@ import sfumato
 from sfumato.cli import tune as commands
 from sfumato.lora.adapter import Shape, attach, taken
 from sfumato.lora.formats import write_kohya
-from sfumato.lora.named import weighted
+from sfumato.lora.named import WEIGHTS, weighted
 from sfumato.models.bases import NAMES as BASES
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd import pipeline as pipelines
@@ -58,6 +58,16 @@ TYPOS = (
     "sfumato.load('mini', device='gpu')", "sfumato.load('mini', device='')", "sfumato.load('mini', precision='int8')",
     "sfumato.load(3)", "sfumato.load(None)", "sfumato.sample(3)", "sfumato.judge(None)",
     "sfumato.train('')", "sfumato.load('')", "sfumato.sample('')", "sfumato.tune('.', 'car', '')",
+    "sfumato.Preset(overrides='tune.rank=3')", "sfumato.Preset(overrides=3)", "sfumato.tune(['a.png'], 'car')",
+    "sfumato.train('shapes', ['train.images=3', 3])", "sfumato.denoise(['a.png'])", "sfumato.sample('mini', texts=[3])",
+    "sfumato.sample('mini', sampling=sfumato.Sampling(sampler='nowhere:Sampler'))",
+    "sfumato.judge('mini', data='nowhere')", "sfumato.judge('mini', data=['a'])", "sfumato.judge('mini', features=3)",
+    "sfumato.judge('mini', data='nowhere:Source')", "sfumato.judge('mini', metrics=[3])",
+    "sfumato.export('mini', 'a.png/out')", "sfumato.export('mini', 'a.png', overwrite=True)",
+    "sfumato.export('mini', 'b.safetensors', to='single', overwrite=True)", "sfumato.merge('a.png', 'mini', 'a.png/m')",
+    "sfumato.denoise('a.png', sigma=[0.1, 0.2])", "sfumato.load('mini', lora='a.png')",
+    "sfumato.load('mini', lora=['b.safetensors'])",
+    "sfumato.denoise('a.png', sigma=__import__('numpy').zeros((2, 2)), samples=1)",
     "sfumato.load('mini', lora=('a.png', 0.8))", "sfumato.load('mini', lora=[('a.png', float('nan'))])",
 )  # fmt: skip
 COMMANDS = (
@@ -67,6 +77,9 @@ COMMANDS = (
     "judge mini --task denoise --sigma 2",
     "compare mini mni", "merge nowhere --base mini --out m", "export mni --out m", "tune nowhere --noun car",
     "judge mini --features nope", "judge mini --metric nope", "compare mini mini --features nope",
+    "judge mini --data nowhere", "judge mini --out a.png", "compare mini mini --out a.png", "demo --out a.png",
+    "sample mini --size big", "sample mini --init nowhere.png", "sample mini --out a.png", "export mini --out a.png/m",
+    "sample mini --film a.png/f.gif", "sample mini -n 1 --prompt a --prompt b", "merge a.png --base mini --out a.png/m",
     ("train", ""), ("sample", ""), "sample mini --lora a.png --lora-scale nan",
     "tune . --noun car --base mni", "tune . --noun car --preset best", "recipe cifar11",
 )  # fmt: skip
@@ -156,6 +169,7 @@ def test_nothing_heavy_is_imported_with_the_package() -> None:
 
 def test_a_mistake_in_python_is_found_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a picture")
+    (tmp_path / "b.safetensors").mkdir()
     lines = in_a_process(
         f"import sys, sfumato\nfor call in {TYPOS!r}:\n"
         f"    try: eval(call)\n"
@@ -276,6 +290,7 @@ def test_what_denoising_gives(place: Path, cleaner: sfumato.Model) -> None:
 def test_loras_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loras: Any, reason: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "car").mkdir()
+    (tmp_path / "car" / WEIGHTS).write_bytes(b"")
     with pytest.raises(sfumato.UserError, match=re.escape(reason).replace(r"\.\*", ".*")):
         weighted(loras)
     assert weighted(["car", ("car", np.float32(0.5)), ("car", -1)]) == [(Path("car"), w) for w in (1.0, 0.5, -1.0)]
@@ -311,10 +326,18 @@ def test_one_override_that_is_no_list_is_refused_with_the_list() -> None:
     with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['train.images=3']")):
         sfumato.train("shapes", "train.images=3")
     with pytest.raises(sfumato.UserError, match=re.escape("give a list, as ['tune.rank=3']")):
-        sfumato.Preset(overrides="tune.rank=3").check("mini")
+        sfumato.Preset(overrides="tune.rank=3")
 
 
 def test_help_names_every_base() -> None:
     for text in (sfumato.load.__doc__, sfumato.tune.__doc__, inspect.getsource(commands.tune)):
         assert text
         assert all(name in text for name in BASES), text
+
+
+def test_one_text_is_one_text_for_a_model_too(place: Path) -> None:
+    model = sfumato.load(place / "base", precision="fp32")
+    short = Sampling(steps=1)
+    assert torch.equal(*(model.sample(1, texts=texts, sampling=short) for texts in ("a car", ["a car"])))
+    with pytest.raises(sfumato.UserError, match="texts: 3 is no text"):
+        model.sample(1, texts=[3])  # type: ignore[list-item]

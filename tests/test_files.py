@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
-from sfumato.files import aside, disk_trouble, save_tensors, sha256, write_json, write_text
+from sfumato.files import aside, disk_trouble, replace_folder, save_tensors, sha256, write_json, write_text
 
 
 def test_it_is_written_beside_and_renamed(tmp_path: Path) -> None:
@@ -168,3 +168,31 @@ def test_equal_tensors_and_metadata_give_equal_bytes(tmp_path: Path) -> None:
     with safe_open(tmp_path / "0.safetensors", "pt") as file:
         assert file.metadata() == texts
         assert torch.equal(file.get_tensor("b"), tensors["b"])
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a.png.0123abcd.png", tmp_path / ".a.png.89abcdef.png"
+    other = tmp_path / ".a.png.notes.png"
+    for path in (old, new, other):
+        path.write_text("left")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    with aside(tmp_path / "a.png") as temporary:
+        temporary.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([new, other, tmp_path / "a.png"])
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, made = tmp_path / "folder", tmp_path / "made"
+    for path, text in ((folder, "old"), (made, "new")):
+        path.mkdir()
+        (path / "a").write_text(text)
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: rename(self, to) if self != made else rename(self, "/proc/a"))
+    with pytest.raises(OSError, match="proc"):
+        replace_folder(made, folder)
+    assert (folder / "a").read_text() == "old"
+    monkeypatch.undo()
+    replace_folder(made, folder)
+    assert (folder / "a").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [folder]

@@ -11,7 +11,7 @@ import torch
 from sfumato import Sampling, registry
 from sfumato.errors import UserError
 from sfumato.judging.features import open_features
-from sfumato.judging.generate import judge_generated
+from sfumato.judging.generate import judge_generated, metrics_of
 from sfumato.models.named import net_of, schedule_of
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.store import Pictures
@@ -145,7 +145,9 @@ def test_what_is_no_sampler_is_one_line(name: str) -> None:
         lambda name: net_of(Net(kind=name), (3, 8, 8), Vocabulary("none", [], 0)),
         lambda name: open_source(name, Data(source=name)),
         open_features,
-        lambda name: judge_generated(DOTS, DOTS_SEEN, DOTS_SEEN, open_features(small_features), metrics=[name]),
+        lambda name: judge_generated(
+            DOTS, DOTS_SEEN, DOTS_SEEN, open_features(small_features), metrics=metrics_of([name])
+        ),
     ],
     ids=["schedule", "network", "source", "features", "metric"],
 )

@@ -16,6 +16,8 @@ HOUSE = Path(sfumato.__file__).parent
 PAGE = Path(__file__).parent.parent / "ARCHITECTURE.md"
 BASIC = ("errors", "files", "device", "yaml12", "progress", "version")
 """Modules at the top that hold no decision, and know each other alone."""
+PARTS = ("registry", "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising")
+"""What models are made of, and what is done with pictures: the rooms models, training and judging know them."""
 KNOWS = {
     **{module: set(BASIC) for module in BASIC},
     "registry": {"errors"},
@@ -27,48 +29,14 @@ KNOWS = {
     "show": {*BASIC, "pictures"},
     "runs": {*BASIC, "recipe"},
     "denoising": {*BASIC, "diffusion", "pictures"},
-    "models": {*BASIC, "registry", "recipe", "diffusion", "nets", "pictures", "show", "runs", "denoising"},
+    "models": {*BASIC, *PARTS},
     "lora": {*BASIC, "recipe", "diffusion", "models"},
     "zoo": {*BASIC, "models", "lora"},
-    "training": {
-        *BASIC,
-        "registry",
-        "recipe",
-        "diffusion",
-        "noises",
-        "nets",
-        "pictures",
-        "show",
-        "runs",
-        "denoising",
-        "models",
-        "zoo",
-    },
-    "judging": {
-        *BASIC,
-        "registry",
-        "recipe",
-        "diffusion",
-        "nets",
-        "pictures",
-        "show",
-        "runs",
-        "denoising",
-        "models",
-        "zoo",
-    },
+    "training": {*BASIC, *PARTS, "noises", "models", "zoo"},
+    "judging": {*BASIC, *PARTS, "models", "zoo"},
     "tuning": {
-        *BASIC,
-        "recipe",
-        "diffusion",
-        "pictures",
-        "show",
-        "runs",
-        "models",
-        "lora",
-        "zoo",
-        "training",
-        "judging",
+        *(*BASIC, "recipe", "diffusion", "pictures", "show", "runs"),
+        *("models", "lora", "zoo", "training", "judging"),
     },
 }
 """For each room all that it may import from, below it in this order."""

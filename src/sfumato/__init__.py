@@ -46,7 +46,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> type:
-    """The two types that bring in heavy libraries."""
+    """`Model` and `Recipe`, which are imported at their first use because they need heavy libraries."""
     if name == "Model":
         from sfumato.models.model import Model
 

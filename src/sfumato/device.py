@@ -17,11 +17,13 @@ Precision = Literal["bf16", "fp16", "fp32"]
 
 @dataclass(frozen=True)
 class Policy:
-    """Who computes in what, by the name of a precision: the one place where dtypes are decided.
+    """The dtypes of a precision. All dtypes are decided here.
 
-    weights: of a network that is not trained; compute: of its arithmetic; autoencoder: of an autoencoder's weights and
-    arithmetic, fp32 in place of fp16, whose range it leaves; state: of noise, levels and what a sampler carries from
-    step to step.
+    Attributes:
+        weights: Of the weights of a network that is not trained.
+        compute: Of the arithmetic of networks.
+        autoencoder: Of an autoencoder's weights and arithmetic: fp32 instead of fp16, whose range it exceeds.
+        state: Of noise, and of the noisy picture that a sampler carries from step to step.
     """
 
     weights: torch.dtype
@@ -31,7 +33,7 @@ class Policy:
 
     @classmethod
     def of(cls, precision: str) -> Policy:
-        """precision: "fp32", "bf16", "fp16" or "fp64"; KeyError for others."""
+        """The policy of a precision: "fp32", "bf16", "fp16" or "fp64". Raises KeyError for others."""
         import torch
 
         low = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}[precision]
@@ -39,7 +41,7 @@ class Policy:
         return cls(low, low, safe, torch.float64 if low is torch.float64 else torch.float32)
 
     def autocast(self, device: str | torch.device) -> torch.autocast:
-        """`compute` for what runs inside; nothing is cast for fp32 and fp64."""
+        """A context in which networks compute in `compute`; for fp32 and fp64 it changes nothing."""
         return _autocast(self.compute, device)
 
     def autocast_autoencoder(self, device: str | torch.device) -> torch.autocast:
@@ -55,7 +57,7 @@ def _autocast(dtype: torch.dtype, device: str | torch.device) -> torch.autocast:
 
 
 def check(device: str | None, precision: str | None = None) -> None:
-    """Raises UserError for names of no device and no precision; nothing heavy is imported. None is left open."""
+    """Raises UserError if a name is not that of a device or a precision. None is valid. Imports nothing heavy."""
     if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(device)):
         raise UserError(f"device {device!r:.60}: give cpu, cuda, cuda:NUMBER or mps, or leave it out for the best")
     if precision is not None and precision not in get_args(Precision):
@@ -73,7 +75,7 @@ def check_there(device: str) -> None:
 
 
 def best_device() -> str:
-    """ "cuda", "mps" or "cpu"."""
+    """The name of the fastest device of this machine: "cuda", "mps" or "cpu"."""
     import torch
 
     if torch.cuda.is_available():
@@ -82,9 +84,9 @@ def best_device() -> str:
 
 
 def best_precision(device: str) -> Precision:
-    """bf16 where the hardware multiplies it natively, fp16 on older GPUs, else fp32.
+    """The fastest precision of a device: bf16 if the hardware multiplies it, fp16 on older GPUs, else fp32.
 
-    On a CPU that is AMX, or AVX512-BF16 with which a training step takes 0.5 to 0.6 of the time.
+    CPUs multiply bf16 with AMX or with AVX512-BF16; with the latter a training step takes 0.5 to 0.6 of the time.
     """
     import torch
 
@@ -110,7 +112,7 @@ def has_avx512_bf16() -> bool:
 
 
 def cpu_flags() -> set[str]:
-    """The CPU's features by their names in Linux; empty on other systems."""
+    """The instruction sets of the CPU, by their names in Linux's /proc/cpuinfo; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

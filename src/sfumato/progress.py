@@ -1,7 +1,7 @@
 """Events that a long job reports, and the token that stops it. Imports nothing heavy.
 
-The events of a run are the lines of its log.jsonl, all but `Phase`; `--events` prints every one. `docs/events.md` has
-their keys.
+The events of a run, except `Phase`, are the lines of its log.jsonl. `--events` prints all of them. `docs/events.md`
+explains their keys.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol
 from sfumato.files import Facts, Json
 
 Advance = Callable[[int, int], None]
-"""A function of (done, total), called by loops over many items."""
+"""A function of (done, total), the numbers of items, that loops over many items call."""
 Stages = Callable[[str, int, int], None]
-"""The same for several stages: (what, done, total)."""
+"""The same for several phases: a function of (what, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class _Event:
     kind: ClassVar[str]
 
     def to_json(self) -> Json:
-        """The event as a line of log.jsonl: `event` is its kind."""
+        """The event as the object of a line of log.jsonl, with its kind as `event`."""
         return {"event": self.kind, **{each.name: getattr(self, each.name) for each in fields(self)}}
 
 
@@ -39,7 +39,11 @@ class Phase(_Event):
 
 @dataclass(frozen=True)
 class Start(_Event):
-    """Training starts, or resumes at `images`; damaged: a line for each newer checkpoint that is damaged."""
+    """Training starts or resumes.
+
+    images: images seen so far; of: those in all; batch: pictures of a step; damaged: one line for each newer checkpoint
+    that is damaged.
+    """
 
     kind: ClassVar[str] = "start"
     images: int
@@ -53,7 +57,12 @@ class Start(_Event):
 
 @dataclass(frozen=True)
 class Report(_Event):
-    """Every two seconds: means since the last report; `skipped` steps and `seconds` since this start."""
+    """Reported every two seconds.
+
+    loss, grad_norm: means since the last report, None if no step was finite; seconds: training time since this start;
+    skipped: steps since this start whose gradient was not finite; lr: learning rate; inside: share of the time in
+    forward pass, backward pass and optimiser.
+    """
 
     kind: ClassVar[str] = "report"
     images: int
@@ -68,7 +77,11 @@ class Report(_Event):
 
 @dataclass(frozen=True)
 class HeldOut(_Event):
-    """The validation loss of a checkpoint about to be saved, in bands of the noise level, and figures of the task."""
+    """The validation loss before a checkpoint is saved.
+
+    bands: "low" and "high" (of sigma / alpha) and "loss" of each band of noise levels; figures: further figures of the
+    task by name, such as "drift" of a tuning.
+    """
 
     kind: ClassVar[str] = "held_out"
     images: int
@@ -77,14 +90,14 @@ class HeldOut(_Event):
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> Json:
-        """Figures are keys beside the others."""
+        """The event as the object of a line of log.jsonl; the figures are keys of this object."""
         values = super().to_json()
         return values | values.pop("figures")
 
 
 @dataclass(frozen=True)
 class Save(_Event):
-    """A checkpoint was written; path: the name of its folder."""
+    """A checkpoint was written. path: the name of its folder in checkpoints/; seconds: the time of writing."""
 
     kind: ClassVar[str] = "save"
     images: int
@@ -94,7 +107,7 @@ class Save(_Event):
 
 @dataclass(frozen=True)
 class Preview(_Event):
-    """A preview was written; path: its name in samples/."""
+    """A preview grid was written. path: the name of its file in samples/."""
 
     kind: ClassVar[str] = "preview"
     images: int
@@ -103,7 +116,7 @@ class Preview(_Event):
 
 @dataclass(frozen=True)
 class Note(_Event):
-    """A remark for the user."""
+    """A message for the user, one line."""
 
     kind: ClassVar[str] = "note"
     text: str
@@ -111,7 +124,7 @@ class Note(_Event):
 
 @dataclass(frozen=True)
 class Rollback(_Event):
-    """Training ends in an error; `images` are those of the newest checkpoint, `before` those at the error."""
+    """Training ends with an error. images: images seen at the newest checkpoint; before: images seen at the error."""
 
     kind: ClassVar[str] = "rollback"
     images: int
@@ -121,7 +134,11 @@ class Rollback(_Event):
 
 @dataclass(frozen=True)
 class End(_Event):
-    """Training has ended and is saved. stopped: the signal or reason, None at the end of `train.images`."""
+    """Training has ended and is saved.
+
+    seconds: training time since this start; stopped: the signal or the reason of a stop, None if all of `train.images`
+    were trained on.
+    """
 
     kind: ClassVar[str] = "end"
     images: int
@@ -150,7 +167,7 @@ Event = Phase | Start | Report | HeldOut | Save | Preview | Note | Rollback | En
 
 
 class Progress(Protocol):
-    """Receives the events of a job. If it raises, the job saves, and then raises the exception."""
+    """A function that receives the events of a job. If it raises, the job saves, and then raises the exception."""
 
     def __call__(self, event: Event, /) -> None: ...
 
@@ -160,13 +177,16 @@ class Stopped(Exception):  # noqa: N818 - not an error, but a request
 
 
 class Stop:
-    """A request to stop, checked once a training step and once an item of a phase. May be set from any thread."""
+    """A token by which any thread can request that a job stops.
+
+    The job checks it once per training step, and once per item of a phase. reason: that of the first request, or None.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
 
     def request(self, reason: str) -> None:
-        """Stop as soon as possible, after saving. The first reason is kept."""
+        """Request that the job saves and stops as soon as possible. Only the first reason is kept."""
         if self.reason is None:
             self.reason = reason
 
@@ -177,7 +197,7 @@ class Stop:
 
 
 def phases(progress: Progress | None = None, stop: Stop | None = None) -> Stages:
-    """A function `(what, done, total)` that reports a Phase and raises Stopped if a stop was requested."""
+    """A function of (what, done, total) that reports a Phase, and raises Stopped if a stop was requested."""
 
     def tell(what: str, done: int, total: int) -> None:
         if progress is not None:
@@ -189,6 +209,6 @@ def phases(progress: Progress | None = None, stop: Stop | None = None) -> Stages
 
 
 def phase(what: str, progress: Progress | None = None, stop: Stop | None = None) -> Advance:
-    """The same for one phase: a function `(done, total)`."""
+    """The same for the one phase `what`: a function of (done, total)."""
     tell = phases(progress, stop)
     return lambda done, total: tell(what, done, total)

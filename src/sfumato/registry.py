@@ -1,4 +1,7 @@
-"""Names of samplers, schedules, networks, sources, tasks, features and metrics; users can register their own."""
+"""Names of samplers, schedules, networks, sources, tasks, features and metrics; users can register their own.
+
+A thing is one of these: a function or a class, called with the arguments that docs/extending.md lists.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ Thing: TypeAlias = Callable[..., Any]
 OUTSIDE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """`package.module:Name`, a thing of another package."""
 PLUGINS = "SFUMATO_PLUGINS"
-"""The environment variable with modules, separated by commas, that run folders and other files may use."""
+"""The environment variable that lists, separated by commas, the modules of which run folders may name things."""
 
 _things: dict[str, dict[str, str | Thing]] = {
     "sampler": {
@@ -64,19 +67,24 @@ _things: dict[str, dict[str, str | Thing]] = {
     },
     "metric": {"coverage": "sfumato.judging.distance:coverage"},
 }
-"""They are imported at their first use: some need heavy libraries."""
+"""The things by kind and name. Their modules are imported at their first use, because some need heavy libraries."""
 _trusted: set[str] = set()
 
 
 def register(kind: Kind, name: str, thing: Thing | str) -> None:
     """Register a thing of your own under a name, for recipes and commands.
 
-    kind: sampler, schedule, network, source, task, features or metric; name: any name without spaces and colons that is
-    not in use; thing: a function or class with the signature given in docs/extending.md, or its place as
-    `package.module:Name`.
-    Raises ValueError if the kind is unknown, the name is bad or in use, or `thing` is neither callable nor a place.
+    Args:
+        kind: "sampler", "schedule", "network", "source", "task", "features" or "metric".
+        name: A name without spaces and colons that is not in use.
+        thing: A function or class with the signature given in docs/extending.md, or its place as
+            "package.module:Name".
 
-    sfumato.register("sampler", "mine", my_sampler)
+    Raises:
+        ValueError: The kind is unknown, the name is invalid or in use, or `thing` is neither callable nor a place.
+
+    Example:
+        sfumato.register("sampler", "mine", my_sampler)
     """
     if kind not in _things:
         raise ValueError(f"kind={kind!r}: one of {', '.join(get_args(Kind))}")
@@ -96,9 +104,9 @@ def names(kind: Kind) -> list[str]:
 
 
 def check(kind: Kind, name: str) -> str:
-    """The name itself, if it is registered or has the form `package.module:Name`.
+    """Returns `name` if it is registered or has the form `package.module:Name`; else raises ValueError.
 
-    Imports nothing but the modules of SFUMATO_PLUGINS. Raises ValueError with the nearest registered name.
+    The message has the nearest registered name. Only the modules of SFUMATO_PLUGINS are imported.
     """
     if name in _things[kind] or OUTSIDE.fullmatch(name):
         return name
@@ -113,8 +121,8 @@ def check(kind: Kind, name: str) -> str:
 def find(kind: Kind, name: str) -> Thing:
     """The function or class of a name, imported if necessary.
 
-    Raises UserError: no such name; a module that cannot be imported or has no such thing; or a thing of another package
-    that is not trusted, see `trust`.
+    Raises UserError if there is no such name, if the module cannot be imported or has no such thing, or if the thing is
+    of another package that is not trusted (see `trust`).
     """
     try:
         check(kind, name)
@@ -139,10 +147,10 @@ def find(kind: Kind, name: str) -> Thing:
 
 
 def trust(name: object) -> None:
-    """Allow the module of a `package.module:Name` that a person wrote: in their recipe, an option or a call.
+    """Allow the module of a `package.module:Name` to be imported.
 
-    Never call it with names from a run folder, checkpoint or downloaded file, which another person may have written.
-    Values of another form have no effect.
+    Call it only with a name that the user wrote, in a recipe, an option or a call. Never call it with a name from a run
+    folder, a checkpoint or a downloaded file, which another person may have written. Other values have no effect.
     """
     if isinstance(name, str) and OUTSIDE.fullmatch(name):
         _trusted.add(name.partition(":")[0])
@@ -151,9 +159,10 @@ def trust(name: object) -> None:
 def arguments(
     thing: Thing, given: Mapping[str, object], options: Mapping[str, object], where: str
 ) -> dict[str, object]:
-    """Arguments for `thing`: those given values that it has parameters for, and all options, which take precedence.
+    """The keyword arguments with which to call `thing`.
 
-    where: the key of the options, for the error. Raises UserError if `thing` has no parameter for an option.
+    They are those of the values `given` that it has parameters for, and all `options`, which take precedence.
+    where: the recipe's key of the options, for the error. Raises UserError if `thing` has no parameter for an option.
     """
     called = getattr(thing, "__name__", type(thing).__name__)
     try:
@@ -170,15 +179,15 @@ def arguments(
 
 
 def takes(kind: Kind, name: str, parameter: str) -> bool:
-    """Whether a thing has a parameter of this name. Raises UserError if there is no such thing."""
+    """Whether the thing `name` has a parameter `parameter`. Raises UserError if there is no such thing."""
     return bool(arguments(find(kind, name), {parameter: None}, {}, f"the {kind} {name}"))
 
 
 @contextlib.contextmanager
 def calling(kind: Kind, name: str) -> Iterator[None]:
-    """Within the block a thing is called and its answer read.
+    """A block in which a thing is called and its result is used.
 
-    Raises UserError if one that is not sfumato's own is not what it should be: for its TypeError or ValueError.
+    A TypeError or ValueError in the block becomes a UserError, unless the thing is sfumato's own.
     """
     try:
         yield

@@ -11,9 +11,11 @@ from sfumato.progress import Progress, Stop, phase
 
 
 def load(name: str | Path, device: str | None = None, precision: str | None = None) -> Model:
-    """A model by run folder, checkpoint folder, safetensors file (a run's, or a base in one), LoRA folder, or name.
+    """Load a model.
 
-    Raises UserError if there is none, or what is there is not whole.
+    name: a run folder, a checkpoint folder, a safetensors file (of a run, or a base in one file), a LoRA folder, a
+    shipped model, a base, or a Hub id. device, precision: None for the fastest.
+    Raises UserError if there is no such model, or if its files are incomplete or damaged.
     """
     path, called = Path(name), names.called_as(name)
     device = device or best_device()
@@ -36,12 +38,12 @@ def load(name: str | Path, device: str | None = None, precision: str | None = No
 
 
 def exact(name: str | Path | Model) -> Model:
-    """A model by name on the CPU in fp32, to be written; a model as it is. Raises UserError."""
+    """A model to write: a name is loaded on the CPU in fp32; a loaded model is returned as it is. Raises UserError."""
     return name if isinstance(name, Model) else load(name, "cpu", "fp32")
 
 
 def opened(name: str | Path | Model, progress: Progress | None = None, stop: Stop | None = None) -> Model:
-    """The same as a phase, "loading"; a model as it is. Raises UserError, Stopped."""
+    """A name is loaded as the phase "loading"; a loaded model is returned as it is. Raises UserError, Stopped."""
     if isinstance(name, Model):
         return name
     loading = phase("loading", progress, stop)

@@ -20,7 +20,7 @@ from sfumato.judging import model as judging
 
 from ..tiny import LABELS, SIDE, recipe_of, small_features, train_run, write_pictures
 
-COMMANDS = ("demo", "doctor", "train", "recipe", "sample", "denoise", "export", "merge", "judge", "compare")
+COMMANDS = ("demo", "doctor", "train", "recipe", "sample", "denoise", "export", "merge", "judge", "compare", "runs")
 SMALL = (
     *("net.channels=[16,32]", "net.attention=[false,true]", "net.blocks=1", "net.stem=2", f"data.image_size={SIDE}"),
     *("train.batch=16", "train.precision=fp32", "sample.steps=2"),
@@ -280,7 +280,11 @@ class TestMistakes:
 
     def test_places_that_are_taken(self, sfumato: Sfumato, run: Path, pictures: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("mine")
-        self.one_line(sfumato("sample", run, "-n", "1", "--out", "file"), "cannot write file/grid.png")
+        self.one_line(sfumato("sample", run, "-n", "1", "--out", "file"), "cannot write file: ")
+        self.one_line(sfumato("sample", run, "-n", "1", "--film", "file/a.gif"), "cannot write file: ")
+        self.one_line(sfumato("judge", run, "-n", "4", "--out", "file/deep"), "cannot write file/deep: ")
+        self.one_line(sfumato("compare", run, run, "-n", "4", "--out", "file"), "cannot write file: ")
+        self.one_line(sfumato("demo", "--out", "file"), "cannot write file: ")
         answer = sfumato("train", pictures, *SMALL, "train.images=16", "--out", "file")
         assert answer.status == 2
         assert "cannot" in answer.err.splitlines()[-1]
@@ -407,11 +411,25 @@ class TestSample:
     def test_labels_go_round_and_stand_under_the_pictures(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
         sizes = []
         for labels in ([], [word for label in LABELS for word in ("--label", label)]):
-            assert sfumato("sample", run, "-n", 4, *labels).status == 0
-            with Image.open(tmp_path / "samples-ants" / "grid.png") as image:
+            answer = sfumato("sample", run, "-n", 4, *labels, "--json")
+            with Image.open(tmp_path / answer.json()["files"][0]) as image:
                 sizes.append(image.size)
         assert sizes[0][0] == sizes[1][0]
         assert sizes[0][1] < sizes[1][1]
+
+    def test_nothing_is_replaced_or_mixed_unasked(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+        folders = [Path(sfumato("sample", run, "-n", 1, "--json").json()["files"][0]).parent.name for _ in range(3)]
+        assert folders == ["samples-ants", "samples-ants-2", "samples-ants-3"]
+        draw = ("sample", run, "--each", "--out", "s", "--film", "film")
+        assert sfumato(*draw, "-n", 2).status == 0
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+        for words in (("-n", 2), ("-n", 2, "--seed", 1), ("-n", 1, "--overwrite"), ("-n", 1, "--out", "t")):
+            refused = sfumato(*draw, *words)
+            assert refused.status == 2
+            assert refused.err.count("\n") == 1
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+        assert sfumato(*draw, "-n", 2, "--label", "bee", "--overwrite").status == 0
+        assert (tmp_path / "s" / "grid.png").read_bytes() != before[tmp_path / "s" / "grid.png"]
 
     @pytest.mark.parametrize("name", ["film.gif", "deep/film", "film.mp4"])
     def test_films_of_both_processes(self, sfumato: Sfumato, run: Path, tmp_path: Path, name: str) -> None:

@@ -91,7 +91,10 @@ def test_one_bad_file_of_a_folder_stops_nothing(sfumato: Sfumato, run: Path, tmp
         (("a.png", "-o", "a.png", "--sigma", "0.1"), "--overwrite"),
         (("a.png", "-o", "b.png", "--sigma", "small.png"), "map of the picture's size"),
         (("a.png", "-o", "b.png", "--sigma", "a.png"), "a map is a grey picture; this one has 3 channels"),
-        (("a.png", "-o", "b.png", "--sigma", "small.png", "--samples", "2"), "--samples needs one sigma"),
+        (
+            ("a.png", "-o", "b.png", "--sigma", "small.png", "--samples", "2"),
+            "samples need one sigma",
+        ),
     ],
 )
 def test_mistakes(sfumato: Sfumato, run: Path, tmp_path: Path, words: tuple[str, ...], reason: str) -> None:  # noqa: F811

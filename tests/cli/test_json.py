@@ -31,6 +31,7 @@ WORKS: dict[str, tuple[object, ...]] = {
     "merge": ("merge", "LORA", "--base", "BASE", "--out", "merged"),
     "export": ("export", "BASE", "--out", "exported"),
     "tune": ("tune", "PHOTOS", "--noun", "car", "--base", "BASE", "--dry-run", "train.batch=2"),
+    "runs": ("runs", "list", "."),
 }
 FAILS: dict[str, tuple[object, ...]] = {
     "demo": ("demo", "--out", "photo.png"),
@@ -43,6 +44,7 @@ FAILS: dict[str, tuple[object, ...]] = {
     "merge": ("merge", "photo.png", "--base", "BASE", "--out", "merged"),
     "export": ("export", "MODEL", "--out", "exported"),
     "tune": ("tune", "PICTURES", "--noun", "car", "--base", "BASE"),
+    "runs": ("runs", "show", "nowhere"),
 }
 """What is found late: the early mistakes are in `test_face`."""
 

@@ -67,7 +67,7 @@ def test_events_of_a_mistake(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
 
 @pytest.mark.usefixtures("offline")
 def test_events_of_the_other_commands(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
-    words = {"sample": ("sample", run, "-n", 2, "--out", "s"), "judge": ("judge", run, "-n", 4, "--out", "j")}
+    words = {"sample": ("sample", run, "-n", 2), "judge": ("judge", run, "-n", 4, "--out", "j")}
     for name, call in words.items():
         rows = lines(sfumato(*call, "--events"))
         phases = {row["what"] for row in rows if row["event"] == "phase"}
@@ -170,6 +170,7 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     assert second["value"] == {"fd": {"value": None}}
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed(pictures: Path, tmp_path: Path) -> None:  # noqa: F811
     """SIGHUP, and after it every line on stderr fails."""
     words = [sys.executable, "-m", "sfumato", "train", str(pictures), *SMALL, "train.images=10000000"]

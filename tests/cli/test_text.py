@@ -95,6 +95,28 @@ def test_export(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F
     assert "use --to diffusers" in sfumato("export", run, "--to", "single", "--out", "p.safetensors").err
 
 
+def test_nothing_of_anybodys_is_lost(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Only a folder that sfumato wrote is replaced, and never one that is still to be read."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "thesis.txt").write_text("mine")
+    for words in (("docs",), (".",), (run,), (run.parent,), ("link",)):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(tmp_path / "docs")
+        refused = sfumato("export", run, "--overwrite", "--out", *words)
+        assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert (tmp_path / "docs" / "thesis.txt").read_text() == "mine"
+    assert sfumato("export", run, "--out", "pipe").status == 0
+    first = (tmp_path / "pipe" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    assert sfumato("export", run, "--out", "pipe", "--overwrite", "--no-half").status == 0
+    assert (tmp_path / "pipe" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() != first
+    assert not list(tmp_path.glob(".*")), "nothing is left beside it"
+    assert "to be read" in sfumato("export", "pipe", "--overwrite", "--out", "pipe").err
+    for place in ("thesis.txt", "unet/thesis.txt"):
+        (tmp_path / "pipe" / place).write_text("mine")
+        assert place in sfumato("export", run, "--out", "pipe", "--overwrite").err
+        (tmp_path / "pipe" / place).unlink()
+
+
 def test_loras_are_laid_over_a_model_and_merged(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:  # noqa: F811
     model = load(run, precision="fp32")
     attach(model.net, Shape(rank=2, alpha=4, feed_forward=False))  # type: ignore[arg-type]

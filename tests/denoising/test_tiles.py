@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional as F
 
 from sfumato.denoising.tiles import Tiled
 from sfumato.diffusion.denoiser import Preconditioned, conditioned
@@ -23,7 +23,7 @@ PLAIN = Preconditioned(conditioned(NET), "edm")
 
 def whole(y: Tensor, level: Level) -> Tensor:
     bottom, right = (-side % CONFIG.multiple for side in y.shape[-2:])
-    pad = lambda t: F.pad(t, (0, right, 0, bottom), mode="replicate")  # noqa: E731
+    pad = lambda t: torch.from_numpy(np.pad(t.numpy(), ((0, 0), (0, 0), (0, bottom), (0, right)), "reflect"))  # noqa: E731
     level = Level(pad(level.alpha), pad(level.sigma)) if level.sigma.ndim == 4 else level
     with torch.inference_mode():
         return PLAIN(pad(y), level)[..., : y.shape[-2], : y.shape[-1]]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato import compare, judge
+from sfumato import compare, judge, registry
 from sfumato.errors import UserError
 from sfumato.judging.features import Features, open_features
 from sfumato.judging.model import representative_texts
@@ -206,3 +206,42 @@ def test_two_models_meet_on_the_first_ones_data(tmp_path: Path, features: Featur
     same = compare(a, a, n=8, features=features, sampling=Sampling(steps=2), seed=9)
     assert torch.equal(same[0].samples, same[1].samples)
     assert same[0].verdict == same[1].verdict == left.verdict
+
+
+class Never(PixelModel):
+    """A model that draws nothing."""
+
+    def sample(self, n: int = 16, **options: Any) -> Tensor:
+        raise AssertionError("something was drawn")
+
+
+def never(folder: Path, **sections: Any) -> Never:
+    return Never(**vars(model(folder, **sections)))
+
+
+def two_arguments(samples: np.ndarray, others: np.ndarray) -> float:
+    return float(len(samples) / len(others))
+
+
+def test_metrics_that_do_not_work_are_errors_before_anything_is_drawn(
+    folder: Path, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=r"no metric named 'coverag'; did you mean coverage\?"):
+        judge(never(folder), features=features, metrics=["coverag"])
+    monkeypatch.setattr(registry, "_trusted", set())
+    with pytest.raises(UserError, match="the metric nowhere:far is code of another package"):
+        judge(never(folder, judge={"metrics": ["nowhere:far"]}), features=features)
+    monkeypatch.setitem(registry._things, "metric", {"half": two_arguments})
+    with pytest.raises(UserError, match=r"the metric half does not work as one .*'others'"):
+        judge(never(folder), features=features, metrics=["half"])
+
+
+def test_too_few_pictures_are_an_error_before_anything_is_drawn(folder: Path, features: Features) -> None:
+    with pytest.raises(UserError, match="2 samples are too few"):
+        judge(never(folder, judge={"n": 2}), features=features)
+
+
+def test_the_second_model_is_checked_before_the_first_draws(folder: Path, features: Features) -> None:
+    cleaner = replace(model(folder), task="denoise")
+    with pytest.raises(UserError, match="was trained to denoise pictures"):
+        compare(never(folder), cleaner, features=features)

@@ -60,7 +60,7 @@ def files(tmp_path: Path) -> Callable[[Identity | None], list[Path]]:
     return made
 
 
-PROMPT = ("--prompt", "a fizzle gizmo", "-n", 1, "--steps", 1, "--out", "s", "--json")
+PROMPT = ("--prompt", "a fizzle gizmo", "-n", 1, "--steps", 1, "--json")
 
 
 @pytest.mark.parametrize(

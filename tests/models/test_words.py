@@ -114,22 +114,22 @@ def test_a_training_learns_the_list_from_its_captions(run: Path, sfumato: Sfumat
     assert {"a", "square", "number", "red", "green", "blue"} <= known.known
     assert sfumato("export", run, "--out", "pipe").status == 0
     for model in (run, "pipe"):
-        words = ("--prompt", "a red samurai", "--prompt", "a squaer", "-n", 2, "--steps", 1, "--out", "s", "--json")
+        words = ("--prompt", "a red samurai", "--prompt", "a squaer", "-n", 2, "--steps", 1, "--json")
         answer = sfumato("sample", model, *words)
         assert answer.status == 0
         line = f"{Path(model).name} does not know 'samurai', 'squaer'; nearest: 'square' for 'squaer'"
         assert answer.json()["warnings"] == [line]
         assert answer.err.count(line) == 1
         assert "PromptWarning" not in answer.err
-    answer = sfumato("sample", run, "--prompt", "a red square", "-n", 1, "--steps", 1, "--out", "s", "--json")
+    answer = sfumato("sample", run, "--prompt", "a red square", "-n", 1, "--steps", 1, "--json")
     assert answer.json()["warnings"] == []
 
 
 def test_what_does_not_fit_is_in_the_same_list(run: Path, sfumato: Sfumato) -> None:
-    answer = sfumato("sample", run, "--prompt", "a red square " * 8, "-n", 1, "--steps", 1, "--out", "s", "--json")
+    answer = sfumato("sample", run, "--prompt", "a red square " * 8, "-n", 1, "--steps", 1, "--json")
     (line,) = answer.json()["warnings"]
     assert "left out of" in line
-    empty = sfumato("sample", run, "--prompt", "", "-n", 1, "--steps", 1, "--out", "s", "--json")
+    empty = sfumato("sample", run, "--prompt", "", "-n", 1, "--steps", 1, "--json")
     assert "an empty prompt" in empty.json()["warnings"][0]
 
 

@@ -58,6 +58,7 @@ def test_a_long_process_is_thinned_out_and_ends_where_it_ends(tmp_path: Path) ->
     assert ends == [0, 249]
 
 
+@pytest.mark.slow
 def test_a_film_of_photos_stays_small(tmp_path: Path) -> None:
     gif(fade(60, n=16, side=32), tmp_path / "film.gif")
     assert (tmp_path / "film.gif").stat().st_size < 5e6

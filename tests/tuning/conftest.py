@@ -8,8 +8,9 @@ import torch
 from transformers import CLIPTokenizer
 
 from sfumato.diffusion.schedule import scaled_linear, zero_terminal
+from sfumato.models.assembly import assembled
 from sfumato.models.latent import LatentModel
-from sfumato.models.sd.folder import assembled
+from sfumato.models.sd.family import SD
 from sfumato.models.sd.networks import TextNet, autoencoder, text_encoder, unet
 from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.recipe.sections import Sample
@@ -23,11 +24,12 @@ def learned() -> CLIPTokenizer:
 def base(precision: str = "fp32") -> LatentModel:
     torch.manual_seed(0)
     tokenizer = learned()
+    levels = zero_terminal(scaled_linear())
+    unet_, vae = unet(8, 4, (32, 64), (False, True), 1, 32), autoencoder((8, 16), 4)
+    net = TextNet(unet_, text_encoder(len(tokenizer), 16, 32, 2), levels)
     return assembled(
-        unet(8, 4, (32, 64), (False, True), 1, 32), autoencoder((8, 16), 4),
-        text_encoder(len(tokenizer), 16, 32, 2), tokenizer, "base", "cpu", precision,
-        schedule=zero_terminal(scaled_linear()), prediction="v", defaults=Sample(steps=3),
-    )  # fmt: skip
+        net, vae, [tokenizer], SD, "base", "cpu", precision, schedule=levels, prediction="v", defaults=Sample(steps=3)
+    )
 
 
 def stirred(net: TextNet, seed: int = 1) -> None:

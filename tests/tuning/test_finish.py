@@ -16,6 +16,8 @@ from sfumato.judging.stats import Interval
 from sfumato.lora.adapter import Shape, attach, without
 from sfumato.models.sd import pipeline as pipelines
 from sfumato.recipe.sections import Tune
+from sfumato.runs.folder import RunFolder
+from sfumato.runs.survey import written
 from sfumato.tuning import finish as finishing
 from sfumato.tuning.job import TuneJob
 from sfumato.tuning.score.choose import Candidate, choose, shortlist
@@ -51,6 +53,9 @@ def test_the_folder_holds_all_that_was_promised(tuned: tuple[Path, dict[str, Any
     assert 1 <= len(told["choice"]["scores"]) <= 3
     assert max(value for name, value in told["verified"].items() if name != "effect") < 1e-3
     assert told["next"]
+    assert {path for path in folder.iterdir() if path.is_file()} <= {
+        *(folder / "recipe.yaml", folder / ".lock"), *written(folder, RunFolder(folder).recipe()),
+    }  # fmt: skip
 
 
 def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(tuned: tuple[Path, dict[str, Any]]) -> None:
@@ -180,6 +185,7 @@ def test_other_files_are_left_alone(tuned: tuple[Path, dict[str, Any]], tmp_path
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_what_does_not_prove_itself_is_not_there(
     tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_plan_and_the_phases(root: Path, tmp_path: Path) -> None:
     assert sum(isinstance(event, Start) for event in events) == 1
 
 
+@pytest.mark.slow
 def test_the_verb_gives_the_result(root: Path) -> None:
     out = root / "verb"
     done = sfumato.tune(

@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 import typer
 from typer.rich_utils import rich_format_error
 
-from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, sample, train, tune
+from sfumato.cli import demo, denoise, doctor, export, judge, merge, recipe, runs, sample, train, tune
 from sfumato.cli.console import BROKEN_OFF, BUSY, STOPPED, USER, answer_failure, expect, leave, visible
 from sfumato.errors import Busy, PromptWarning, UserError
 from sfumato.progress import Stopped
@@ -40,6 +40,7 @@ app.command("tune")(tune.tune)
 app.command("merge")(merge.merge)
 app.command("judge")(judge.judge)
 app.command("compare")(judge.compare)
+app.add_typer(runs.app, name="runs")
 
 
 @app.callback(invoke_without_command=True)

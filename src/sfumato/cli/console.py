@@ -8,7 +8,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn, TextIO
 from unicodedata import category
 
@@ -43,8 +44,8 @@ def _choose(events: bool) -> bool:
 JSON = typer.Option(
     False,
     "--json",
-    help="Print exactly one JSON object on stdout: the result, or if the command fails only `error`, the message; "
-    "progress stays on stderr.",
+    help="Print exactly one JSON object on stdout: the result, or an object with the one key error if the command "
+    "fails. Progress is printed on stderr.",
 )
 EVENTS = typer.Option(
     False,
@@ -95,6 +96,18 @@ def visible(text: str) -> str:
     return "".join(
         sign if sign.isprintable() or sign == "\n" or category(sign) == "Zs" else ascii(sign)[1:-1] for sign in text
     )
+
+
+def may_replace(paths: Sequence[Path], overwrite: bool) -> None:
+    """Ask at a terminal whether existing files may be replaced. Raises UserError if not, or if nobody is there."""
+    there = [str(path) for path in paths if path.exists()]
+    if overwrite or not there:
+        return
+    named = ", ".join(there[:3]) + (f" and {len(there) - 3} more" if len(there) > 3 else "")
+    exist = "exists" if len(there) == 1 else "exist"
+    if sys.stdin.isatty() and typer.confirm(visible(f"{named} {exist}; replace?"), err=True):
+        return
+    raise UserError(f"{named} {exist}: --overwrite replaces, or choose another --out")
 
 
 def answer(value: Json, json: bool = True) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from sfumato.cli.console import JSON, STOPPED, answer, say
 from sfumato.cli.screen import Screen
+from sfumato.files import check_folder
 
 if TYPE_CHECKING:
     from sfumato.judging.model import Judged
@@ -46,6 +47,7 @@ def demo(
     """
     import time
 
+    check_folder(out)
     from sfumato.demo import car, photo, prompts
     from sfumato.judging import model as judging
     from sfumato.models.sampling import Sampling

@@ -26,18 +26,25 @@ def denoise(
     sigma: str = typer.Option(
         "auto",
         "--sigma",
-        help="Standard deviation of the noise, white being 1: auto, a number, or a grey picture as a map.",
+        help="Standard deviation of the noise, where white is 1: auto, a number, or a grey picture as a map.",
     ),
     strength: float = typer.Option(
-        1.0, "--strength", min=0, max=1, help="Below 1 leaves some noise: treat the noise as this share of it."
+        1.0,
+        "--strength",
+        min=0,
+        max=1,
+        help="Share of the noise level that the model is given; below 1 some noise is left.",
     ),
     mirror: bool = typer.Option(
         False, "--mirror", help="Average with the result of the mirrored photo: slightly better, twice the time."
     ),
     samples: int = typer.Option(
-        0, "--samples", min=0, help="Also draw K sharp pictures that the clean photo may have been."
+        0,
+        "--samples",
+        min=0,
+        help="Also draw this many posterior samples: sharp pictures that the clean photo may have been.",
     ),
-    seed: int = typer.Option(0, "--seed", min=0, help="Seed of --samples."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the posterior samples."),
     show: bool = typer.Option(
         False, "--show", help="Also write a picture of before, after and the removed noise (x 4)."
     ),
@@ -54,12 +61,11 @@ def denoise(
 
     sfumato denoise holiday/ -o clean/ --strength 0.7
     """
-    from sfumato.denoising.sigma import given
+    from sfumato.denoising.sigma import check_samples, given
     from sfumato.models.names import check
 
     noise = given(sigma, "--sigma")
-    if samples and not isinstance(noise, (float, type(None))):
-        raise UserError("--samples needs one sigma for the whole photo: give --sigma a number")
+    check_samples(noise, samples, "--sigma")
     check(model)
     from sfumato.denoising import files as work
     from sfumato.denoising.places import Order, plan, unused

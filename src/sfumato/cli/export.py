@@ -12,10 +12,12 @@ from sfumato.cli.console import JSON, answer, say
 
 def export(
     model: str = typer.Argument(..., help="A text-to-image model: a run folder, a checkpoint or a shipped name."),
-    out: Path = typer.Option(..., "--out", "-o", help="The folder to make, or the .safetensors file."),
-    to: str = typer.Option("diffusers", "--to", help="diffusers: a pipeline's folder; single: one file."),
-    half: bool = typer.Option(True, help="Weights in fp16, or in fp32."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what is there."),
+    out: Path = typer.Option(..., "--out", "-o", help="The new folder, or the new .safetensors file."),
+    to: str = typer.Option(
+        "diffusers", "--to", help="Format: diffusers, the folder of a pipeline; or single, one file."
+    ),
+    half: bool = typer.Option(True, help="Write weights in fp16, or in fp32."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an existing folder or file."),
     json: bool = JSON,
 ) -> None:
     """Write a text-to-image model in the format of another program.

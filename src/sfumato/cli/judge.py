@@ -11,7 +11,7 @@ from sfumato import api
 from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
-from sfumato.files import Json
+from sfumato.files import Json, check_folder
 from sfumato.judging.noisy import Noisy
 from sfumato.judging.order import Order
 from sfumato.models.sampling import Sampling
@@ -26,10 +26,12 @@ DATA = typer.Option(
 FEATURES = typer.Option(
     None,
     "--features",
-    help="Features for the distances: mini (offline), dinov2, clip, inception (for FID), or its file, or your own as "
-    "package.module:Name.",
+    help="Features for the distances: mini (offline), dinov2, clip, inception (for FID), the file of inception's "
+    "weights, or your own as package.module:Name.",
 )
-METRIC = typer.Option(None, "--metric", help="One more figure: coverage, or your own as package.module:Name.")
+METRIC = typer.Option(
+    None, "--metric", help="A further figure: coverage, or your own as package.module:Name; can be repeated."
+)
 STEPS = typer.Option(None, "--steps", min=1, help="Steps of the sampler [default: the model's].")
 SAMPLER = typer.Option(None, "--sampler", help=f"{SAMPLERS} [default: the model's]")
 GUIDANCE = typer.Option(None, "--guidance", help="Classifier-free guidance; 1: none [default: the model's].")
@@ -46,9 +48,11 @@ def judge(
     steps: int = STEPS,
     sampler: str = SAMPLER,
     guidance: float = GUIDANCE,
-    sigma: float = typer.Option(0.2, "--sigma", help="denoise: standard deviation of the added noise, white being 1."),
+    sigma: float = typer.Option(
+        0.2, "--sigma", help="denoise: standard deviation of the added noise, where white is 1."
+    ),
     clip: bool = typer.Option(
-        True, "--clip/--no-clip", help="denoise: clip noisy pictures to black and white, as files are."
+        True, "--clip/--no-clip", help="denoise: clip noisy pictures to the range from black to white, as in files."
     ),
     blind: bool = typer.Option(False, "--blind", help="denoise: let the model estimate the noise level."),
     mirror: bool = typer.Option(False, "--mirror", help="denoise: average with the result of the mirrored picture."),
@@ -66,8 +70,8 @@ def judge(
 ) -> None:
     """Measure how good a model is, and write report.html.
 
-    generate: how close its pictures are to real ones, how varied, and whether any is copied. denoise: PSNR and SSIM on
-    held-out pictures. text: whether it draws what prompts say (models trained on emoji).
+    Task generate: how close its pictures are to real ones, how varied they are, and whether any is copied. Task
+    denoise: PSNR and SSIM on held-out pictures. Task text: whether it draws what prompts describe (models of emoji).
 
     Figures have 95 % intervals; distances also have a floor, the value that real pictures reach.
     """
@@ -81,6 +85,7 @@ def judge(
     noisy = Noisy(sigma, clip, blind, correct, mirror)
     noisy.check()
     check(model)
+    check_folder(out or Path())
     from sfumato.zoo import opened
 
     with Screen(json, events) as screen:
@@ -88,6 +93,7 @@ def judge(
         known = loaded.source == "emoji" or loaded.task != "text"
         task = task or (loaded.task if known else "generate")
         home = out or _home(model, loaded)
+        check_folder(home)
         if task == "text":
             lines, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
         elif task == "denoise":
@@ -154,6 +160,7 @@ def compare(
     json: bool = JSON,
 ) -> None:
     """Compare two models with the same seeds: pictures, curves, distances with intervals, seconds per picture."""
+    check_folder(out or Path())
     with Screen(json, events) as screen:
         first, second = api.compare(
             a, b, n=n, data=data, features=features, seed=seed, sampling=Sampling(steps, sampler, guidance),

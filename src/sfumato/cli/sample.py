@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from sfumato import api
-from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, say
+from sfumato.cli.console import EVENTS, JSON, SAMPLERS, answer, may_replace, say
 from sfumato.cli.screen import Screen
 from sfumato.errors import UserError
+from sfumato.files import check_folder
 from sfumato.lora.named import paired
-from sfumato.models.sampling import Sampling
+from sfumato.models.sampling import Sampling, check_count, check_init
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfumato.models.model import Model
     from sfumato.models.samples import Samples
 
@@ -42,9 +47,9 @@ def sample(
     guidance: float = typer.Option(
         None, "--guidance", help="How closely to follow the prompt; 1: no guidance [default: the model's]."
     ),
-    rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance inflates, 0 (off) to 1."),
+    rescale: float = typer.Option(None, "--rescale", help="Reduce the contrast that guidance increases, 0 (off) to 1."),
     interval: tuple[float, float] = typer.Option(
-        None, "--interval", help="Apply guidance only between these two sigmas."
+        None, "--interval", help="Apply guidance only between these two sigmas, the lower first."
     ),
     eta: float = typer.Option(None, "--eta", help="ddim: fresh noise in each step, from 0 (none) to 1 (as ddpm)."),
     churn: float = typer.Option(None, "--churn", help="heun: amount of fresh noise in each step (S_churn)."),
@@ -61,9 +66,14 @@ def sample(
     ),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first picture; picture k has SEED + k."),
     film: Path = typer.Option(
-        None, "--film", help="A GIF of the way from noise to pictures (beside it a PNG strip, and the way to noise)."
+        None,
+        "--film",
+        help="File for a GIF of the steps from noise to pictures; also writes a PNG strip, and the steps to noise.",
     ),
-    out: Path = typer.Option(None, "--out", help="Folder for the pictures [default: samples-MODEL]."),
+    out: Path = typer.Option(
+        None, "--out", help="Folder for the pictures [default: samples-MODEL; samples-MODEL-2 if there is one ...]."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files without asking."),
     each: bool = typer.Option(False, "--each", help="Also write every picture into its own PNG file."),
     metadata: bool = typer.Option(True, help="Write prompt, seed, sampler and model into the PNGs."),
     events: bool = EVENTS,
@@ -79,6 +89,7 @@ def sample(
 
     from sfumato.models.names import check
 
+    sides = _sides(size)
     texts = _texts(label, prompt, prompts)
     how = Sampling(
         steps, sampler, guidance, rescale, interval, eta, churn, negative=negative, strength=strength
@@ -87,22 +98,32 @@ def sample(
     check(model)
     loras = paired(lora or (), scale or ())
     count = n or (len(texts) if prompts and texts else max(len(texts or ()), 4 if texts and not label else 16))
+    check_count(count, texts or ())
+    check_init(init)
+    for place in (out or Path(), film.parent if film else Path()):
+        check_folder(place)
+    pictures = _files(out, each, count, seed) if out else []
+    _check_unmixed(out, pictures)
+    may_replace([*pictures, *(_film_files(film) if film else ())], overwrite)
     from sfumato.models.samples import doubts
+    from sfumato.pictures.given import read
 
     with Screen(json, events) as screen:
-        chosen, notes = _model(model, loras, size, screen)
+        picture = None if init is None else read(init)
+        chosen, notes = _model(model, loras, sides, screen)
         chosen.settings(how)
+        folder = out or _free(f"samples-{chosen.name}")
+        check_folder(folder)
         for line in notes:
             say(line)
         for line in doubts(chosen, texts or (), negative):
             say(line)
         started = time.perf_counter()
-        drawn = api.sample(chosen, count, texts=texts or (), seed=seed, sampling=how, init=init, progress=screen)
+        drawn = api.sample(chosen, count, texts=texts or (), seed=seed, sampling=how, init=picture, progress=screen)
         seconds = time.perf_counter() - started
-        folder = out or Path(f"samples-{chosen.name}")
         written = _write(drawn, folder, each, negative if metadata else None, metadata)
         if film:
-            written += _films(chosen, film, drawn, how, init)
+            written += _films(chosen, film, drawn, how, picture)
     for path in written:
         say(str(path))
     answer({
@@ -111,12 +132,15 @@ def sample(
     }, json)  # fmt: skip
 
 
-def _model(name: str, loras: list[tuple[Path, float]], size: str | None, screen: Screen) -> tuple[Model, list[str]]:
+def _model(
+    name: str, loras: list[tuple[Path, float]], sides: tuple[int, int] | None, screen: Screen
+) -> tuple[Model, list[str]]:
     """The model with LoRAs over it, for pictures of a size, and a line on each LoRA."""
     from sfumato.lora.apply import over
     from sfumato.zoo import opened
 
-    model = _sized(opened(name, screen, screen.stop), size)
+    model = opened(name, screen, screen.stop)
+    model = model if sides is None else model.sized(*sides)
     return over(model, loras) if loras else (model, [])
 
 
@@ -130,12 +154,33 @@ def _write(drawn: Samples, folder: Path, each: bool, negative: str | None, metad
         about = parameters(prompt, negative, s.steps, s.sampler, s.guidance, drawn.seeds[k], size, drawn.model)
         return about if metadata else None
 
-    written = [folder / "grid.png"]
+    written = _files(folder, each, len(drawn), drawn.seeds[0])
     save_png(drawn.grid(), written[0], made(0))
-    for k, image in enumerate(drawn.images() if each else ()):
-        written.append(folder / f"{drawn.seeds[k]:06d}.png")
-        save_png(image, written[-1], made(k))
+    for k, (image, path) in enumerate(zip(drawn.images() if each else (), written[1:], strict=True)):
+        save_png(image, path, made(k))
     return written
+
+
+def _files(folder: Path, each: bool, n: int, seed: int) -> list[Path]:
+    """The grid, and with `each` a file for every picture, named by its seed."""
+    return [folder / "grid.png", *(folder / f"{seed + k:06d}.png" for k in range(n if each else 0))]
+
+
+def _check_unmixed(folder: Path | None, files: list[Path]) -> None:
+    """Raises UserError if pictures of another sampling would be left among the new ones."""
+    others = (path for path in (folder.glob("*.png") if folder else ()) if re.fullmatch(r"\d{6}", path.stem))
+    if (other := next((path for path in sorted(others) if path not in files), None)) is not None:
+        raise UserError(f"{other} is from another sampling, which would be mixed with this one: choose another --out")
+
+
+def _film_files(film: Path) -> list[Path]:
+    """The way from noise to pictures as a film and as a strip, then the way to noise."""
+    return [film.with_name(f"{film.stem}{suffix}{kind}") for suffix in ("", "-forward") for kind in (".gif", ".png")]
+
+
+def _free(name: str) -> Path:
+    """A folder of this name that does not exist yet, with a number if need be."""
+    return next(path for k in itertools.count(1) if not (path := Path(name if k == 1 else f"{name}-{k}")).exists())
 
 
 def _texts(label: list[str] | None, prompt: list[str] | None, prompts: Path | None) -> list[str] | None:
@@ -152,16 +197,17 @@ def _texts(label: list[str] | None, prompt: list[str] | None, prompts: Path | No
     return [line for line in lines if line]
 
 
-def _sized(model: Model, size: str | None) -> Model:
+def _sides(size: str | None) -> tuple[int, int] | None:
+    """Height and width of --size."""
     if size is None:
-        return model
+        return None
     sides = size.lower().split("x")
     if not all(side.isdigit() for side in sides) or len(sides) > 2:
         raise UserError(f"--size {size}: a side as 512, or HEIGHTxWIDTH as 512x768")
-    return model.sized(int(sides[0]), int(sides[-1]))
+    return int(sides[0]), int(sides[-1])
 
 
-def _films(model: Model, film: Path, drawn: Samples, how: Sampling, init: Path | None) -> list[Path]:
+def _films(model: Model, film: Path, drawn: Samples, how: Sampling, init: np.ndarray | None) -> list[Path]:
     """The way from noise to the first pictures, and from those to noise."""
     from sfumato.pictures.given import fitted
     from sfumato.show import film as films
@@ -170,10 +216,8 @@ def _films(model: Model, film: Path, drawn: Samples, how: Sampling, init: Path |
     start = None if init is None else fitted(init, model.shape)
     few, reverse = model.film(n, texts=drawn.texts, seed=seed, sampling=how, init=start)
     forward = model.forward_film(few, seed, Sampling(steps=how.steps))
-    written = []
-    for process, suffix in ((reverse, ""), (forward, "-forward")):
-        moving, still = (film.with_name(f"{film.stem}{suffix}{kind}") for kind in (".gif", ".png"))
+    written = _film_files(film)
+    for process, (moving, still) in zip((reverse, forward), (written[:2], written[2:]), strict=True):
         films.gif(process.frames, moving, process.captions)
         films.strip(process.frames, still, captions=process.captions)
-        written += [moving, still]
     return written

@@ -22,7 +22,7 @@ def train(
     ),
     out: Path = typer.Option(None, "--out", help="Run folder: checkpoints, log, previews [default: runs/NAME]."),
     dry_run: bool = typer.Option(
-        False, "--dry-run", help="Only print the settings, the time and the memory that it will take."
+        False, "--dry-run", help="Only print the settings, and the time and memory that the training will take."
     ),
     events: bool = EVENTS,
     json: bool = JSON,

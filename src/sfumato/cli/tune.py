@@ -18,9 +18,11 @@ def tune(
     overrides: list[str] = typer.Argument(
         None, metavar="[KEY=VALUE]...", help="Change settings of the preset: train.lr=5e-4"
     ),
-    noun: str = typer.Option("", "--noun", help="A word for the kind of thing that the base knows, such as car."),
+    noun: str = typer.Option(
+        "", "--noun", help="Required: the kind of thing, in a word that the base knows, such as car."
+    ),
     base: str = typer.Option(
-        "mini", "--base", help="The model to teach: sd15, sd2, sdxl, mini (emoji only), a folder, a file or a Hub id."
+        "mini", "--base", help="The base to adapt: sd15, sd2, sdxl, mini (emoji only), a folder, a file or a Hub id."
     ),
     preset: str = typer.Option(
         "default",
@@ -32,10 +34,12 @@ def tune(
         None,
         "--rank",
         min=1,
-        help="Rank of the LoRA, and its alpha: higher learns more detail, larger file [default: 16].",
+        help="Rank of the LoRA, also its alpha; a higher one learns more detail, in a larger file [default: 16].",
     ),
     text_encoder: bool = typer.Option(False, "--text-encoder", help="Adapt the text encoder too."),
-    dora: bool = typer.Option(False, "--dora", help="DoRA: learn magnitudes and directions of the weights separately."),
+    dora: bool = typer.Option(
+        False, "--dora", help="Train a DoRA: magnitudes and directions of the weights are learned separately."
+    ),
     init: str = typer.Option(None, "--init", help="Initial values of the matrices: default, gaussian, pissa or olora."),
     trigger: str = typer.Option(
         None, "--trigger", help="Name of the thing in prompts [default: a word that the base does not know]."

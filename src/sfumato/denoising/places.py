@@ -11,6 +11,7 @@ import numpy as np
 
 from sfumato.denoising.photo import SUFFIXES
 from sfumato.errors import UserError
+from sfumato.files import check_folder
 from sfumato.pictures.kinds import EXTENSIONS, RAW, READ, UNREAD, is_picture, kind_of_file, why_not
 
 UNWRITTEN = frozenset({*EXTENSIONS, *RAW, *UNREAD, ".pdf"} - {*SUFFIXES})
@@ -54,6 +55,7 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
     if len(given) == 1 and not given[0].is_dir() and len(pairs) == 1 and ending in SUFFIXES and not out.is_dir():
         if not out.absolute().parent.is_dir():
             raise UserError(f"{out}: the folder {out.parent} does not exist: make it, or choose another --out")
+        check_folder(out.parent)
         return [(pairs[0][0], out)]
     if ending in SUFFIXES and not out.is_dir():
         raise UserError(f"{out}: {len(pairs)} photos do not fit into one file: name a folder")
@@ -61,6 +63,7 @@ def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple
         raise UserError(f"{out}: unknown picture format {ending}; known: {', '.join(SUFFIXES)}")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder")
+    check_folder(out)
     planned = [(photo, out / place) for photo, place in pairs]
     counts = Counter(place for _, target in planned for place in outputs(target, order).all)
     for place, count in counts.items():

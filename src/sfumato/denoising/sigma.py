@@ -27,9 +27,17 @@ def given(sigma: float | str | Path | np.ndarray | Tensor | None, name: str = "s
         except ValueError:
             return _map(Path(sigma), name)
         return _number(number, str(sigma), name)
+    if isinstance(sigma, (list, tuple)):
+        raise UserError(f"{name} {sigma!r:.60}: give a number, an array (N,) or (H, W), or the file of a grey picture")
     if isinstance(sigma, (int, float)):
         return _number(sigma, str(sigma), name)
     return sigma if isinstance(sigma, np.ndarray) else sigma.detach().cpu().numpy()
+
+
+def check_samples(level: float | np.ndarray | None, samples: int, name: str = "sigma") -> None:
+    """Raises UserError if samples are to be drawn with a map of sigma: they start at one level of a whole picture."""
+    if samples and np.ndim(level if level is not None else 0) > 1:
+        raise UserError(f"samples need one sigma for a whole picture: give {name} a number, or leave it out")
 
 
 def _number(value: float, text: str, name: str) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.denoiser import Denoiser
@@ -16,12 +15,23 @@ from sfumato.diffusion.level import Level
 TILE = 1024
 
 
+def mirrored(x: Tensor, bottom: int, right: int) -> Tensor:
+    """A picture (..., H, W) with `bottom` more rows and `right` more columns, mirrored at the edge. Repeated pixels
+    would be stripes of noise, which a denoiser takes for a part of the picture.
+    """
+    for axis, more in ((-2, bottom), (-1, right)):
+        last = x.shape[axis] - 1
+        places = torch.arange(last + 1 + more, device=x.device) % max(2 * last, 1)
+        x = x.index_select(axis, torch.where(places > last, 2 * last - places, places))
+    return x
+
+
 class Tiled:
     """A denoiser of pictures of any size, made of one that takes sides that are multiples of `multiple`.
 
     reach: the distance in pixels beyond which no pixel influences the output. Tiles with sides up to `tile` are
     denoised with that much of the picture around them, so that the result does not depend on their position; at the
-    right and bottom edge the last pixels are repeated up to the next multiple. progress(done, total) counts tiles.
+    right and bottom edge the picture is mirrored up to the next multiple. progress(done, total) counts tiles.
     """
 
     def __init__(
@@ -60,7 +70,7 @@ class Tiled:
 
     def _padded(self, x: Tensor) -> Tensor:
         bottom, right = (-side % self.multiple for side in x.shape[-2:])
-        return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+        return mirrored(x, bottom, right) if bottom or right else x
 
     def _level(self, level: Level, rows: slice, columns: slice) -> Level:
         if level.sigma.ndim < 4:

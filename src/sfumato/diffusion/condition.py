@@ -13,8 +13,8 @@ from torch import Tensor
 class Condition:
     """Named tensors, each (N, ...), such as "tokens" of labels and captions or "states" of a text encoder.
 
-    A network receives them as keyword arguments, `net(x, c, **condition.tensors)`; samplers, guidance and losses only
-    pass them on. Raises ValueError if there are none, or if they differ in N.
+    A network receives them as keyword arguments, `net(x, c, **condition.tensors)`. Samplers, guidance and losses only
+    pass the condition on. Raises ValueError if there are no tensors, or if they differ in N.
     """
 
     tensors: Mapping[str, Tensor]
@@ -27,6 +27,7 @@ class Condition:
 
     @classmethod
     def of(cls, **tensors: Tensor) -> Condition:
+        """The condition of tensors that are given by name. Raises ValueError as the class."""
         return cls(tensors)
 
     def __len__(self) -> int:
@@ -34,7 +35,7 @@ class Condition:
         return len(next(iter(self.tensors.values())))
 
     def __getitem__(self, rows: slice | Tensor) -> Condition:
-        """Some rows, by a slice or by indices, int64 (M,)."""
+        """The condition of some rows, chosen by a slice or by indices, int64 (M,)."""
         return Condition({
             name: tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
             for name, tensor in self.tensors.items()
@@ -42,13 +43,15 @@ class Condition:
 
     @property
     def device(self) -> torch.device:
+        """The device of the tensors."""
         return next(iter(self.tensors.values())).device
 
     def to(self, device: torch.device | str) -> Condition:
+        """The same condition on a device."""
         return Condition({name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def repeat(self, n: int) -> Condition:
-        """n rows, of which row k is row k mod N; a single row is not copied."""
+        """A condition of n rows, of which row k is this one's row k mod N. A single row is expanded without a copy."""
         if len(self) == n:
             return self
         if len(self) == 1:
@@ -57,7 +60,7 @@ class Condition:
 
     @staticmethod
     def cat(parts: Sequence[Condition]) -> Condition:
-        """The rows of all parts in order. Raises ValueError if the names of their tensors differ."""
+        """The rows of all parts, one part after the other. Raises ValueError if the names of their tensors differ."""
         names = [set(part.tensors) for part in parts]
         if any(each != names[0] for each in names):
             raise ValueError(
@@ -67,5 +70,5 @@ class Condition:
 
 
 def tensors_of(cond: Condition | None) -> dict[str, Tensor]:
-    """A condition as keyword arguments of a network; empty for None."""
+    """The tensors of a condition as keyword arguments of a network; empty for None."""
     return {} if cond is None else dict(cond.tensors)

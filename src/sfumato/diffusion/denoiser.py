@@ -1,4 +1,4 @@
-"""The denoiser D(x, level, cond) -> x0, and how a network becomes one."""
+"""The denoiser D(x, level, cond) -> x0, and the predictions by which a network becomes a denoiser."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from sfumato.diffusion.level import Level, fit
 
 
 class Denoiser(Protocol):
-    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
-        """The expected clean picture.
+    """D(x, level, cond) -> x0: the expected clean picture, E[x0 | x]."""
 
-        x: (N, C, H, W), a picture in [-1, 1] scaled by alpha plus noise of standard deviation sigma;
-        level: one for all pictures, (N,), or a map (N, 1, H, W); cond: N rows, or None for unconditional.
-        Returns (N, C, H, W) in the scale of clean pictures.
+    def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
+        """The expected clean pictures, (N, C, H, W), in the scale of clean pictures.
+
+        x: noisy pictures, (N, C, H, W): alpha times a picture in [-1, 1], plus noise of standard deviation sigma;
+        level: of shape () for all pictures, (N,) for each one, or (N, 1, H, W), a map; cond: N rows, or None without a
+        condition.
         """
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """The coefficients of x0 = skip * x + out * F(inp * x) for a network F at a level (float64)."""
+    """The coefficients of x0 = skip * x + out * F(inp * x) for a network F: float64, each of the level's shape."""
 
     inp: Tensor
     skip: Tensor
@@ -50,37 +52,40 @@ def _x0(level: Level, sigma_data: float) -> Coefficients:
 def _x0_unscaled(level: Level, sigma_data: float) -> Coefficients:
     """F is the clean picture, and its input is x / alpha, not rescaled (Zhang et al. 2018, FFDNet).
 
-    So the noise has the standard deviation sigma / alpha in the input. With rescaling a network without modulation
-    would have to learn a gain that depends on the level. Undefined at alpha = 0.
+    The noise in the input has the standard deviation sigma / alpha. If the input were rescaled, a network whose layers
+    are not modulated by the level would have to learn a gain that depends on the level. Undefined at alpha = 0.
     """
     return Coefficients(1 / level.alpha, torch.zeros_like(level.alpha), torch.ones_like(level.alpha))
 
 
 def _residual(level: Level, sigma_data: float) -> Coefficients:
-    """F is the clean picture less the noisy one, that is minus the noise (Zhang et al. 2017, DnCNN), from x / alpha.
+    """F is the clean picture minus x / alpha, that is, the negative noise (Zhang et al. 2017, DnCNN); input x / alpha.
 
-    D tends to x / alpha as sigma tends to 0, for any F: the factor of F falls with the noise below `sigma_data`, which
-    is small for this prediction. Undefined at alpha = 0.
+    With r = sigma / alpha, D = x / alpha + F r / sqrt(r^2 + sigma_data^2). So D tends to x / alpha as r tends to 0, for
+    any F. `sigma_data` is small for this prediction. Undefined at alpha = 0.
     """
     r = level.ratio
     return Coefficients(1 / level.alpha, 1 / level.alpha, r * (r * r + sigma_data**2).rsqrt())
 
 
 def _v(level: Level, sigma_data: float) -> Coefficients:
-    """F is v = alpha n - sigma x0 of the level rescaled to variance 1 (Salimans and Ho 2022, appendix D)."""
+    """F is v = alpha n - sigma x0, at the level rescaled to variance 1 (Salimans and Ho 2022, appendix D)."""
     a, s = level.alpha, level.sigma
     square = a * a + s * s
     return Coefficients(square.rsqrt(), a / square, -s * square.rsqrt())
 
 
 def _flow(level: Level, sigma_data: float) -> Coefficients:
-    """F is the velocity n - x0 of the level rescaled to alpha + sigma = 1 (Liu et al. 2023, eq. 1)."""
+    """F is the velocity n - x0, at the level rescaled to alpha + sigma = 1 (Liu et al. 2023, eq. 1)."""
     a, s = level.alpha, level.sigma
     return Coefficients(1 / (a + s), 1 / (a + s), -s / (a + s))
 
 
 def _edm(level: Level, sigma_data: float) -> Coefficients:
-    """Karras et al. 2022, table 1, with x / alpha in place of their x; finite at alpha = 0."""
+    """F is EDM's mixture of clean picture and noise (Karras et al. 2022, table 1, with x / alpha as their x).
+
+    Finite at alpha = 0.
+    """
     a, s = level.alpha, level.sigma
     square = s * s + (a * sigma_data).square()
     return Coefficients(square.rsqrt(), a * sigma_data**2 / square, s * sigma_data * square.rsqrt())
@@ -95,16 +100,16 @@ Network = Callable[[Tensor, Tensor, Condition | None], Tensor]
 
 
 def conditioned(net: Callable[..., Tensor]) -> Network:
-    """A module that takes a condition's tensors as keyword arguments, `net(x, c, tokens=...)`, as a Network."""
+    """Turns a module with keyword arguments, `net(x, c, tokens=...)`, into a Network, `network(x, c, cond)`."""
     return lambda x, c, cond: net(x, c, **tensors_of(cond))
 
 
 class Preconditioned:
-    """A network F as a denoiser.
+    """A network F as a denoiser: D(x) = skip * x + out * F(inp * x, c, cond) (Karras et al. 2022, eq. 7).
 
-    `network(x, c, cond)` gets the scaled input, c = ln(sigma / alpha) / 4 of shape (N,), or (N, 1, H, W) if the level
-    is a map, and the condition; what its output means is `prediction`, a key of PREDICTIONS. `sigma_data` is the
-    standard deviation of clean pictures.
+    network: called with the scaled noisy pictures, (N, C, H, W); c = ln(sigma / alpha) / 4, (N,), or (N, 1, H, W) if
+    the level is a map; and the condition. prediction: the meaning of its output, a key of PREDICTIONS; sigma_data:
+    standard deviation of clean pictures. Raises KeyError for an unknown prediction.
     """
 
     def __init__(self, network: Network, prediction: str, sigma_data: float = 0.5) -> None:
@@ -113,7 +118,7 @@ class Preconditioned:
         self.sigma_data = sigma_data
 
     def raw(self, x: Tensor, level: Level, cond: Condition | None = None) -> tuple[Tensor, Coefficients]:
-        """The network's output F, in the dtype of x, and its coefficients."""
+        """The network's output F, (N, C, H, W) in x's dtype, and the coefficients. Arguments: as for a Denoiser."""
         c = self.coefficients(level, self.sigma_data)
         noise = (level.log_ratio / 4).to(x.dtype).to(x.device, non_blocking=True)
         noise = noise.expand(len(x), *noise.shape[1:])
@@ -126,7 +131,7 @@ class Preconditioned:
 
 
 def _times(c: Tensor, x: Tensor) -> Tensor:
-    """c x; x itself if c is 1, to spare memory for large photos; on a GPU c is not read, which would synchronise."""
+    """c x; on a CPU x itself if c is 1, to save memory for large photos. On a GPU, reading c would synchronise."""
     return x if c.device.type == "cpu" and (c == 1).all() else fit(c, x) * x
 
 

@@ -1,4 +1,4 @@
-"""A denoiser known in closed form, for testing samplers and schedules against it."""
+"""A denoiser in closed form, against which samplers and schedules are tested."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sfumato.diffusion.level import Level, fit
 class Mixture:
     """Pictures drawn from a mixture of K isotropic Gaussians, and their exact denoiser.
 
-    means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), or equal. With tokens (N, 1) a
-    picture's component k is token k + 1, and 0 means no condition.
+    means: (K, C, H, W); std: standard deviation about each mean; weights: (K,), equal if left out. The condition has
+    tokens, (N, 1): k + 1 for component k, and 0 for no condition.
     """
 
     def __init__(self, means: Tensor, std: float, weights: Tensor | None = None) -> None:
@@ -28,7 +28,7 @@ class Mixture:
         return self.means[which] + self.std * noise
 
     def responsibilities(self, x: Tensor, level: Level) -> Tensor:
-        """P(component | x), (N, K)."""
+        """P(component | x), (N, K), for noisy pictures x, (N, C, H, W)."""
         a, s = fit(level.alpha, x), fit(level.sigma, x)
         variance = (a * self.std).square() + s.square()
         centres = a.reshape(-1, 1, 1, 1, 1) * self.means
@@ -36,7 +36,7 @@ class Mixture:
         return torch.softmax(self.log_weights - square / (2 * variance.reshape(-1, 1)), 1)
 
     def __call__(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
-        """E[x0 | x]: each component's Wiener estimate, weighted by how likely it made x."""
+        """E[x0 | x]: the mean of the components' Wiener estimates, weighted by P(component | x)."""
         a, s = fit(level.alpha, x), fit(level.sigma, x)
         weights = self.responsibilities(x, level)
         if cond is not None:

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: a denoiser that wraps a denoiser."""
+"""Classifier-free guidance, as a denoiser that calls another denoiser."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sfumato.diffusion.level import Level
 class Guided:
     """D(x | null) + scale * (D(x | cond) - D(x | null)) (Ho and Salimans 2022, eq. 6, with scale = 1 + w).
 
-    `rescale` in [0, 1] brings the standard deviation of each picture, which strong guidance inflates, back towards
-    that of D(x | cond) (Lin et al. 2024, eq. 15 and 16, applied to x0).
-
-    `null`, of 1 row or N, is the unconditional condition, or that of a negative prompt. Guidance acts only where
-    sigma / alpha is in `interval` (Kynkäänniemi et al. 2024); elsewhere, and at scale 1, D(x | cond) is returned.
+    scale: any finite number; 1: D(x | cond) is returned; null: the empty condition or that of a negative prompt, 1 row
+    or N; interval: the lowest and highest sigma / alpha at which guidance acts, elsewhere D(x | cond) is returned
+    (Kynkäänniemi et al. 2024); rescale: 0 to 1, the share by which the standard deviation of each picture, which strong
+    guidance increases, is brought back to that of D(x | cond) (Lin et al. 2024, eq. 15 and 16, applied to x0).
+    Raises ValueError if scale is not finite.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Guided:
         self.denoiser, self.scale, self.null, self.interval, self.rescale = denoiser, scale, null, interval, rescale
 
     def acts(self, level: Level) -> bool:
+        """Whether guidance changes the output at a level."""
         low, high = self.interval
         return self.scale != 1 and bool(((level.ratio >= low) & (level.ratio <= high)).all())
 

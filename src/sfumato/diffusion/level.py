@@ -1,4 +1,4 @@
-"""Levels of noise."""
+"""Noise levels: the factors of picture and noise in a noisy picture."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 class Level:
     """The factors of picture and noise in `x = alpha * x0 + sigma * n`.
 
-    `alpha` and `sigma` are float64 tensors of one shape: () for one level, (N,) for one a picture, (K,) for a path of
-    levels, (N, 1, H, W) for a map over each picture. Variance-preserving levels have alpha^2 + sigma^2 = 1, flow
-    matching alpha + sigma = 1, and EDM alpha = 1; `alpha = 0` is pure noise. These scales are equivalent: with x
-    rescaled, D depends on the ratio sigma / alpha only. Levels stay on the CPU; `fit` moves a coefficient to the
-    device of a picture.
+    `alpha` and `sigma` are float64 tensors, 0 or more, of one shape: () for one level, (N,) for one level per picture,
+    (K,) for a path of levels, (N, 1, H, W) for a map over each picture. Variance-preserving levels have
+    alpha^2 + sigma^2 = 1, flow matching alpha + sigma = 1, and EDM alpha = 1; `alpha = 0` is pure noise. These scales
+    are equivalent: D depends only on sigma / alpha and x / alpha. Levels stay on the CPU; `fit` moves a coefficient to
+    the device of a picture.
     """
 
     alpha: Tensor
@@ -24,7 +24,7 @@ class Level:
 
     @classmethod
     def of(cls, sigma: float | Tensor, alpha: float | Tensor = 1.0) -> Level:
-        """The level of noise `sigma` on a picture scaled by `alpha`."""
+        """The level of a picture times `alpha` with noise of standard deviation `sigma`; shapes are broadcast."""
         s = torch.as_tensor(sigma, dtype=torch.float64)
         a = alpha.to(s) if isinstance(alpha, Tensor) else torch.full((), alpha, dtype=torch.float64, device=s.device)
         alpha_, sigma_ = torch.broadcast_tensors(a, s)
@@ -32,7 +32,7 @@ class Level:
 
     @property
     def ratio(self) -> Tensor:
-        """sigma / alpha: the noise on a picture at its own contrast; infinite for pure noise."""
+        """sigma / alpha: the standard deviation of the noise in x / alpha; infinite for pure noise."""
         return self.sigma / self.alpha
 
     @property
@@ -42,7 +42,7 @@ class Level:
 
     @property
     def snr(self) -> Tensor:
-        """Signal to noise ratio alpha^2 / sigma^2."""
+        """The signal-to-noise ratio alpha^2 / sigma^2; infinite without noise."""
         return (self.alpha / self.sigma).square()
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ Weighting = Callable[[Level, Coefficients, float], Tensor]
 
 
 def _uniform(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
-    """1 on the error of the network's own output: DDPM's simple loss for epsilon (Ho et al. 2020, eq. 14)."""
+    """1 on the error of the network's output; for prediction epsilon, DDPM's loss (Ho et al. 2020, eq. 14)."""
     return torch.ones_like(c.out)
 
 
@@ -31,16 +31,16 @@ def _edm(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
 
 
 def _root_snr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
-    """alpha / sigma on the error of x0: between uniform (mostly high noise) and 1 / sigma^2 (mostly low noise)."""
+    """alpha / sigma on the error of x0: the geometric mean of 1 (mostly high noise) and SNR (mostly low noise)."""
     return level.ratio.reciprocal() * c.out.square()
 
 
 def _psnr(level: Level, c: Coefficients, sigma_data: float) -> Tensor:
     """(1 + sigma_data / r) / r on the error of x0, r = sigma / alpha: relative errors count equally at all levels.
 
-    The error that is reached on photos is about r^2 / (1 + r / 0.016): FFDNet (Zhang et al. 2018) has 33.87, 31.21 and
-    27.96 dB on CBSD68 at noise of 15, 25 and 50 of 255, where this formula gives 33.8, 31.4 and 28.2. This weight is
-    its inverse, up to a factor, with sigma_data = 0.016.
+    The squared error of good denoisers on photos is about r^2 / (1 + r / 0.016). FFDNet (Zhang et al. 2018) has 33.87,
+    31.21 and 27.96 dB on CBSD68 with noise of 15, 25 and 50 of 255; this formula gives 33.8, 31.4 and 28.2 dB. The
+    weight is the inverse of this error, up to a factor, with sigma_data = 0.016.
     """
     return (1 + sigma_data / level.ratio) / level.ratio * c.out.square()
 
@@ -59,11 +59,12 @@ def denoising_loss(
     cond: Condition | None = None,
     target: Tensor | None = None,
 ) -> Tensor:
-    """The loss of each picture, (N,).
+    """The loss of each picture, (N,): the weighted mean squared error of the network's output at `level`.
 
-    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, same shape; level: one per picture; target: of D, x0 if left
-    out. The error is that of the network's output, which is of order one at every level, weighted by `weighting` (a
-    key of WEIGHTINGS).
+    weighting: a key of WEIGHTINGS; x0: clean pictures, (N, C, H, W) in [-1, 1]; noise: standard normal, of the same
+    shape; level: (N,); cond: N rows; target: the target of D, (N, C, H, W), x0 if left out. The error is computed on
+    the network's output and not on D, because its size is similar at every level. Raises KeyError for an unknown
+    weighting.
     """
     x = level.mix(x0, noise)
     output, c = denoiser.raw(x, level, cond)

@@ -1,9 +1,7 @@
-"""Samplers: from noise to pictures by repeated denoising.
+"""Samplers: they turn noise into pictures by calling a denoiser repeatedly.
 
-Each is a function `f(denoise, x, levels, cond, ...) -> x` over a path of levels from `Schedule.path`. `x` starts as
-`sigma[0] * n` for pure noise. `noise()` returns standard normal noise of x's shape, for those that add some;
-`callback(Step)` is called in every step. All work on any path: variance-preserving, EDM, flow, with `alpha = 0` at the
-start and `sigma = 0` at the end.
+A sampler is a function `f(denoise, x, levels, cond, ...) -> x`, see `Sampler`. Every sampler works on every path:
+variance-preserving, EDM or flow, with `alpha = 0` at the start or not, and with `sigma = 0` at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +21,10 @@ from sfumato.diffusion.level import Level
 
 @dataclass(frozen=True)
 class Step:
-    """A sampler's state for a callback: x (N, C, H, W) at `level`, and x0, the denoiser's output for it."""
+    """The state of a sampler in step `index` (0 to steps - 1), for a callback.
+
+    x: the noisy pictures, (N, C, H, W), at `level`; x0: the denoiser's output for them.
+    """
 
     index: int
     steps: int
@@ -37,6 +38,14 @@ NoiseSource = Callable[[], Tensor]
 
 
 class Sampler(Protocol):
+    """Moves x from the first level of a path to the last.
+
+    denoise: the denoiser; x: (N, C, H, W) at levels[0], for a first level of pure noise sigma * n; levels: a path of
+    K + 1 levels from `Schedule.path`, sigma descending; cond: N rows or None; noise: returns standard normal noise of
+    x's shape, for samplers that add noise (left out: torch's global generator); callback: called in every step. Returns
+    x at the last level.
+    """
+
     def __call__(
         self,
         denoise: Denoiser,
@@ -59,8 +68,11 @@ def ddim(
     callback: Callback | None = None,
     eta: float = 0.0,
 ) -> Tensor:
-    """DDIM (Song et al. 2021, eq. 12 and 16). eta = 0 is Euler's method for the probability-flow ODE in any scale of
-    levels; eta = 1 is DDPM's ancestral sampling with the posterior variance (Ho et al. 2020, eq. 6 and 7)."""
+    """DDIM (Song et al. 2021, eq. 12 and 16), one call of the denoiser a step.
+
+    eta: 0 to 1, the amount of fresh noise. eta = 0 is Euler's method for the probability-flow ODE in any scale of
+    levels. eta = 1 is DDPM's ancestral sampling with the posterior variance (Ho et al. 2020, eq. 6 and 7).
+    """
     steps = len(levels) - 1
     for i in range(steps):
         level, (a, s), (an, sn) = levels[i], _pair(levels, i), _pair(levels, i + 1)
@@ -104,7 +116,7 @@ def euler(
 
 
 CHURNED = (0.05, 50.0)
-"""Noise levels between which churn acts (S_min and S_max)."""
+"""The sigma / alpha between which churn acts (S_min and S_max of Karras et al. 2022)."""
 
 
 def heun(
@@ -118,11 +130,11 @@ def heun(
     churn: float = 0.0,
     inflate: float = 1.003,
 ) -> Tensor:
-    """Heun's second-order method with churn (Karras et al. 2022, algorithm 2), two calls a step but the last.
+    """Heun's second-order method with churn (Karras et al. 2022, algorithm 2), two calls of the denoiser a step.
 
-    Works in y = x / alpha at noise r = sigma / alpha. `churn` is their S_churn, acting for r within
-    CHURNED with noise inflated by `inflate`. A step from pure noise is a plain Euler step, as is the
-    last.
+    It solves the ODE of y = x / alpha over r = sigma / alpha. churn: S_churn of the paper, 0 or more, which acts for r
+    within CHURNED; inflate: the factor of its noise, S_noise of the paper. A step from pure noise and the last step
+    are Euler steps, with one call each.
     """
     steps = len(levels) - 1
     for i in range(steps):
@@ -159,9 +171,10 @@ def dpm_solver_2m(
     callback: Callback | None = None,
     stochastic: bool = False,
 ) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2), or with `stochastic` its SDE form (section 5 there).
+    """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2), or with `stochastic` its SDE form (section 5 of the paper).
 
-    One call a step, second order by the previous step's output. The first step and a step to no noise are first order.
+    It makes one call of the denoiser a step, and uses the output of the step before for second order. The first step,
+    and a step to sigma = 0, are first order.
     """
     steps = len(levels) - 1
     before: Tensor | None = None
@@ -199,7 +212,7 @@ def dpm_solver_sde(
 
 
 def evaluations(sampler: Sampler, levels: Level) -> int:
-    """Calls of the denoiser (NFE) that a sampler makes on a path: counted, on one number in place of pictures."""
+    """The number of calls of the denoiser (NFE) that a sampler makes on a path, counted in a run on a single pixel."""
     calls = 0
 
     def denoise(x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:

@@ -9,9 +9,10 @@ from sfumato.diffusion.level import Level, fit
 
 
 def clipped_noise(x0: Tensor, noise: Tensor, level: Level, clip: Tensor) -> Tensor:
-    """The noise that is left after x0 + ratio * noise was clipped to [-1, 1], where `clip` (N,) is true.
+    """The noise of pictures after clipping: x0 + ratio * (the result) is x0 + ratio * noise clipped to [-1, 1].
 
-    x0, noise: (N, C, H, W); level: one per picture. x0 + ratio * clipped_noise is the clipped picture.
+    x0: (N, C, H, W) in [-1, 1]; noise: standard normal, of the same shape; level: (N,), ratio = sigma / alpha; clip:
+    bool (N,), the pictures to clip; for all others the noise is returned as it is.
     """
     ratio = fit(level.ratio, x0)
     cut = ((x0 + ratio * noise).clamp(-1, 1) - x0) / ratio
@@ -19,10 +20,11 @@ def clipped_noise(x0: Tensor, noise: Tensor, level: Level, clip: Tensor) -> Tens
 
 
 def unclipped(guess: Tensor, y: Tensor, level: Level) -> Tensor:
-    """Clipped y, (N, C, H, W) in [-1, 1] at alpha = 1, with saturated values replaced by their expected values.
+    """Clipped pictures y, with saturated values replaced by their expected values without clipping.
 
-    The expectation step for censored data: where y is saturated it is replaced by the mean of N(guess, sigma^2) beyond
-    the bound. guess: the output of a first call of the denoiser. The denoiser is then called on the result.
+    A value y = 1 is replaced by E[z | z > 1] for z from N(guess, sigma^2), and y = -1 likewise: the expectation step
+    for censored data (Dempster et al. 1977). guess: the output of a first call of the denoiser, (N, C, H, W); y: noisy
+    pictures, (N, C, H, W) in [-1, 1]; level: at alpha = 1. The denoiser is then called a second time on the result.
     """
     sigma = fit(level.ratio, y)
     guess = guess.clamp(-1, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,13 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.progress import Stages
 
 MOST = 50_000  # most training pictures in a distance
+GIVEN = ("samples", "training", "held_out")  # features that a metric can take
+
+
+class Metric(Protocol):
+    """A further figure, of features (n, dim) of the kinds of pictures that it has parameters for."""
+
+    def __call__(self, **features: np.ndarray) -> float: ...
 
 
 class Pictures(Protocol):
@@ -108,18 +116,17 @@ def judge_generated(
     *,
     seed: int = 0,
     digest: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: Mapping[str, Metric] | None = None,
     tell: Stages | None = None,
 ) -> GenerateVerdict:
     """Judge samples, uint8 (n, C, H, W), against training and held-out pictures.
 
-    digest: of the store; with it the features of its pictures are cached. metrics: further figures by name, each a
-    function of the features of `samples`, `training` and `held_out` pictures, (n, dim).
+    digest: of the store; with it the features of its pictures are cached. metrics: further figures, see
+    `metrics_of`.
     tell: called with (kind of pictures, done, total) after each batch. The same seed gives the same figures.
     Raises UserError if there are too few pictures of any kind or their shapes differ.
     """
     _check(samples, train, held_out)
-    further = {name: registry.find("metric", name) for name in metrics}
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(len(train))[:MOST])
 
@@ -152,10 +159,9 @@ def judge_generated(
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
     given = {"samples": fake, "training": training, "held_out": held}
     found = {}
-    for name, each in further.items():
-        taken = registry.arguments(each, given, {}, f"the metric {name}")
+    for name, each in (metrics or {}).items():
         with registry.calling("metric", name):
-            found[name] = float(each(**taken))
+            found[name] = float(each(**given))
     return GenerateVerdict(
         Distance(interval.value, interval.low, interval.high, floor, floor_n),
         kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
@@ -163,15 +169,36 @@ def judge_generated(
     )  # fmt: skip
 
 
+def metrics_of(names: Iterable[str]) -> dict[str, Metric]:
+    """Further figures by name, each a function of the features of `samples`, `training` and `held_out` pictures.
+
+    Raises UserError if there is none of a name, or it cannot be called with these.
+    """
+    return {name: _metric(name) for name in names}
+
+
+def _metric(name: str) -> Metric:
+    thing = registry.find("metric", name)
+    takes = registry.arguments(thing, dict.fromkeys(GIVEN), {}, f"the metric {name}")
+    with registry.calling("metric", name):
+        inspect.signature(thing).bind(**takes)
+    return lambda **features: thing(**{key: features[key] for key in takes})
+
+
 def _chosen(pictures: Pictures, rows: np.ndarray) -> Tensor:
     return pictures.pixels if len(rows) == len(pictures) else pictures.pixels[torch.from_numpy(rows)]
 
 
-def _check(samples: Tensor, train: Pictures, held_out: Pictures) -> None:
-    counts = {"samples": len(samples), "training pictures": len(train), "held-out pictures": len(held_out)}
+def check_counts(samples: int, train: int, held_out: int) -> None:
+    """Raises UserError if there are too few pictures of any kind."""
+    counts = {"samples": samples, "training pictures": train, "held-out pictures": held_out}
     for (name, count), least in zip(counts.items(), (4, 4, 2), strict=True):
         if count < least:
             raise UserError(f"{count} {name} are too few for judging: at least {least} are needed")
+
+
+def _check(samples: Tensor, train: Pictures, held_out: Pictures) -> None:
+    check_counts(len(samples), len(train), len(held_out))
     ours, theirs = tuple(samples.shape[1:]), tuple(train.pixels.shape[1:])
     if not ours == theirs == tuple(held_out.pixels.shape[1:]):
         raise UserError(

@@ -12,13 +12,13 @@ from torch import Tensor
 from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.judging.features import Features, clip_similarity, open_features
-from sfumato.judging.generate import GenerateVerdict, judge_generated
+from sfumato.judging.generate import GenerateVerdict, Metric, check_counts, judge_generated, metrics_of
 from sfumato.judging.order import Order
 from sfumato.models.model import Model, steps_phase
 from sfumato.pictures.store import open_store
 from sfumato.pictures.stored import Pictures, Store
 from sfumato.progress import Progress, Stop, phase, phases
-from sfumato.recipe.sections import Data, Judge
+from sfumato.recipe.sections import Data, Judge, Sample
 from sfumato.zoo import opened
 
 
@@ -50,16 +50,28 @@ def judge(name: str | Path | Model, order: Order, progress: Progress | None = No
     """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped."""
     order.check()
     model = opened(name, progress, stop)
-    return _judged(model, judge_of(model), order, progress, stop)
+    return _judged(_ready(model, judge_of(model), order, progress, stop), order, progress, stop)
 
 
-def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None) -> Judged:
-    """own: the section that has what the order leaves open."""
+@dataclass(frozen=True)
+class _Ready:
+    """What is judged, of which everything is known to fit: nothing is drawn before. texts: None without a condition."""
+
+    model: Model
+    store: Store
+    chosen: Sample
+    extractor: Features
+    count: int
+    texts: list[str] | None
+    metrics: dict[str, Metric]
+
+
+def _ready(model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None) -> _Ready:
+    """own: the section that has what the order leaves open. Raises UserError."""
     if model.task == "denoise":
         raise UserError(
             f"{model.name} was trained to denoise pictures, not to draw them: use `sfumato denoise`, or --task denoise"
         )
-    seed = order.seed
     store = open_store(data_of(model, order.data), phase("pictures", progress, stop))
     if tuple(store.shape) != tuple(model.shape):
         raise UserError(f"{model.name} draws {model.shape} but the data is {store.shape}: judge on data of its size")
@@ -67,20 +79,27 @@ def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, s
     features = order.features or own.features
     extractor = features if isinstance(features, Features) else open_features(features)
     count = order.n or min(own.n, max(4, len(store.train)))
-    texts = representative_texts(model, store.train, count, seed)
+    check_counts(count, len(store.train), len(store.held_out))
+    metrics = metrics_of(dict.fromkeys((*own.metrics, *order.metrics)))
+    texts = representative_texts(model, store.train, count, order.seed)
+    return _Ready(model, store, chosen, extractor, count, texts, metrics)
+
+
+def _judged(ready: _Ready, order: Order, progress: Progress | None, stop: Stop | None) -> Judged:
+    model, store, texts, extractor, seed = ready.model, ready.store, ready.texts, ready.extractor, order.seed
     began = time.perf_counter()
     samples = model.sample(
-        count, texts=texts, seed=seed, sampling=order.sampling, warn=False,
-        callback=steps_phase("sampling", count, phases(progress, stop)),
+        ready.count, texts=texts, seed=seed, sampling=order.sampling, warn=False,
+        callback=steps_phase("sampling", ready.count, phases(progress, stop)),
     )  # fmt: skip
     seconds = time.perf_counter() - began
     verdict = judge_generated(
         samples, store.train, store.held_out, extractor, seed=seed, digest=store.digest,
-        metrics=tuple(dict.fromkeys((*own.metrics, *order.metrics))), tell=phases(progress, stop),
+        metrics=ready.metrics, tell=phases(progress, stop),
     )  # fmt: skip
     settings = {
-        **chosen.model_dump(mode="json"),
-        "evaluations": model.evaluations(chosen),
+        **ready.chosen.model_dump(mode="json"),
+        "evaluations": model.evaluations(ready.chosen),
         "seed": seed,
     }
     similarity = None
@@ -108,10 +127,11 @@ def compare(
     if sizes[0] != sizes[1]:
         one, two = (each.name if isinstance(each, Model) else each for each in (a, b))
         raise UserError(f"{one} draws pictures of {sizes[0]} and {two} of {sizes[1]}: these cannot be compared")
-    first = judge_of(models[0])
-    own = first.model_copy(update={"n": min(first.n, judge_of(models[1]).n)})
+    own = judge_of(models[0])
+    own = own.model_copy(update={"n": min(own.n, judge_of(models[1]).n)})
     order = replace(order, data=order.data or data_of(models[0]).source)
-    return _judged(models[0], own, order, progress, None), _judged(models[1], own, order, progress, None)
+    first, second = (_ready(model, own, order, progress, None) for model in models)
+    return _judged(first, order, progress, None), _judged(second, order, progress, None)
 
 
 def judge_of(model: Model) -> Judge:
@@ -119,7 +139,7 @@ def judge_of(model: Model) -> Judge:
     return model.recipe.judge if model.recipe else Judge()
 
 
-def data_of(model: Model, source: str | None = None) -> Data:
+def data_of(model: Model, source: str | Path | None = None) -> Data:
     """The pictures that a model is judged on: its own, or those of another source; at its size if it has no recipe.
 
     Raises UserError if its training pictures are not known.

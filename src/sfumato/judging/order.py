@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfumato import registry
-from sfumato.errors import UserError
+from sfumato.errors import UserError, listed
 from sfumato.models.sampling import Sampling, check_seed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Order:
     """The arguments of `sfumato.judge`."""
 
     n: int | None = None
-    data: str | None = None
+    data: str | Path | None = None
     features: str | Features | None = None
     metrics: Sequence[str] = ()
     seed: int = 0
@@ -36,14 +36,19 @@ class Order:
         check_seed(self.seed)
         if self.n is not None and self.n < FEWEST:
             raise UserError(f"n={self.n}: at least {FEWEST} are needed for judging")
-        if isinstance(self.metrics, str) or not isinstance(self.metrics, Sequence):
-            raise UserError(f"metrics={self.metrics!r:.60}: give a list, as ['coverage']")
-        for given in (self.data, self.features, *self.metrics):
+        metrics = listed("metrics", self.metrics)
+        for given in (self.data, self.features, *metrics):
             registry.trust(given)
-        for metric in self.metrics:
+        if self.data is not None:
+            from sfumato.pictures.lookup import check as check_source  # the libraries of pictures
+
+            check_source(self.data)
+        for metric in metrics:
             _named("metric", metric)
         if isinstance(self.features, str):
             _features(self.features)
+        elif self.features is not None and not callable(self.features):
+            raise UserError(f"features {self.features!r:.60}: give a name, or a function of pictures")
 
 
 def _features(name: str) -> None:
@@ -54,10 +59,8 @@ def _features(name: str) -> None:
         raise UserError(f"features {name}: the file is not there")
 
 
-def _named(kind: Kind, name: object) -> None:
+def _named(kind: Kind, name: str) -> None:
     """Only what belongs to another package is imported: its module may be missing."""
-    if not isinstance(name, str):
-        raise UserError(f"{kind} {name!r:.60}: give a name, or package.module:Name")
     try:
         registry.check(kind, name)
     except ValueError as error:

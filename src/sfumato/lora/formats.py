@@ -15,19 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import Facts, Json, aside, save_tensors, write_json
+from sfumato.files import Facts, Json, aside, open_tensors, save_tensors, write_json
 from sfumato.lora.lora import Lora, Piece, modules
+from sfumato.lora.named import WEIGHTS, check
 from sfumato.models.family import LatentNet, Part
 from sfumato.models.latent import LatentModel
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
 PEFT = "base_model.model."
 OLD = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")  # how diffusers named layers in 2023
-LARGEST = 4 * 2**30  # bytes of a file
 ENDINGS = {
     ".lora_down.weight": "down", ".lora_up.weight": "up", ".alpha": "alpha", ".dora_scale": "magnitude",
     ".lora_A.weight": "down", ".lora_B.weight": "up", ".lora_magnitude_vector": "magnitude",
@@ -156,17 +155,9 @@ def _piece(group: Mapping[str, Tensor], scale: float, path: Path, name: str) -> 
 
 def _tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
     """The tensors of a safetensors file and its header's metadata. Raises UserError."""
-    if path.suffix in (".pt", ".bin", ".ckpt", ".pth"):
-        raise UserError(f"{path} can run code when it is loaded: use the .safetensors file of the same LoRA")
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} is larger than any LoRA ({path.stat().st_size / 2**30:.1f} GB)")
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the file is not there") from error
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+    check(path)
+    with open_tensors(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def write_kohya(lora: Lora, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16) -> Path:

@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from sfumato.errors import UserError
 from sfumato.files import Facts
-from sfumato.lora.formats import CONFIG, WEIGHTS
+from sfumato.lora.formats import CONFIG
+from sfumato.lora.named import WEIGHTS
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.lora.formats import WEIGHTS
+from sfumato.lora.named import WEIGHTS
 from sfumato.lora.origin import check, origin
 from sfumato.models.latent import LatentModel
 

@@ -1,4 +1,4 @@
-"""Bases by name: those of the registry, and any pipeline of their families on the Hub."""
+"""Bases by name: the names of the registry, and the Hub id of any pipeline of the known families."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GONE = {
     "stabilityai/stable-diffusion-2-1": NAMES["sd2"],
     "stabilityai/stable-diffusion-2": NAMES["sd2"],
 }
-"""Repositories that were removed from the Hub, and those with the same weights."""
+"""Repositories that were removed from the Hub, each with another one that has the same weights."""
 WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of transformers and of diffusers
 PATTERNS = [
     INDEX,
@@ -28,16 +28,17 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_base(name: str) -> bool:
-    """Whether a name may be a base: a name of NAMES, or owner/name of the Hub if there is no local folder `owner`."""
+    """Whether a name can be a base: one of NAMES, or a Hub id owner/name if there is no local folder `owner`."""
     local = name.startswith("runs/") or Path(name).parent.is_dir()
     return name in NAMES or (bool(HUB_ID.fullmatch(name)) and not local)
 
 
 def located(name: str) -> Path:
-    """The folder of a base: in `$SFUMATO_DATA` by its name or its Hub id, in the Hub's cache, or downloaded into it.
+    """The folder of a base.
 
-    A repository that was removed from the Hub is replaced, with a warning. Raises UserError if the base cannot be
-    downloaded, with the files to provide.
+    It is looked for in `$SFUMATO_DATA` by its name or Hub id, then in the Hub's cache, into which it is downloaded if
+    it is missing. A repository that was removed from the Hub is replaced, with a warning.
+    Raises UserError, which names the files to provide, if the base cannot be downloaded.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

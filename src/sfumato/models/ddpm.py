@@ -33,7 +33,10 @@ UNSAID = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 
 
 class DiscreteNet(PictureNet):
-    """F(x, c, tokens): diffusers' UNet2DModel. Its timestep is that of the level, a fraction between two timesteps."""
+    """F(x, c, tokens) of diffusers' UNet2DModel.
+
+    Its timestep is computed from c = ln(sigma / alpha) / 4; between two timesteps of the schedule it is a fraction.
+    """
 
     levels: Tensor
 
@@ -54,7 +57,7 @@ class DiscreteNet(PictureNet):
 
 @dataclass(kw_only=True)
 class LabelledModel(PixelModel):
-    """A model that draws only with a label: it was never trained without one."""
+    """A model that draws only with a label, because it was never trained without one."""
 
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition | None:
         if not texts or not all(texts):
@@ -77,9 +80,9 @@ def claims(folder: Path) -> bool:
 
 
 def read(folder: Path, name: str, device: str, precision: str) -> PixelModel:
-    """A folder for which `claims` is true, as a model with its own betas and prediction.
+    """Read a folder for which `claims` is true as a model, with the folder's betas and prediction.
 
-    Raises UserError if it is incomplete.
+    Raises UserError if the folder is incomplete or damaged, or if its network or scheduler is of an unknown kind.
     """
     place = folder / "unet" if (folder / "unet").is_dir() else folder
     config = _read(place / "config.json")

@@ -1,7 +1,7 @@
-"""The interface of a family of text-to-image models: the rest of the program works with any family that implements it.
+"""The interface of a family of text-to-image models. The rest of the program works with any family that implements it.
 
-A family is one folder; `sd/` is Stable Diffusion 1 and 2. It contains a LatentNet (its networks as one module), a
-Family (its methods), a module that reads its models, and has one line in `registry.py`.
+A family is one folder, such as `sd/` for Stable Diffusion 1 and 2, and one entry of `registry.py`. The folder contains
+a LatentNet (the networks as one module), a Family (the methods), and a module that reads the models.
 """
 
 from __future__ import annotations
@@ -27,18 +27,24 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 """(H, W) of a picture in pixels."""
 Extent = Literal["whole", "places"]
-"""Features of the whole picture, or of each place in it."""
+"""Features of the whole picture, or of each position in it."""
 
 
 @dataclass(frozen=True)
 class Part:
     """A network that a LoRA can change.
 
-    name: of the module in the LatentNet and in a Lora; text: it is a text encoder, which is trained only on request;
-    attention, feed_forward: endings of the names of the layers that a LoRA changes; reads, writes: prefixes of the keys
-    in kohya's files; folder: subfolder of PEFT's files in the LoRA's folder; diffusers: prefix of the keys in
-    diffusers' files; inner: prefix of module names that only some versions of transformers have; outer: prefix that
-    plain names do not have, but the keys of PEFT's and diffusers' files do.
+    Attributes:
+        name: The name of the module in the LatentNet and in a Lora.
+        attention: Endings of the names of the attention layers that a LoRA changes.
+        feed_forward: The same for the feed-forward layers.
+        text: Whether it is a text encoder, which is trained only on request.
+        reads: Prefixes of the keys in kohya's files that are read.
+        writes: The prefix of the keys in kohya's files that are written.
+        folder: The subfolder of PEFT's files in the LoRA's folder; "" for the folder itself.
+        diffusers: The prefix of the keys in diffusers' files.
+        inner: A prefix of module names that only some versions of transformers have.
+        outer: A prefix that the keys of PEFT's and diffusers' files have, but plain names do not.
     """
 
     name: str
@@ -68,15 +74,16 @@ class Part:
 
 
 class LatentNet(nn.Module, ABC):
-    """F(x, c, **condition) of a text-to-image model: all its networks but the autoencoder.
+    """F(x, c, **condition) of a text-to-image model: all its networks except the autoencoder.
 
-    x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,). The condition is the result of
-    `embedded`; where the text encoders are trained too, the result of `Family.tokens`.
+    x: noisy latents, (N, C, h, w), of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,). The condition is the
+    result of `embedded`, or of `Family.tokens` if the text encoders are trained too.
     """
 
     parts: ClassVar[tuple[Part, ...]]
 
     def module(self, part: Part) -> nn.Module:
+        """The network of a part."""
         return self.get_submodule(part.name)
 
     def encoders(self) -> list[nn.Module]:
@@ -98,7 +105,7 @@ class LatentNet(nn.Module, ABC):
 
     @abstractmethod
     def layer(self, of: Extent) -> nn.Module:
-        """The layer whose output, (N, D, h, w), serves as features: of the whole picture, or of each place in it."""
+        """The layer whose output, (N, D, h, w), serves as features of the whole picture or of each position in it."""
 
     @abstractmethod
     def save_memory(self) -> None:
@@ -106,7 +113,7 @@ class LatentNet(nn.Module, ABC):
 
 
 class Family(ABC):
-    """The methods of one family. Stateless: the networks and tokenizers are the model's."""
+    """The methods of one family. It has no state: networks and tokenizers belong to the model."""
 
     name: ClassVar[str]
     pipelines: ClassVar[str]
@@ -114,10 +121,10 @@ class Family(ABC):
 
     @abstractmethod
     def tokens(self, model: LatentModel, prompts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
-        """Prompts as the text encoders' input, a row for each prompt, on the CPU. Raises UserError on a too long one.
+        """Prompts as the text encoders' input, one row per prompt, on the CPU. Raises UserError if one is too long.
 
-        sizes: (H, W) of the picture of each row before it was scaled to the model's size, in pixels; left out: the
-        model's own size. A family without sizes in its condition ignores them.
+        sizes: for each row (H, W) in pixels of its picture before it was scaled to the model's size; left out: the
+        model's own size. A family whose condition has no sizes ignores them.
         """
 
     def nothing(self, model: LatentModel) -> Condition:
@@ -126,7 +133,7 @@ class Family(ABC):
 
     @abstractmethod
     def encode(self, model: LatentModel, prompts: Sequence[str]) -> Condition:
-        """Prompt embeddings, the denoising network's input: float32, a row for each prompt, on the model's device."""
+        """Prompt embeddings, the condition of the denoising network: float32, one row per prompt, on its device."""
 
     def null(self, model: LatentModel) -> Condition:
         """The empty condition, one row."""
@@ -135,7 +142,7 @@ class Family(ABC):
 
     @abstractmethod
     def cut(self, model: LatentModel, prompt: str) -> str:
-        """The end of a prompt that is beyond the model's length, "" if nothing is."""
+        """The end of a prompt that exceeds the model's number of tokens; "" if the prompt fits."""
 
     @abstractmethod
     def token_ids(self, model: LatentModel, text: str) -> list[int]:
@@ -163,22 +170,22 @@ class Family(ABC):
 
     @abstractmethod
     def pipeline(self, model: LatentModel) -> DiffusionPipeline:
-        """The model as diffusers' pipeline of the same networks."""
+        """The model as a pipeline of diffusers, which uses the same networks."""
 
     @abstractmethod
     def write(self, model: LatentModel, folder: Path, half: bool = True) -> Path:
-        """Write the model as a pipeline folder, in fp16 if `half`. The folder appears when all of it is written."""
+        """Write the model as a pipeline folder, in fp16 if `half`, else fp32. It appears when it is complete."""
 
     def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
-        """Write the model as one safetensors file in the family's original keys. Raises UserError if it has none."""
+        """Write the model as one safetensors file with the original keys. Raises UserError if the family has none."""
         raise UserError(f"{model.name} cannot be written as one file: write a folder, with --to diffusers")
 
     def latents(self, autoencoder: AutoencoderKL, x: Tensor) -> Tensor:
-        """Pictures in [-1, 1] as latents of variance about 1, float32."""
+        """Pictures, (N, 3, H, W) in [-1, 1], as latents of variance about 1, float32 (N, C, h, w)."""
         found: Tensor = autoencoder.encode(x).latent_dist.mean.float() * autoencoder.config.scaling_factor
         return found
 
     def pictures(self, autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
-        """Latents as pictures in [-1, 1]."""
+        """Latents, (N, C, h, w), as pictures in [-1, 1], (N, 3, H, W)."""
         found: Tensor = autoencoder.decode((latents / autoencoder.config.scaling_factor).to(autoencoder.dtype)).sample
         return found

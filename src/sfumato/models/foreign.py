@@ -9,20 +9,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sfumato.diffusion.schedule import LogNormal
+from sfumato.errors import listed
 from sfumato.models.pixel import PixelModel
 from sfumato.nets.net import PictureNet
 from sfumato.pictures.vocabulary import Vocabulary
 
 Foreign = Callable[..., Tensor]
 More = Callable[[Tensor], tuple[tuple[object, ...], Mapping[str, object]]]
-"""Label indices -> the denoiser's arguments after x and sigma: positional ones, and those by name."""
+"""A function from label indices, int64 (N,), to the denoiser's positional and keyword arguments after x and sigma."""
 
 
 class ForeignNet(PictureNet):
-    """D(x, sigma) as a network whose output is the clean picture (prediction `x0`).
+    """A denoiser D(x, sigma) as a network whose output is the clean picture (prediction `x0`).
 
-    net: called with x (N, C, H, W), pictures in [-1, 1] plus noise of standard deviation sigma (N,), and with the
-    arguments that `more` returns for label indices, int64 (N,), 0 for no label.
+    net: called with x, (N, C, H, W), pictures in [-1, 1] plus noise of standard deviation sigma; with sigma, (N,); and
+    with the arguments that `more` returns for label indices, int64 (N,), 0 for no label. multiple: the sides of
+    pictures must be multiples of this.
     """
 
     def __init__(
@@ -53,11 +55,17 @@ def from_edm(
     multiple: int = 8,
     name: str = "edm",
 ) -> PixelModel:
-    """A denoiser with the signature of EDM's networks, `net(x, sigma, class_labels)` -> x0, as a model.
+    """A model of a denoiser that is called as EDM's networks, `net(x, sigma, class_labels)` -> x0 (Karras et al. 2022).
 
-    shape: (C, H, W) of its pictures, in [-1, 1]; labels: names of its classes in their order, passed as one-hot rows
-    (N, len(labels)), all 0 for no label; sigmas: the lowest and the highest sigma in sampling; sigma_data: standard
-    deviation of its pictures; multiple: sides must be multiples of this. Karras et al. 2022, algorithms 1 and 2.
+    Args:
+        net: The denoiser. x: (N, C, H, W), pictures in [-1, 1] plus noise of standard deviation sigma, (N,);
+            class_labels: None, or one-hot rows, float32 (N, len(labels)), all 0 for no label.
+        shape: (C, H, W) of its pictures.
+        labels: Names of its classes in their order.
+        sigmas: The lowest and the highest sigma in sampling.
+        sigma_data: Standard deviation of its pictures.
+        multiple: The sides of pictures must be multiples of this.
+        name: The model's name in messages and reports.
     """
 
     def more(numbers: Tensor) -> tuple[tuple[object, ...], Mapping[str, object]]:
@@ -79,10 +87,14 @@ def from_k_diffusion(
     multiple: int = 8,
     name: str = "k-diffusion",
 ) -> PixelModel:
-    """A denoiser with the signature of k-diffusion's, `denoiser(x, sigma, **extra)` -> x0, as a model.
+    """A model of a denoiser that is called as k-diffusion's, `denoiser(x, sigma, **extra)` -> x0.
 
-    extra: function from label indices, int64 (N,), k + 1 for `labels[k]` and 0 for no label, to the further arguments
-    by name. The other parameters are those of `from_edm`.
+    Args:
+        denoiser: The denoiser. x and sigma as for `from_edm`.
+        extra: A function from label indices, int64 (N,), to the further keyword arguments; label index k + 1 is
+            `labels[k]`, and 0 is no label.
+
+    All other arguments are those of `from_edm`.
     """
 
     def more(numbers: Tensor) -> tuple[tuple[object, ...], Mapping[str, object]]:
@@ -100,8 +112,9 @@ def _model(
     sigma_data: float,
     name: str,
 ) -> PixelModel:
+    labels = listed("labels", labels)
     kept = next(net.parameters(), torch.zeros(()))
-    vocabulary = Vocabulary("class", list(labels), 1) if labels else Vocabulary("none", [], 0)
+    vocabulary = Vocabulary("class", labels, 1) if labels else Vocabulary("none", [], 0)
     return PixelModel(
         net=net.eval().requires_grad_(False), vocabulary=vocabulary, shape=shape, schedule=schedule, prediction="x0",
         sigma_data=sigma_data, name=name, device=str(kept.device), precision="fp32",

@@ -14,13 +14,17 @@ SHORT = 12  # hexadecimal digits that are kept
 
 @dataclass(frozen=True)
 class Identity:
-    """name: of the base when it was trained; digest: of the weights that it was first loaded from. Later exports in
-    another precision or format keep it."""
+    """The name and the version of a base.
+
+    name: the base's name when it was trained; digest: that of the weights from which it was first loaded. Exports in
+    another precision or format keep both.
+    """
 
     name: str
     digest: str
 
     def to_json(self) -> dict[str, str]:
+        """The identity as JSON values."""
         return {"name": self.name, "digest": self.digest}
 
     @classmethod
@@ -32,5 +36,5 @@ class Identity:
 
     @classmethod
     def of(cls, name: str, *weights: Path) -> Identity:
-        """The identity of a base with these weight files."""
+        """The identity of a base with these weight files, whose order counts."""
         return cls(name, hashlib.sha256("".join(map(sha256, weights)).encode()).hexdigest()[:SHORT])

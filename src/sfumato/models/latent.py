@@ -1,4 +1,4 @@
-"""Text-to-image models: they denoise the latents of an autoencoder, and the condition are prompts."""
+"""Text-to-image models: they denoise the latents of an autoencoder, with prompts as the condition."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class LatentModel(Model):
-    """A model whose network denoises the latents of an autoencoder, given prompts.
+    """A model whose network denoises the latents of an autoencoder, with prompts as the condition.
 
-    family: its family's methods; shape: (3, H, W) of its pictures; schedule: the one it was trained with; tokenizers:
-    one for each text encoder; words: of its training captions, if they are known; identity: of the base, if sfumato
-    trained it.
+    Attributes:
+        family: The methods of its family.
+        shape: (3, H, W) of its pictures.
+        schedule: The schedule with which it was trained.
+        tokenizers: One for each text encoder.
+        words: The words of its training captions; None if they are unknown.
+        identity: The name and the version of the base; None if sfumato did not train it.
     """
 
     net: LatentNet
@@ -52,11 +56,11 @@ class LatentModel(Model):
 
     @property
     def factor(self) -> int:
-        """The side of a latent in pixels."""
+        """The side in pixels of the square that one position of a latent stands for."""
         return int(2 ** (len(self.autoencoder.config.block_out_channels) - 1))
 
     def sized(self, height: int, width: int) -> LatentModel:
-        """The same model for pictures of another size. Raises UserError if the sides do not divide."""
+        """The same model for pictures of another size, in pixels. Raises UserError if a side is no valid multiple."""
         multiple = self.family.multiple(self)
         for side in (height, width):
             if side < multiple or side % multiple:
@@ -65,7 +69,7 @@ class LatentModel(Model):
         return replace(self, shape=(3, height, width))
 
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition:
-        """Prompt embeddings, n rows, prompt k mod len in row k; without prompts, those of the empty prompt."""
+        """Prompt embeddings: n rows, row k is of texts[k % len(texts)]; without texts, of the empty prompt."""
         given = list(texts or [""])
         once = list(dict.fromkeys(given))
         rows = [once.index(given[k % len(given)]) for k in range(n)]
@@ -76,14 +80,14 @@ class LatentModel(Model):
         return self.family.null(self)
 
     def tokens(self, texts: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
-        """Prompts as the text encoders' input, for training the text encoders: the network then calls them.
+        """Prompts as the text encoders' input, with which the network calls the text encoders, to train them.
 
-        sizes: of pictures before they were scaled, see `Family.tokens`.
+        sizes: those of the pictures before they were scaled, see `Family.tokens`.
         """
         return self.family.tokens(self, texts, sizes)
 
     def nothing(self) -> Condition:
-        """`null` as the text encoders' input, on the CPU."""
+        """The empty prompt as the text encoders' input, one row, on the CPU."""
         return self.family.nothing(self)
 
     def token_ids(self, text: str) -> list[int]:
@@ -110,7 +114,7 @@ class LatentModel(Model):
 
     @property
     def _at_once(self) -> int:
-        """How many pictures the autoencoder processes at once: one of 512 px needs a gigabyte."""
+        """How many pictures the autoencoder processes at once; a picture of 512 px needs a gigabyte."""
         return min(16, max(1, PIXELS // (self.shape[1] * self.shape[2])))
 
     def _frame(self, x: Tensor, level: Level) -> Tensor:
@@ -119,22 +123,22 @@ class LatentModel(Model):
         return self.leave(x / spread)
 
     def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
-        """The network in its weights' precision; with fp32 weights, as in training, in the model's precision."""
+        """F(x, c, cond) in its weights' precision; with fp32 weights, as in training, in the model's precision."""
         if self.net.dtype is torch.float32:
             return super().network(x, c, cond)
         found: Tensor = self.net(x, c, **tensors_of(cond))
         return found
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
-        """A line for each prompt that is too long, and one line on the words that were in no training caption."""
+        """One line for each prompt that is too long, and one line on the words that were in no training caption."""
         every = [*(texts or ()), *([negative] if negative else ())]
         unknown = None if self.words is None else warning(self.name, self.words, every)
         return [*self.cut(every), *([unknown] if unknown else ())]
 
     def unknown_words(self, prompt: str) -> list[Unknown]:
-        """Words of a prompt that were in none of the base's captions, each with the nearest known word.
+        """The words of a prompt that were in no training caption, each with the nearest known word.
 
-        Empty for a base without a list of its words.
+        Empty if the base has no list of its words.
         """
         return [] if self.words is None else self.words.unknown(prompt)
 

@@ -1,4 +1,4 @@
-"""A model as an object: facts and a denoiser. Its kinds are `PixelModel` and `LatentModel`."""
+"""A model as an object: facts and a denoiser. The two kinds are `PixelModel` and `LatentModel`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sfumato.diffusion.guidance import Guided
 from sfumato.diffusion.level import Level
 from sfumato.diffusion.samplers import Step, evaluations
 from sfumato.diffusion.schedule import Schedule
-from sfumato.errors import PromptWarning, UserError
+from sfumato.errors import PromptWarning, UserError, one_or_more
 from sfumato.files import Json
 from sfumato.models.named import sampler_of
 from sfumato.models.sampling import Sampling, check_seed
@@ -32,22 +32,28 @@ from sfumato.show.film import frame
 
 
 def picture_generators(seed: int, n: int) -> list[torch.Generator]:
-    """One generator for each picture: picture k has the seed `seed + k`, in any batch. Raises UserError if it is
-    negative.
-    """
+    """n random generators: picture k has the seed `seed + k`, in any batch. Raises UserError for an invalid seed."""
     check_seed(seed)
     return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(n)]
 
 
 @dataclass(kw_only=True)
 class Model(ABC):
-    """Facts plus a denoiser.
+    """A trained model: facts and a denoiser.
 
-    net: F(x, c, **condition); vocabulary: of its labels, captions or prompts; shape: (C, H, W) of its pictures;
-    schedule: of noise levels; prediction: the meaning of F's output, a key of `denoiser.PREDICTIONS`; sigma_data:
-    standard deviation of clean pictures or latents; defaults: its sampling settings; task: what it was trained for;
-    precision: of its arithmetic; source: its training data, as in a recipe's data.source, "" if unknown; recipe: of its
-    training, None if sfumato did not train it; facts: the content of its config.json.
+    Attributes:
+        net: The network F(x, c, **condition), see `Preconditioned`.
+        vocabulary: Its labels, or the words of its captions or prompts.
+        shape: (C, H, W) of its pictures.
+        schedule: Its noise levels in training and sampling.
+        prediction: The meaning of F's output, a key of `denoiser.PREDICTIONS`.
+        sigma_data: Standard deviation of clean pictures or latents.
+        defaults: Its sampling settings.
+        task: What it was trained for: "generate", "denoise" or "text".
+        precision: Number format of its arithmetic: "fp32", "bf16", "fp16" or "fp64".
+        source: Its training data, as in a recipe's `data.source`; "" if unknown.
+        recipe: The recipe of its training; None if sfumato did not train it.
+        facts: The content of its config.json.
     """
 
     net: nn.Module
@@ -67,11 +73,11 @@ class Model(ABC):
 
     @property
     def denoiser(self) -> Denoiser:
-        """D(x, level, cond) -> x0 with x in [-1, 1] scale, float32 (or the network's own float64)."""
+        """D(x, level, cond) -> x0, for pictures in [-1, 1] or latents, in float32 (float64 for precision fp64)."""
         return Preconditioned(self.network, self.prediction, self.sigma_data)
 
     def network(self, x: Tensor, c: Tensor, cond: Condition | None) -> Tensor:
-        """The network in the model's precision."""
+        """F(x, c, cond), computed in the model's precision."""
         with self.autocast():
             found: Tensor = self.net(x, c, **tensors_of(cond))
             return found
@@ -87,9 +93,9 @@ class Model(ABC):
 
     @abstractmethod
     def condition(self, texts: Sequence[str] | None, n: int) -> Condition | None:
-        """The condition of labels, captions or prompts, n rows, text k mod len in row k; None without texts.
+        """The condition of texts (labels, captions or prompts): n rows, row k is of texts[k % len(texts)].
 
-        Raises UserError if the model has no condition, or does not know these texts.
+        None without texts. Raises UserError if the model has no condition, or does not know these texts.
         """
 
     @property
@@ -99,11 +105,11 @@ class Model(ABC):
 
     @abstractmethod
     def enter(self, pictures: Tensor) -> Tensor:
-        """Pictures, uint8 (N, C, H, W), as the network's input. Raises UserError if they are of another size."""
+        """Pictures, uint8 (N, C, H, W), as the network's input, (N, *space). Raises UserError for another size."""
 
     @abstractmethod
     def leave(self, x: Tensor) -> Tensor:
-        """The denoiser's output as pictures, uint8 (N, C, H, W) on the CPU."""
+        """The denoiser's output, (N, *space), as pictures, uint8 (N, C, H, W) on the CPU."""
 
     @abstractmethod
     def cleaner(self) -> Cleaner:
@@ -114,7 +120,7 @@ class Model(ABC):
         """The same model for pictures of another size. Raises UserError if it cannot draw that size."""
 
     def warnings(self, texts: Sequence[str] | None, negative: str | None = None) -> list[str]:
-        """The parts of texts that the model cuts off or does not know, a line each."""
+        """One line about each part of the texts or the negative prompt that the model omits or does not know."""
         return []
 
     @torch.inference_mode()
@@ -122,7 +128,7 @@ class Model(ABC):
         self,
         n: int = 16,
         *,
-        texts: Sequence[str] | None = None,
+        texts: str | Sequence[str] | None = None,
         seed: int = 0,
         sampling: Sampling = Sampling(),
         init: Tensor | None = None,
@@ -130,16 +136,26 @@ class Model(ABC):
         callback: Callable[[int, Step], None] | None = None,
         warn: bool = True,
     ) -> Tensor:
-        """Draw n pictures, uint8 (n, C, H, W). Picture k depends on seed + k alone, not on n or the batch.
+        """Draw n pictures, uint8 (n, C, H, W). Picture k depends only on seed + k, not on n or the batch.
 
-        texts: labels or captions, picture k is of texts[k % len]; init: a picture, uint8 (C, H, W), to start from;
-        batch: pictures at a time, left out: as many as fit; callback(first, step): at every step of the batch that
-        starts with picture `first`; warn: give each of `warnings` as a PromptWarning. Raises UserError.
+        Args:
+            n: Number of pictures, 1 or more.
+            texts: A label, caption or prompt, or several; picture k has the condition texts[k % len(texts)].
+            seed: Seed of picture 0; 0 or more.
+            sampling: Sampling settings; a value of None is replaced by the model's default.
+            init: A picture to start from, uint8 (C, H, W); `sampling.strength` of it is replaced.
+            batch: Number of pictures that are drawn at once; left out: as many as fit into memory.
+            callback: Called with (first, step) in every step of the batch that starts with picture `first`.
+            warn: Emit each line of `warnings` as a PromptWarning.
+
+        Raises:
+            UserError: A value is out of its range, or the model cannot draw or has no such condition.
         """
         if n < 1:
             raise UserError(f"n={n}: draw at least one picture")
         if self.task == "denoise":
             raise UserError(f"{self.name} was trained to clean pictures, not to draw them: use `sfumato denoise`")
+        texts = None if texts is None else one_or_more("texts", texts)
         s = self.settings(sampling)
         sampler = sampler_of(s)
         cond = self.condition(texts, n)
@@ -171,7 +187,7 @@ class Model(ABC):
         return torch.cat(done)
 
     def settings(self, sampling: Sampling = Sampling()) -> Sample:
-        """`defaults` with what `sampling` changes. Raises UserError on a bad value, and on one that changes nothing."""
+        """`defaults` with the changes of `sampling`. Raises UserError for invalid values and those without effect."""
         s = sampling.over(self.defaults)
         sampling.check_own(s.sampler)
         if sampling.guidance not in (None, 1) and self.vocabulary.kind == "none":
@@ -179,7 +195,7 @@ class Model(ABC):
         return s
 
     def evaluations(self, s: Sample) -> int:
-        """Calls of the denoiser for a picture; with guidance each evaluates the network twice. Raises UserError."""
+        """Calls of the denoiser for a picture; with guidance each call runs the network twice. Raises UserError."""
         return evaluations(sampler_of(s), self._path(s))
 
     def _path(self, s: Sample) -> Level:
@@ -197,7 +213,7 @@ class Model(ABC):
         return Clipped(ready) if s.clip else ready
 
     def denoise(self, picture: P, sigma: Sigma = None, cleaning: Cleaning = Cleaning()) -> P:
-        """Clean a picture at its own noise level: see `sfumato.denoising.denoise.denoise`."""
+        """Remove the noise from a picture, as `sfumato.denoising.denoise.denoise`. Raises UserError."""
         return denoise(self.cleaner(), picture, sigma, cleaning)
 
     def film(
@@ -209,7 +225,7 @@ class Model(ABC):
         sampling: Sampling = Sampling(),
         init: Tensor | None = None,
     ) -> tuple[Tensor, Film]:
-        """Draw n pictures as `sample` does, and record the way there. Returns the pictures and the reverse process."""
+        """Draw n pictures as `sample`; returns them, uint8 (n, C, H, W), and a film of the reverse process."""
         frames: list[Tensor] = []
         captions: list[str] = []
 
@@ -221,7 +237,7 @@ class Model(ABC):
         return done, Film([*frames, done], [*captions, "done"])
 
     def forward_film(self, pictures: Tensor, seed: int = 0, sampling: Sampling = Sampling()) -> Film:
-        """The forward process: pictures, uint8 (N, C, H, W), with more and more noise. seed: of the noise."""
+        """A film of the forward process: pictures, uint8 (N, C, H, W), with more and more noise, drawn from `seed`."""
         levels = self._path(self.settings(sampling))
         x0 = self.enter(pictures)
         noise = torch.stack([torch.randn(self.space, generator=g) for g in picture_generators(seed, len(x0))]).to(x0)
@@ -234,20 +250,20 @@ class Model(ABC):
 
 @dataclass(frozen=True)
 class Film:
-    """Stages of a process, uint8 (N, C, H, W) each, and the title of each."""
+    """The stages of a process. frames: uint8 (N, C, H, W) each; captions: the title of each."""
 
     frames: list[Tensor]
     captions: list[str]
 
 
 def caption(level: Level) -> str:
-    """A level's noise relative to the picture's contrast, as a text."""
+    """The sigma / alpha of a level as a text."""
     ratio = float(level.ratio)
     return "pure noise" if ratio == float("inf") else f"sigma {ratio:.3g}"
 
 
 def steps_phase(what: str, n: int, tell: Stages) -> Callable[[int, Step], None]:
-    """A callback for `Model.sample` of n pictures, which reports their steps as a phase."""
+    """A callback for `Model.sample` with n pictures, which reports its steps as progress of the phase `what`."""
 
     def report(first: int, step: Step) -> None:
         tell(what, min(n * step.steps, first * step.steps + (step.index + 1) * len(step.x)), n * step.steps)
@@ -256,6 +272,6 @@ def steps_phase(what: str, n: int, tell: Stages) -> Callable[[int, Step], None]:
 
 
 def fitting_batch(shape: Sequence[int], device: str) -> int:
-    """How many pictures to draw at once: about a million values on a CPU, sixteen million on a GPU."""
+    """How many pictures to draw at once: 1 to 512, with at most 2^19 values in all on a CPU, 2^24 on a GPU."""
     budget = 2**19 if device == "cpu" else 2**24
     return max(1, min(512, budget // (shape[0] * shape[1] * shape[2])))

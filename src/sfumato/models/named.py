@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from sfumato import registry
@@ -22,9 +23,11 @@ from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
 from sfumato.recipe.sections import Net, Noise, Sample
 
+ANY_SIDE = 1024  # a multiple of all that networks need
+
 
 def sampler_of(sample: Sample) -> Sampler:
-    """The sampler of a section, with its arguments: values of the section and its `options`. Raises UserError."""
+    """The sampler that a section names, with the section's values and `options` as arguments. Raises UserError."""
     thing = registry.find("sampler", sample.sampler)
     sampler = partial(thing, **registry.arguments(thing, sample.model_dump(), sample.options, "sample.options"))
     return sampler if registry.is_own("sampler", sample.sampler) else partial(_checked, sampler, sample.sampler)
@@ -41,7 +44,7 @@ def _checked(
     noise: NoiseSource | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """What a sampler of another package gives, shaped as `x`. Raises UserError if it is none."""
+    """The result of a sampler of another package. Raises UserError if it is not a tensor of x's shape."""
     with registry.calling("sampler", name):  # not what runs inside it: the callback's errors are somebody else's
         inspect.signature(sampler).bind(denoise, x, levels, cond, noise=noise, callback=callback)
     found: object = sampler(denoise, x, levels, cond, noise=noise, callback=callback)
@@ -51,9 +54,9 @@ def _checked(
 
 
 def schedule_of(noise: Noise) -> Schedule:
-    """The schedule of a recipe. Its arguments are those values of `noise` that it has parameters for, and `options`.
+    """The schedule that a section names. Raises UserError.
 
-    Raises UserError.
+    It is called with those values of the section that it has parameters for, and with `options`.
     """
     thing = registry.find("schedule", noise.schedule)
     given = registry.arguments(thing, noise.model_dump(), noise.options, "noise.options")
@@ -67,13 +70,15 @@ def schedule_of(noise: Noise) -> Schedule:
 
 
 def settle(recipe: Recipe) -> None:
-    """Import everything that a recipe names, also what is used late, such as the sampler: errors come before training.
+    """Import every component that a recipe names, so that errors occur before the training.
 
-    Raises UserError.
+    Raises UserError, also for options that a component does not know.
     """
-    registry.find("task", recipe.task)
-    registry.find("network", recipe.net.kind)
-    schedule_of(recipe.noise)
+    registry.arguments(registry.find("task", recipe.task), {}, recipe.options, "options")
+    registry.arguments(registry.find("network", recipe.net.kind), {}, recipe.net.options, "net.options")
+    schedule = schedule_of(recipe.noise)
+    if recipe.task == "text" and not isinstance(schedule, Discrete):
+        raise UserError("task text: noise.schedule must be one with timesteps: linear, cosine or scaled-linear-zero")
     sampler_of(recipe.sample)
     if registry.OUTSIDE.fullmatch(recipe.judge.features):
         registry.find("features", recipe.judge.features)
@@ -81,10 +86,24 @@ def settle(recipe: Recipe) -> None:
         registry.find("metric", name)
 
 
-def concrete(net: Net) -> Net:
-    """The same section with the values of its preset filled in, so that later changes of the presets do not matter.
+def try_net(recipe: Recipe) -> None:
+    """Build a network of ours without memory for its weights, before any picture is decoded.
 
-    The section of a network of another package stays as it is.
+    Raises UserError if the values of `net` do not fit together, or `data.image_size` does not fit them. Sizes that are
+    not known yet are taken as ones that fit.
+    """
+    if recipe.task not in ("generate", "denoise") or recipe.net.kind not in ("unet", "plain"):
+        return
+    size = recipe.data.image_size if recipe.data.crop != "pieces" else None
+    height, width = (size, size) if isinstance(size, int) else size or (ANY_SIDE, ANY_SIDE)
+    with torch.device("meta"):
+        net_of(recipe.net, (3 if recipe.data.grey is False else 1, height, width), Vocabulary.build("none"))
+
+
+def concrete(net: Net) -> Net:
+    """The same section with the values of its preset filled in, so that later changes of the presets have no effect.
+
+    The section of a network of another package is returned unchanged.
     """
     presets: dict[str, unet.UNetConfig | plain.PlainConfig] = {
         "unet": unet.PRESETS[net.preset], "plain": plain.PlainConfig()
@@ -103,7 +122,7 @@ def concrete(net: Net) -> Net:
 
 
 def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet:
-    """The network a recipe names, for pictures of `shape` (C, H, W). Raises UserError."""
+    """The network that a section names, for pictures of `shape`, (C, H, W). Raises UserError."""
     thing = registry.find("network", net.kind)
     given = {**net.model_dump(), "net": net, "shape": tuple(shape), "vocabulary": vocabulary}
     taken = registry.arguments(thing, given, net.options, "net.options")
@@ -115,12 +134,12 @@ def net_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> PictureNet
 
 
 def latent_of() -> PictureNet:
-    """Raises UserError: the tasks build their networks on latents themselves."""
+    """Raises UserError: the tasks `autoencoder` and `text` build their own networks."""
     raise UserError("net.kind=latent is of the tasks autoencoder and text: use unet or plain")
 
 
 def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.PlainUNet:
-    """A network of convolutions. Raises UserError if the sides are not multiples of the network's."""
+    """A network with convolutions only. Raises UserError if a side of `shape`, (C, H, W), is no valid multiple."""
     chosen = concrete(net)
     channels, blocks, stem = tuple(chosen.channels or ()), chosen.blocks or 1, chosen.stem or 2
     config = plain.PlainConfig(channels, blocks, stem, shape[0], _words(vocabulary), net.gauge)
@@ -130,7 +149,7 @@ def plain_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> plain.Pl
 
 
 def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet:
-    """A U-Net with attention. Raises UserError if the sides are not multiples of the network's."""
+    """A U-Net with attention. Raises UserError for invalid settings, or if a side of `shape` is no valid multiple."""
     try:
         made = unet.build(
             net.preset,
@@ -166,5 +185,5 @@ def unet_of(net: Net, shape: Sequence[int], vocabulary: Vocabulary) -> unet.UNet
 
 
 def _words(vocabulary: Vocabulary) -> int:
-    """The number of words of the condition plus one for no word; 0 without a condition."""
+    """The number of words of the condition, plus one for no word; 0 without a condition."""
     return vocabulary.size if vocabulary.kind != "none" else 0

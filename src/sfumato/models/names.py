@@ -20,9 +20,9 @@ PRETRAINED = Path(str(resources.files("sfumato") / "pretrained"))
 
 
 def check(name: object) -> None:
-    """Raises UserError if a name is no file, folder, shipped model or base, or is a file that can run code.
+    """Raises UserError unless a name is that of a file, a folder, a shipped model or a base.
 
-    What is neither a str nor a path is refused too.
+    It is also raised for a file that can run code when it is loaded, and for a value that is neither str nor Path.
     """
     if not isinstance(name, (str, Path)):
         raise UserError(f"{name!r:.60} is no model: give its name, its path, or one that `load` gave")
@@ -41,13 +41,13 @@ def check(name: object) -> None:
 
 
 def is_loaded(model: object) -> TypeGuard[Model]:
-    """Whether it is a model and no name of one. Imports nothing: where `Model` is not imported, there is none."""
+    """Whether a value is a loaded model and not a name. Imports nothing: without `Model` there is no loaded model."""
     module = sys.modules.get("sfumato.models.model")
     return module is not None and isinstance(model, module.Model)
 
 
 def unknown(name: str) -> UserError:
-    """The error of an unknown name."""
+    """The error for an unknown name, with the nearest known name."""
     known = models()
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"shipped models: {', '.join(known) or 'none'}"
@@ -62,12 +62,12 @@ def _exists(path: Path) -> bool:
 
 
 def called_as(name: str | Path) -> str:
-    """A model's name: of its file or folder, or the name it was loaded by."""
+    """The name of a loaded model: that of its file or folder, or the name by which it was loaded."""
     return str(name if not Path(name).exists() else Path(name).resolve().name)
 
 
 def models() -> list[str]:
-    """Names of the shipped models that `load` accepts; the networks of features are not among them."""
+    """Names of the shipped models that `load` accepts; those that only compute features are left out."""
     plain = [p.parent.name for p in PRETRAINED.glob("*/config.json") if '"shape"' in p.read_text("utf-8")]
     return sorted([*plain, *(p.parent.name for p in PRETRAINED.glob(f"*/{INDEX}"))])
 
@@ -78,7 +78,7 @@ def is_pipeline(folder: Path) -> bool:
 
 
 def is_single(path: Path) -> bool:
-    """Whether a file is a whole model, without a configuration beside it."""
+    """Whether a path is a safetensors file without a configuration beside it, and therefore a whole model."""
     return path.is_file() and path.suffix == ".safetensors" and not (path.parent / "config.json").is_file()
 
 

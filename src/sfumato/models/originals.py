@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from sfumato.models.registry import UNET
+
+VAE = "first_stage_model."
 UNET_TOP = {
     "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
@@ -95,14 +98,14 @@ def _of_vae(name: str, top: int) -> str:
 
 
 def from_vae(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """Original weights of an autoencoder as those of diffusers' AutoencoderKL; missing ones are left out."""
+    """Original weights of an autoencoder with the names of diffusers' AutoencoderKL; missing ones are left out."""
     found = {ours: tensors[theirs] for ours, theirs in of_vae(names).items() if theirs in tensors}
     flat = {name: value[..., 0, 0] for name, value in found.items() if ".attentions." in name and value.ndim == 4}
     return found | flat
 
 
 def to_vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an AutoencoderKL as the original ones, in which attention is 1 x 1 convolutions."""
+    """The weights of an AutoencoderKL with the original names; the layers of attention become 1 x 1 convolutions."""
     names = of_vae(state)
     return {
         names[name]: value[..., None, None] if ".attentions." in name and value.ndim == 2 else value
@@ -111,7 +114,7 @@ def to_vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's weights as those of transformers' CLIPTextModel, without `text_model.`, with its projection's."""
+    """OpenCLIP's weights with the names of transformers' CLIPTextModel (without `text_model.`) and its projection."""
     found: dict[str, Tensor] = {}
     top = {theirs: ours for ours, theirs in OPEN_TOP.items()}
     layer = {theirs: ours for ours, theirs in OPEN_LAYER.items()}
@@ -133,7 +136,7 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a CLIPTextModel, with or without `text_model.` and projection, as OpenCLIP's."""
+    """The weights of a CLIPTextModel (with or without `text_model.` and projection) with OpenCLIP's names."""
     plain = {name.removeprefix("text_model."): value for name, value in state.items()}
     found: dict[str, Tensor] = {}
     for name, value in plain.items():
@@ -148,6 +151,20 @@ def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif layer and layer[2] in OPEN_LAYER:
             found[f"transformer.resblocks.{layer[1]}.{OPEN_LAYER[layer[2]]}.{layer[3]}"] = value
     return found
+
+
+def to_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a CLIPTextModel, with or without `text_model.`, with it."""
+    return {f"text_model.{name.removeprefix('text_model.')}": value for name, value in state.items()}
+
+
+def to_unet_and_vae(unet: Mapping[str, Tensor], vae: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of U-Net and autoencoder under the keys of single files."""
+    names = of_unet(unet)
+    return {
+        **{UNET + names[name]: value for name, value in unet.items()},
+        **outside(to_vae(vae), VAE),
+    }
 
 
 def inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Pipeline folders of all families: reading everything beside the networks, and writing."""
+"""Pipeline folders of all families: reads everything except the networks, and writes whole folders."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from sfumato.device import Policy
 from sfumato.diffusion.schedule import Discrete, cosine, linear, scaled_linear, zero_terminal
 from sfumato.errors import UserError
-from sfumato.files import Json, disk_trouble, sync
+from sfumato.files import Json, disk_trouble, replace_folder, sync
 from sfumato.models import words
 from sfumato.models.identity import Identity
+from sfumato.models.place import OWN
 from sfumato.recipe.recipe import build
 from sfumato.recipe.sections import Sample
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from sfumato.models.latent import LatentModel
 
-OWN = "sfumato.json"  # beside the index: the training data and the default sampling settings
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 WHOLE, PIECE = "diffusion_pytorch_model.safetensors", 32  # a network in one file; tensors that are read at once
 Net = TypeVar("Net", bound=nn.Module)
@@ -37,9 +37,9 @@ GUIDANCE = 7.5  # of bases without sampling settings
 
 
 def facts_of(folder: Path, guidance: float = GUIDANCE) -> Json:
-    """The fields of a LatentModel that a folder gives, except its networks. Raises UserError.
+    """The fields of a LatentModel that a folder contains, except its networks. Raises UserError.
 
-    guidance: of folders without sampling settings.
+    guidance: the default guidance for folders without sampling settings.
     """
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     file = folder / OWN
@@ -53,7 +53,7 @@ def facts_of(folder: Path, guidance: float = GUIDANCE) -> Json:
 
 
 def known_words(file: Path) -> words.Words | None:
-    """The list of a base's words, None if it has none. Raises UserError if it is damaged."""
+    """The list of a base's words; None if there is no such file. Raises UserError if the file is damaged."""
     try:
         return words.Words.from_json(json.loads(file.read_text("utf-8")), str(file))
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def piecewise(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> Model
 
 
 def unclipped(sample: Sample) -> Sample:
-    """A sample section for latents, which are not clipped: they have no fixed range."""
+    """The section for latents: without clipping, because latents have no fixed range."""
     return sample.model_copy(update={"clip": False})
 
 
@@ -110,6 +110,7 @@ def levels_of(config: Json) -> Discrete:
 
 
 def prediction_of(config: Json) -> str:
+    """The prediction of a scheduler_config.json, a key of `denoiser.PREDICTIONS`. Raises UserError if it is unknown."""
     kind = config.get("prediction_type", "epsilon")
     if kind not in PREDICTIONS:
         raise UserError(f"scheduler_config.json: unknown prediction_type {kind}")
@@ -117,9 +118,10 @@ def prediction_of(config: Json) -> str:
 
 
 def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequence[str] = ("tokenizer",)) -> Path:
-    """Write a pipeline of diffusers, with the model's words, settings and identity. It appears when all is written.
+    """Write a pipeline of diffusers, with the model's words, settings and identity. Returns the folder.
 
-    places: the tokenizers' subfolders.
+    places: the subfolders of the tokenizers. The folder appears when it is complete; an existing one is replaced.
+    Raises UserError for an error of the disk.
     """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -136,9 +138,7 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
             if path.is_file():
                 path.chmod(mode)  # safetensors creates files that only their owner can read
                 sync(path)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
+        replace_folder(temporary, folder)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if (mended := disk_trouble(error, folder)) is not None:
@@ -147,10 +147,20 @@ def save(made: DiffusionPipeline, model: LatentModel, folder: Path, places: Sequ
     return folder
 
 
-def cast(network: Net, dtype: torch.dtype) -> Net:
-    """A copy of a network in a dtype, on the CPU, without a second copy in the network's own dtype.
+def networks_of(model: LatentModel) -> tuple[nn.Module, ...]:
+    """The denoising network, the text encoders and the autoencoder of a model."""
+    return (*model.net.denoisers(), *model.net.encoders(), model.autoencoder)
 
-    If a LoRA is being trained in the network, it is merged into the copy's weights.
+
+def copies(model: LatentModel, half: bool) -> tuple[nn.Module, ...]:
+    """Copies of `networks_of`, in the dtype of the files: fp16 if `half`, else fp32."""
+    return tuple(cast(each, torch.float16 if half else torch.float32) for each in networks_of(model))
+
+
+def cast(network: Net, dtype: torch.dtype) -> Net:
+    """A copy of a network on the CPU in another dtype; no copy in the network's own dtype is made.
+
+    If the network has the layers of a LoRA, they are merged into the copy's weights.
     """
     weights = [*network.parameters(), *network.buffers()]
     low = {id(each): each.detach().to("cpu", dtype if each.is_floating_point() else None) for each in weights}
@@ -177,7 +187,7 @@ def _settled(network: Net) -> Net:
 
 
 def own(model: LatentModel) -> Json:
-    """The content of OWN: settings of the model that diffusers' files have no place for."""
+    """The content of OWN: the facts of a model for which diffusers' files have no place."""
     base = {"base": model.identity.to_json()} if model.identity else {}
     return {**base, "data": {"source": model.source}, "sample": model.defaults.model_dump(mode="json")}
 
@@ -200,11 +210,12 @@ def scheduler(model: LatentModel) -> Json:
 
 
 def betas(alpha_bar: Tensor) -> Tensor:
+    """The betas, float64 (T,), whose cumulative products of 1 - beta are `alpha_bar`, (T,)."""
     return 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
 
 
 def quietly() -> None:
-    """Turn off the libraries' progress bars, and warnings on parts that our pipelines never have."""
+    """Turn off the libraries' progress bars and warnings; some are about parts that sfumato's pipelines never have."""
     from diffusers.utils.logging import set_verbosity_error
     from transformers.utils import logging
 

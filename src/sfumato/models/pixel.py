@@ -1,4 +1,4 @@
-"""Models whose networks work on pixels: all models that `sfumato train` makes, except text-to-image models."""
+"""Models whose networks work on pixels: all that `sfumato train` makes, except those of the task `text`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from sfumato.recipe.recipe import Recipe
 
 @dataclass(kw_only=True)
 class PixelModel(Model):
-    """A model of pictures in [-1, 1]. clipped: share of its noisy training pictures that were clipped to [-1, 1]."""
+    """A model whose network works on pictures in [-1, 1].
+
+    clipped: the share of its noisy training pictures that were clipped to [-1, 1], 0 to 1.
+    """
 
     net: PictureNet
     clipped: float = 0.0
@@ -34,9 +37,9 @@ class PixelModel(Model):
     def of(
         cls, net: nn.Module, recipe: Recipe, vocabulary: Vocabulary, shape: tuple[int, int, int], **facts: Any
     ) -> PixelModel:
-        """The model of a recipe. facts: its other fields.
+        """The model of a network that was trained with a recipe. facts: further fields, by name.
 
-        Raises TypeError if the network is no PictureNet, which gives the permitted sizes of pictures.
+        Raises TypeError if the network is no PictureNet.
         """
         if not isinstance(net, PictureNet):
             raise TypeError(f"{type(net).__name__} is no PictureNet")

@@ -1,4 +1,4 @@
-"""Prompts as tokens, and the end of a prompt that was cut off."""
+"""Prompts as tokens, and the end of a prompt that exceeds the tokenizer's length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_ONCE = 100_000  # prompts: the tokenizer's output needs much memory
 
 
 def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
-    """Prompts as tokens, int64 (N, L), padded or cut off to the tokenizer's length: see `cut`."""
+    """Prompts as tokens, int64 (N, L), padded or cut to the tokenizer's length L. Raises UserError, see `LONGEST`."""
     for prompt in prompts:
         _bearable(prompt)
     length = tokenizer.model_max_length
@@ -35,7 +35,7 @@ def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
 
 @contextlib.contextmanager
 def _cut_and_padded(tokenizer: CLIPTokenizer) -> Iterator[Tokenizer]:
-    """The tokenizer's backend, cutting and padding inside the block. Its settings, part of exports, are restored."""
+    """The tokenizer's backend, which cuts and pads in the block. Then its settings, part of exports, are restored."""
     backend: Tokenizer = tokenizer.backend_tokenizer
     truncation, padding = backend.truncation, backend.padding
     length = tokenizer.model_max_length
@@ -55,7 +55,7 @@ def _cut_and_padded(tokenizer: CLIPTokenizer) -> Iterator[Tokenizer]:
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
-    """The end of a prompt that is beyond the tokenizer's length, "" if nothing is. Raises UserError."""
+    """The end of a prompt that exceeds the tokenizer's length; "" if the prompt fits. Raises UserError, as `tokens`."""
     _bearable(prompt)
     ids = tokenizer(prompt, add_special_tokens=False).input_ids
     rest: str = tokenizer.decode(ids[tokenizer.model_max_length - 2 :])

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sfumato.errors import UserError
-from sfumato.files import Json
+from sfumato.files import Json, open_tensors
 from sfumato.models import bases, ddpm
 from sfumato.models.model import Model
 from sfumato.models.named import net_of
@@ -79,15 +79,12 @@ def config_of(folder: Path) -> Json:
 
 def keys_of(path: Path) -> list[str]:
     """The names of a safetensors file's tensors. Raises UserError if it is no such file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+    with open_tensors(path) as file:
+        return list(file.keys())
 
 
 def find(name: str | Path) -> tuple[Path, str]:
-    """A model's folder and the name of its weights file."""
+    """A model's folder, and the name of its weights file ("" for folders of diffusers). Raises UserError."""
     path = Path(name)
     check(name)
     if is_pipeline(path) or ddpm.claims(path):
@@ -139,7 +136,7 @@ def _verify(folder: Path) -> None:
 
 @contextlib.contextmanager
 def described(folder: Path) -> Iterator[None]:
-    """Turns the errors of a missing, damaged or foreign config.json into a UserError of one line."""
+    """A block in which errors of a missing, damaged or foreign config.json become a UserError of one line."""
     try:
         yield
     except ValidationError as error:

@@ -30,9 +30,18 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """A family. title: its name in messages; module: its Reader; pipelines: classes in model_index.json; networks,
-    others: the folders that a pipeline must have, with and without weights; marks: tuples of key prefixes, of which a
-    single file of the family has all of one tuple; bases: Hub ids by short names."""
+    """A family of bases.
+
+    Attributes:
+        name: Its name in the code.
+        title: Its name in messages.
+        module: The name of the module that is its Reader.
+        pipelines: The classes in model_index.json.
+        networks: The subfolders with weights that a pipeline must have.
+        others: The subfolders without weights that a pipeline must have.
+        marks: Tuples of key prefixes; a single file of the family has keys with all prefixes of one tuple.
+        bases: Hub ids by short names.
+    """
 
     name: str
     title: str
@@ -45,11 +54,11 @@ class Known:
 
     @property
     def reader(self) -> Reader:
-        """Imported when it is needed: families need heavy libraries."""
+        """The module that reads its models, imported at the first use because families need heavy libraries."""
         return cast(Reader, importlib.import_module(self.module))
 
     def claims(self, keys: Collection[str]) -> bool:
-        """Whether a file with these keys is of this family."""
+        """Whether a single file with these keys is of this family."""
         return any(all(any(key.startswith(mark) for key in keys) for mark in marks) for marks in self.marks)
 
 
@@ -102,7 +111,7 @@ def of_folder(folder: Path) -> Known:
 
 
 def of_keys(keys: Collection[str], path: Path) -> Known:
-    """The family of a single file, by its keys. Raises UserError, with the file's kind if it is known."""
+    """The family of a single file with these keys. Raises UserError, with the kind of the file if it is known."""
     titles = " or ".join(each.title for each in FAMILIES)
     for known in FAMILIES:
         if known.claims(keys):

@@ -18,11 +18,15 @@ from sfumato.show.grid import as_array, enlarge, grid
 
 @dataclass(frozen=True)
 class Samples:
-    """N pictures.
+    """N pictures that a model drew.
 
-    pictures: uint8 (N, H, W, C), C 1 or 3; texts: the prompt or label of each, () if none were given; seeds: the seed
-    of each; warnings: parts of the texts that the model cuts off or does not know, a line each; model: its name;
-    settings: of sampling.
+    Attributes:
+        pictures: uint8 (N, H, W, C), C is 1 or 3.
+        texts: The prompt or label of each; () if there were none.
+        seeds: The seed of each.
+        warnings: One line for each part of the texts that the model omits or does not know.
+        model: The name of the model.
+        settings: The sampling settings.
     """
 
     pictures: np.ndarray
@@ -40,7 +44,7 @@ class Samples:
         return [enlarge(picture, 1) for picture in self.pictures]
 
     def grid(self) -> Image.Image:
-        """All of them in rows, each with its text under it."""
+        """All pictures in one, in rows, each with its text below it."""
         return grid(self.pictures.transpose(0, 3, 1, 2), captions=self.texts or None)
 
 
@@ -54,7 +58,10 @@ def draw(
     init: Tensor | None = None,
     callback: Callable[[int, Step], None] | None = None,
 ) -> Samples:
-    """`Model.sample`, with prompts, seeds, settings and warnings in the result. Raises UserError."""
+    """Draw pictures as `Model.sample`, and return them with their prompts, seeds, settings and warnings.
+
+    Raises UserError as `Model.sample`.
+    """
     pictures = model.sample(
         n, texts=texts, seed=seed, sampling=sampling, init=init, callback=callback, warn=False
     )  # fmt: skip
@@ -69,7 +76,7 @@ def draw(
 
 
 def doubts(model: Model, texts: Sequence[str], negative: str | None = None) -> list[str]:
-    """`Model.warnings`, and a warning about empty texts."""
+    """The lines of `Model.warnings`, and one more line if a text is empty."""
     lines = model.warnings(texts, negative)
     if any(not text.strip() for text in texts):
         lines.append("an empty prompt gives the model no subject: it draws any picture")

@@ -1,10 +1,11 @@
-"""Sampling settings as one value, for the verbs and the models. Imports nothing heavy."""
+"""Sampling settings as one value, for the public functions and the models. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfumato import registry
@@ -14,19 +15,25 @@ if TYPE_CHECKING:
     from sfumato.recipe.sections import Sample
 
 OWN = ("negative", "strength")
-"""Fields that belong to one call and are no default of a model."""
+"""Fields that a model has no default for."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling settings. None: the model's default.
+    """Sampling settings. None stands for the model's default.
 
-    steps: number of noise levels, 1 or more; sampler: a name such as "ddim"; guidance: scale of classifier-free
-    guidance, 1 is none; rescale: 0 to 1, how far the contrast that guidance increases is reduced again; interval: two
-    sigmas, the lower first, between which guidance acts; eta: fresh noise at each step of ddim, 0 to 1; churn: noise
-    that heun adds at each step (S_churn), 0 or more; clip: keep the denoiser's output within the pictures' range;
-    negative: a prompt that guidance leads away from, in place of the empty prompt; strength: how much of an initial
-    picture is replaced, above 0 and at most 1 (1: all of it); options: arguments of a sampler of your own, by name.
+    Attributes:
+        steps: Number of steps of the sampler, 1 or more.
+        sampler: Its name, such as "ddim".
+        guidance: Scale of classifier-free guidance; 1 is none.
+        rescale: Share by which the contrast, which guidance increases, is reduced again, 0 to 1.
+        interval: Two sigmas, the lower first, between which guidance acts.
+        eta: Amount of fresh noise in each step of ddim, 0 to 1.
+        churn: Amount of noise that heun adds in each step (S_churn), 0 or more.
+        clip: Whether the denoiser's output is clamped to the pictures' range.
+        negative: The negative prompt, which replaces the empty prompt in guidance.
+        strength: Share of an initial picture that is replaced, above 0 and at most 1.
+        options: Further arguments of the sampler, by name.
     """
 
     steps: int | None = None
@@ -42,7 +49,7 @@ class Sampling:
     options: Mapping[str, object] | None = None
 
     def over(self, defaults: Sample) -> Sample:
-        """`defaults` with these values in place of its own. Raises UserError on a bad value."""
+        """`defaults`, changed to those of these values that are not None. Raises UserError for an invalid value."""
         from sfumato.recipe.recipe import build  # pydantic, which `import sfumato` does without
 
         registry.trust(self.sampler)
@@ -50,26 +57,45 @@ class Sampling:
         return build({"sample": defaults.model_dump() | changes}, where="sample").sample
 
     def check_own(self, sampler: str) -> None:
-        """Raises UserError if an option is given that the sampler does not know. Imports the sampler."""
+        """Raises UserError if eta or churn is set and the sampler has no such parameter. Imports the sampler."""
         for name, value, owner in (("eta", self.eta, "ddim"), ("churn", self.churn, "heun")):
             if value is not None and not registry.takes("sampler", sampler, name):
                 raise UserError(f"{name} is an option of {owner}, and this is {sampler}: choose the sampler {owner}")
 
     def check(self) -> None:
-        """Raises UserError on a bad value; needs no model."""
+        """Needs no model. Raises UserError for an invalid value, and for one that the named sampler does not know."""
         from sfumato.recipe.sections import Sample
 
         self.over(Sample())
         self.kept(1)
+        if self.sampler is None:
+            return
+        self.check_own(self.sampler)
+        if self.options or registry.OUTSIDE.fullmatch(self.sampler):
+            registry.arguments(registry.find("sampler", self.sampler), {}, self.options or {}, "sample.options")
 
     def kept(self, steps: int) -> int:
-        """How many of `steps` steps are taken from an initial picture. Raises UserError."""
+        """How many of `steps` steps follow after an initial picture. Raises UserError for an invalid strength."""
         if not 0 < self.strength <= 1:
             raise UserError(f"strength={self.strength:g}: the share of the picture to replace is above 0 and at most 1")
         return max(1, round(steps * self.strength))
 
 
+def check_count(n: int, texts: Sequence[str]) -> None:
+    """Raises UserError for a number of pictures below 1, or of the texts."""
+    if n < 1:
+        raise UserError(f"n={n}: draw at least one picture")
+    if n < len(texts):
+        raise UserError(f"n={n} is fewer than the {len(texts)} texts: draw one or more of each, or leave n out")
+
+
+def check_init(init: object) -> None:
+    """Raises UserError if an initial picture is the path of no file."""
+    if isinstance(init, (str, Path)) and not Path(init).is_file():
+        raise UserError(f"init {init}: the file is not there")
+
+
 def check_seed(seed: object) -> None:
-    """Raises UserError for what is no seed: a whole number, 0 or more."""
+    """Raises UserError if a seed is not a whole number of 0 or more."""
     if not isinstance(seed, Integral) or seed < 0:
         raise UserError(f"seed={seed!r:.60}: a seed is a whole number, 0 or more")

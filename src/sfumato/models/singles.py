@@ -1,40 +1,73 @@
-"""Single files of all families: one safetensors file in a family's original keys, read and written."""
+"""Single files of all families: reads and writes one safetensors file with a family's original keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from diffusers import ConfigMixin
+from diffusers import AutoencoderKL, ConfigMixin, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import CLIPTokenizer, PreTrainedModel
+from transformers import CLIPTextConfig, CLIPTokenizer, PreTrainedModel
 
 from sfumato.errors import UserError
-from sfumato.files import Facts, aside, save_tensors
+from sfumato.files import Facts, aside, open_tensors, save_tensors
+from sfumato.models import originals
 from sfumato.models.bases import NAMES
 from sfumato.pictures.source import data_folder
 
+if TYPE_CHECKING:
+    from sfumato.models.latent import LatentModel
+
+Net = TypeVar("Net", bound=nn.Module)
 TOKENIZER = "openai/clip-vit-large-patch14"
 HINTS = ("sample_size", "force_upcast")  # keys of configurations that do not change a network's weights
 
 
 def tensors_of(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file and the metadata of its header. Raises UserError."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file ({str(error).splitlines()[0][:80]})") from error
+    with open_tensors(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def unet_and_vae(
+    tensors: Mapping[str, Tensor], unet: Facts, vae: Facts, path: Path, dtype: torch.dtype
+) -> tuple[UNet2DConditionModel, AutoencoderKL]:
+    """The U-Net in `dtype` and the autoencoder in fp32, by their configurations.
+
+    Raises UserError if weights are missing or of another shape.
+    """
+    made = _placed(lambda: UNet2DConditionModel(**unet))
+    names, held = originals.of_unet(made.state_dict()), originals.inside(tensors, originals.UNET)
+    weights = {ours: held[theirs].to(dtype) for ours, theirs in names.items() if theirs in held}
+    fill(made, weights, "U-Net", path, assign=True)
+    encoder = _placed(lambda: AutoencoderKL(**vae))
+    weights = originals.from_vae(originals.inside(tensors, originals.VAE), encoder.state_dict())
+    fill(encoder, {key: value.float() for key, value in weights.items()}, "autoencoder", path, assign=True)
+    return made, encoder
+
+
+def _placed(build: Callable[[], Net]) -> Net:
+    """A network without memory for its weights, which are assigned later."""
+    with torch.device("meta"):
+        return build()
+
+
+def clip_config(tensors: Mapping[str, Tensor], shape: Facts) -> CLIPTextConfig:
+    """A text encoder's configuration: `shape`, and the sizes of the vocabulary and of a prompt in its own tensors."""
+    ends = ("position_embedding.weight", "positional_embedding")
+    length = next((len(value) for key, value in tensors.items() if key.endswith(ends)), 77)
+    words = next((len(value) for key, value in tensors.items() if key.endswith("token_embedding.weight")), 49408)
+    return CLIPTextConfig(**shape, vocab_size=words, max_position_embeddings=length)
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, assign: bool = False) -> None:
-    """Load weights into a network, in fp32; with `assign` they replace its tensors and keep their dtype.
+    """Load weights into a network in fp32; with `assign` they replace its tensors and keep their own dtype.
 
-    Raises UserError if weights are missing, unknown or of another shape.
+    part: the network's name in the error. Raises UserError if weights are missing, unknown or of another shape.
     """
     try:
         module.load_state_dict({key: t if assign else t.float() for key, t in state.items()}, assign=assign)
@@ -44,7 +77,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], part: str, path: Path, 
 
 
 def fill_text(text: nn.Module, state: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Load weights into a text encoder; unknown ones are ignored, and names may start with `text_model.`.
+    """Load weights into a text encoder, as `fill`; unknown weights are ignored, and names may start with `text_model.`.
 
     Raises UserError if weights are missing or of another shape.
     """
@@ -71,7 +104,7 @@ def tokenizer_for(path: Path, length: int) -> CLIPTokenizer:
 
 
 def same_shape(parts: Iterable[tuple[ConfigMixin | PreTrainedModel, Facts]]) -> bool:
-    """Whether networks have the shapes with which single files are read, which hold no configuration.
+    """Whether networks have the fixed shapes of single files, which contain no configuration.
 
     parts: each network with the values that its configuration must have.
     """
@@ -87,8 +120,23 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
+def prediction(model: LatentModel) -> str:
+    """modelspec's name of a model's prediction."""
+    return "v" if model.prediction == "v" else "epsilon"
+
+
+def header(model: LatentModel, architecture: str, code: str) -> dict[str, str]:
+    """modelspec's description of a base. architecture: modelspec's name of it; code: the address of the original."""
+    _, height, width = model.shape
+    return {
+        "modelspec.sai_model_spec": "1.0.1", "modelspec.architecture": architecture, "modelspec.title": model.name,
+        "modelspec.implementation": code, "modelspec.resolution": f"{width}x{height}",
+        "modelspec.prediction_type": prediction(model),
+    }  # fmt: skip
+
+
 def save(tensors: Mapping[str, Tensor], header: Mapping[str, str], path: Path, half: bool = True) -> Path:
-    """Write a single file, in fp16 if `half`, else fp32. The file appears when all is written. Raises UserError."""
+    """Write a single file in fp16 if `half`, else fp32. The file appears when it is complete. Raises UserError."""
     dtype = torch.float16 if half else torch.float32
     with aside(path) as temporary:
         save_tensors(temporary, {key: value.to("cpu", dtype).contiguous() for key, value in tensors.items()}, header)

@@ -19,7 +19,7 @@ NAMED = 8  # words that one warning names
 
 @dataclass(frozen=True)
 class Unknown:
-    """A word of a prompt that was in no caption. nearest: a known word to use in its place, if there is one."""
+    """A word of a prompt that was in no training caption. nearest: a known word to use instead, or None."""
 
     word: str
     nearest: str | None = None
@@ -27,7 +27,11 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Words:
-    """A base's words. known: in lower case; synonyms: other words, each with a known word of the same meaning."""
+    """The words of a base.
+
+    known: the words of its training captions, in lower case; synonyms: other words, each with a known word of the same
+    meaning.
+    """
 
     known: frozenset[str]
     synonyms: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +49,7 @@ class Words:
         return [word for word in every if not self.knows(word)]
 
     def knows(self, word: str) -> bool:
+        """Whether a word is known, the plural of a known word, or reserved as a trigger."""
         return word in RESERVED or any(each in self.known for each in singulars(word))
 
     def nearest(self, word: str) -> str | None:
@@ -58,15 +63,16 @@ class Words:
         return close[0] if close else None
 
     def also(self, texts: Iterable[str]) -> Words:
-        """These words and those of texts, such as a LoRA's trigger."""
+        """These words and also those of texts, such as a LoRA's trigger."""
         return Words(self.known.union(*map(split, texts)), self.synonyms)
 
     def to_json(self) -> Json:
+        """The content of words.json."""
         return {"words": sorted(self.known), "synonyms": dict(sorted(self.synonyms.items()))}
 
     @classmethod
     def from_json(cls, values: Json, where: str) -> Words:
-        """Raises UserError if the values are no list of words."""
+        """The words of a words.json. where: its path, for the error. Raises UserError if it does not list words."""
         try:
             known, synonyms = list(values["words"]), dict(values.get("synonyms") or {})
             if not all(isinstance(word, str) for word in (*known, *synonyms, *synonyms.values())):
@@ -77,12 +83,12 @@ class Words:
 
 
 def words_of(captions: Iterable[str], synonyms: Mapping[str, str] | None = None) -> Words:
-    """All words of captions, with a source's synonyms."""
+    """The words of captions, with synonyms (other words, each with a known word)."""
     return Words(frozenset().union(*map(split, dict.fromkeys(captions))), dict(synonyms or {}))
 
 
 def singulars(word: str) -> list[str]:
-    """A word, and the words of which it may be the plural."""
+    """The word itself, and the words of which it may be the plural."""
     singular = [word]
     for ending, instead in PLURALS:
         if word.endswith(ending) and len(word) - len(ending) >= SHORTEST:
@@ -91,7 +97,7 @@ def singulars(word: str) -> list[str]:
 
 
 def warning(name: str, known: Words, texts: Iterable[str]) -> str | None:
-    """One line on the words of texts that the base `name` does not know; None if it knows all."""
+    """One line that names the words of texts that the base `name` does not know; None if it knows all of them."""
     missing = known.missing(texts)
     if not missing:
         return None

@@ -13,8 +13,13 @@ from sfumato.models.model import Model
 class Written:
     """A model that was written.
 
-    folder: in diffusers' format, or the single file; model: its name; pipeline, loader: diffusers' class and its method
-    that load it; bytes: size of all files; notes: changes of the weights, a line each.
+    Attributes:
+        folder: The folder in diffusers' format, or the single file.
+        model: The name of the model.
+        pipeline: The class of diffusers that loads it.
+        loader: The method of that class that loads it.
+        bytes: Size of all files.
+        notes: One line for each LoRA that was merged.
     """
 
     folder: Path
@@ -26,8 +31,9 @@ class Written:
 
 
 def write(model: Model, out: Path, half: bool = True, notes: tuple[str, ...] = (), single: bool = False) -> Written:
-    """Write a text-to-image model in fp16 if `half`: as a pipeline folder, or `single`, as one file.
+    """Write a text-to-image model as a pipeline folder, or as one file if `single`.
 
+    out: the folder or file; half: in fp16, else in fp32; notes: for the result.
     Raises UserError if it is another kind of model, or its family has no format for single files.
     """
     whole = latent_of(model, "diffusers has no pipeline for it")

@@ -19,11 +19,12 @@ def fitted(picture: str | Path | Image.Image | np.ndarray, shape: tuple[int, int
 
     picture: a file, a PIL image, or uint8 (H, W) or (H, W, C) with C 1 or 3; name: for errors. Raises UserError.
     """
-    array = _array(picture, name)
+    array = read(picture, name)
     return torch.from_numpy(channels(fit(array, shape[1:])[None], shape[0])[0].copy())
 
 
-def _array(picture: str | Path | Image.Image | np.ndarray, name: str) -> np.ndarray:
+def read(picture: str | Path | Image.Image | np.ndarray, name: str = "init") -> np.ndarray:
+    """A picture as uint8 (H, W, C), C 1 or 3, in its own size. Raises UserError, as `fitted`."""
     if isinstance(picture, (str, Path)):
         try:
             return decode(Path(picture))
@@ -31,6 +32,8 @@ def _array(picture: str | Path | Image.Image | np.ndarray, name: str) -> np.ndar
             raise UserError(f"{name} {picture}: {error}") from error
     if isinstance(picture, Image.Image):
         return np.asarray(picture.convert("RGB"))
+    if not isinstance(picture, np.ndarray):
+        raise UserError(f"{name} {picture!r:.60}: give a file, a PIL image, or uint8 (H, W) or (H, W, C)")
     array = picture[:, :, None] if picture.ndim == 2 else picture
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
         raise UserError(f"{name}: {picture.dtype} of shape {picture.shape}; give uint8 (H, W) or (H, W, C), C 1 or 3")

@@ -33,13 +33,29 @@ def open_source(name: str, data: Data) -> Source:
         return made
     if data.options:
         raise UserError(f"data.options are arguments of a source of your own: leave them out with {name}")
+    path = _folder(name)
+    return hub.open_hub(name, data) if path is None else folder.FolderSource(path, data)
+
+
+def check(name: str | Path) -> None:
+    """Raises UserError if there is no source of this name, or a module of its own cannot be imported; opens nothing."""
+    if not isinstance(name, (str, Path)):
+        raise UserError(f"data {name!r:.60}: give {KNOWN}")
+    if registry.OUTSIDE.fullmatch(str(name)):
+        registry.find("source", str(name))
+    elif str(name) not in registry.names("source"):
+        _folder(str(name))
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of a source, None for a data set of the Hub. Raises UserError if it is neither."""
     path = Path(name).expanduser()
     if not path.exists() and not path.is_absolute() and (shelf := data_folder()) and (shelf / path).is_dir():
         path = shelf / path
     if path.is_dir():
-        return folder.FolderSource(path, data)
+        return path
     if path.exists():
         raise UserError(f"{name} is a file: data.source is {KNOWN}")
     if HUB_NAME.fullmatch(name):
-        return hub.open_hub(name, data)
+        return None
     raise UserError(f"no folder {name}: data.source is {KNOWN}")

@@ -16,20 +16,20 @@ class Tune(Section):
         "mini",
         description="the text-to-image model to adapt: mini, a short name such as sd15, a folder, a file or a Hub id",
     )
-    noun: str = Field("", description="the kind of thing on the photos, in a word that the base knows, such as car")
+    noun: str = Field("", description="the kind of thing in the photos, in a word that the base knows, such as car")
     trigger: str = Field("", description="name of the thing in prompts; empty: an unused word of the base's vocabulary")
     caption: str = Field(
         "",
-        description="caption of a photo without NAME.txt beside it; empty: 'a {trigger} {noun}', and on mini what "
-        "the photo shows",
+        description="caption of a photo without NAME.txt beside it; empty: 'a {trigger} {noun}', and on mini also "
+        "background, size and place",
     )
     rank: int = Field(16, ge=1, description="rank of the matrices; higher learns more detail, and makes a larger file")
-    alpha: float = Field(16.0, gt=0, description="the change is scaled by alpha / rank")
+    alpha: float = Field(16.0, gt=0, description="the LoRA's change of the weights is multiplied by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the LoRA's inputs set to 0 in training")
     feed_forward: bool = Field(True, description="adapt the feed-forward layers too, not only attention")
     text_encoder: bool = Field(False, description="adapt the text encoder too")
     dora: bool = Field(False, description="learn the weights' magnitudes and directions separately (DoRA)")
-    rank_stabilised: bool = Field(False, description="scale by alpha / sqrt(rank) in place of alpha / rank")
+    rank_stabilised: bool = Field(False, description="multiply by alpha / sqrt(rank) instead of alpha / rank")
     init: Literal["default", "gaussian", "pissa", "olora"] = Field(
         "default", description="initial values of the matrices; default: the first random, the second zero"
     )
@@ -66,12 +66,12 @@ class Train(Section):
         None,
         gt=0,
         le=1e6,
-        description="length in passes over the training pictures, in place of train.images, which is set from it once "
-        "they are counted; left out: train.images",
+        description="length of the training, in passes over the training pictures; train.images is computed from it; "
+        "left out: train.images is the length",
     )
     begin: str = Field(
         "",
-        description="a model or run whose weights, and for task text whose tokenizer, the training starts from; "
+        description="a model or run from whose weights the training starts, with task text also from its tokenizer; "
         "empty: random weights",
     )
     batch: int = Field(64, ge=1, description="images of one optimiser step, over all processes together")
@@ -79,7 +79,8 @@ class Train(Section):
         1, ge=1, description="pieces in which each process computes its share of the batch, to fit into memory"
     )
     optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: makes each step's matrices orthogonal; learns more per image, takes longer for it"
+        "adamw",
+        description="muon: makes each change of a matrix orthogonal; learns more per image, takes longer per image",
     )
     lr: float = Field(1e-3, gt=0, description="learning rate after the warm-up")
     warmup: int = Field(10_000, ge=0, description="images seen while the learning rate rises from 0")
@@ -87,10 +88,10 @@ class Train(Section):
         "cosine", description="after the warm-up the learning rate stays, or falls to 0 at train.images"
     )
     betas: tuple[float, float] = Field(
-        (0.9, 0.99), description="decay rates of the optimizer's two averages, each 0 to 1"
+        (0.9, 0.99), description="decay rates of the optimiser's two averages, each 0 to 1"
     )
     weight_decay: float = Field(0.0, ge=0, description="weight decay: a step multiplies the weights by 1 - lr * this")
-    clip: float = Field(1.0, gt=0, description="largest gradient norm; longer gradients are scaled down to it")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm; a longer gradient is scaled down to it")
     ema: tuple[float, ...] = Field(
         (0.05, 0.1),
         min_length=1,
@@ -120,6 +121,13 @@ class Train(Section):
     )
     keep: int = Field(4, ge=0, description="evenly spaced checkpoints kept beside the last two and the best")
     tracker: Literal["tensorboard", "wandb"] | None = Field(None, description="also send the log to this tracker")
+
+    @field_validator("betas")
+    @classmethod
+    def _rates(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if any(not 0 <= rate < 1 for rate in value):
+            raise ValueError("each decay rate is 0 or more and below 1")
+        return value
 
     @field_validator("ema")
     @classmethod
@@ -151,7 +159,7 @@ class Sample(Section):
     """Defaults of `sfumato sample`, also used by previews and judging."""
 
     sampler: SamplerName = Field("dpm++2m", description="the sampler; ddpm needs many steps")
-    steps: int = Field(20, ge=1, description="number of noise levels from pure noise to the picture")
+    steps: int = Field(20, ge=1, description="number of steps of the sampler from pure noise to the picture")
     guidance: float = Field(
         1.0, description="scale of classifier-free guidance; 1: none; higher follows the condition more closely"
     )
@@ -159,7 +167,7 @@ class Sample(Section):
         0.0,
         ge=0,
         le=1,
-        description="how far the contrast that strong guidance increases is reduced again; 0: not at all",
+        description="share by which the contrast, which strong guidance increases, is reduced again; 0: not at all",
     )
     interval: tuple[float, float] | None = Field(
         None, description="guidance acts only between these two sigmas, the lower first; left out: everywhere"

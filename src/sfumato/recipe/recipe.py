@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from sfumato import registry, yaml12
-from sfumato.errors import UserError
+from sfumato.errors import UserError, listed
 from sfumato.files import Facts, Json
 from sfumato.recipe import mistakes
 from sfumato.recipe.sections import Data, Judge, Net, Noise, Options, Sample, Section, TaskName, Text, Train, Tune
@@ -140,7 +140,7 @@ def build(values: Facts, overrides: Iterable[str] = (), where: str = "recipe") -
     """The recipe of plain values with overrides. Raises UserError on invalid ones."""
     given = {key: value for key, value in values.items() if value is not None}  # a section without keys
     merged: Json = {key: dict(value) if isinstance(value, dict) else value for key, value in given.items()}
-    overrides = listed(overrides)
+    overrides = listed("overrides", overrides)
     parsed = [parse_override(text) for text in overrides]
     if strange := "; ".join(filter(None, map(_unknown, parsed, overrides))):
         raise UserError(strange)
@@ -184,14 +184,6 @@ def _lay(values: Json, key: str, value: object, text: str) -> None:
         if not isinstance(values, dict):
             raise UserError(f"{mistakes.shown(text, 200)}: {mistakes.shown(parent)} is not a section")
     values[last] = value
-
-
-def listed(overrides: Iterable[str]) -> list[str]:
-    """Overrides as a list. Raises UserError for one text, whose letters they would be."""
-    if isinstance(overrides, str):
-        shown = mistakes.shown(overrides, 200)
-        raise UserError(f"overrides {shown}: give a list, as [{shown!r}]")
-    return list(overrides)
 
 
 def parse_override(text: str) -> tuple[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -69,8 +70,9 @@ class Data(Section):
             raise ValueError("a side must be 8 to 1024 pixels")
         return value
 
-    def of(self, source: str) -> Data:
+    def of(self, source: str | Path) -> Data:
         """The same section for another source, without `options`, and without `count` unless it is `emoji`."""
+        source = str(source)
         options = self.options if source == self.source else {}
         count = self.count if source == "emoji" else None
         return self.model_copy(update={"source": source, "count": count, "options": options})
@@ -112,7 +114,7 @@ class Net(Section):
         description="side in pixels of the squares that the first layer turns into channels; left out: the preset's",
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of activations set to 0 in training; helps when pictures are few"
+        0.0, ge=0, lt=1, description="share of activations set to 0 in training; helps if there are few pictures"
     )
     shortcut: bool = Field(
         False, description="add the input, weighted by the noise level, to the output: for networks with narrow layers"
@@ -121,6 +123,13 @@ class Net(Section):
         False, description="add each pixel's coordinates to the input: for drawings and aligned pictures"
     )
     options: Options = Field(Options(), description="arguments of a network of your own, by name")
+
+    @field_validator("channels")
+    @classmethod
+    def _some(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if any(each < 1 for each in value or ()):
+            raise ValueError("channels are 1 or more at each resolution")
+        return value
 
 
 class Noise(Section):
@@ -138,17 +147,24 @@ class Noise(Section):
         "mixture of clean picture and noise that depends on the level",
     )
     options: Options = Field(Options(), description="further arguments of the schedule, by name")
-    weighting: WeightingName = Field("edm", description="weight of each noise level in the loss")
+    weighting: WeightingName = Field(
+        "edm",
+        description="weight of each noise level in the loss; uniform: 1 on the network's output, as in DDPM; "
+        "min-snr-5: min(SNR, 5) on the clean picture; root-snr: alpha / sigma on it; psnr: relative errors on photos "
+        "count equally at all levels; edm: as in EDM",
+    )
     timesteps: int = Field(
         1000, ge=2, description="number T of levels of the discrete schedules (linear, cosine, scaled-linear)"
     )
     shift: float = Field(
-        1.0, gt=0, description="above 1 a discrete schedule trains more at high noise, below 1 more at low noise"
+        1.0,
+        gt=0,
+        description="shift of a discrete schedule; above 1 it trains more at high noise, below 1 more at low noise",
     )
     mean: float = Field(-1.2, description="mean of ln sigma in training (schedule edm)")
     std: float = Field(1.2, gt=0, description="standard deviation of ln sigma in training (schedule edm)")
-    sigma_min: float = Field(0.002, gt=0, description="sigma at which sampling ends, pictures being in [-1, 1] (edm)")
-    sigma_max: float = Field(80.0, gt=0, description="sigma at which sampling begins, pictures being in [-1, 1] (edm)")
+    sigma_min: float = Field(0.002, gt=0, description="sigma at which sampling ends, for pictures in [-1, 1] (edm)")
+    sigma_max: float = Field(80.0, gt=0, description="sigma at which sampling begins, for pictures in [-1, 1] (edm)")
     sigma_data: float = Field(
         0.5,
         gt=0,
@@ -157,8 +173,8 @@ class Noise(Section):
     )
     model: Literal["white", "photo"] = Field(
         "white",
-        description="white: Gaussian noise; photo: also of cameras, JPEG, film and colour, of any level, with colours "
-        "exchanged, in place of schedule, mean and std (task denoise)",
+        description="white: white Gaussian noise; photo: also noise of cameras, JPEG, film and colour, at any level, "
+        "on pictures with exchanged colours; it replaces schedule, mean and std (task denoise)",
     )
     clipped: float = Field(
         0.0, ge=0, le=1, description="share of noisy pictures clipped to [-1, 1], as in files (task denoise)"
@@ -192,7 +208,7 @@ class Text(Section):
     """The autoencoder, vocabulary and text encoder of a text-to-image model (task text)."""
 
     autoencoder: str = Field("mini", description="a run of the task autoencoder, or a model that has an autoencoder")
-    words: int = Field(2560, ge=600, description="tokens of the vocabulary that is learned from the captions")
-    length: int = Field(32, ge=8, le=77, description="tokens of a prompt, start and end included")
+    words: int = Field(2560, ge=600, description="size of the vocabulary that is learned from the captions, in tokens")
+    length: int = Field(32, ge=8, le=77, description="length of a prompt in tokens, start and end included")
     width: int = Field(192, ge=32, multiple_of=32, description="channels of the text encoder")
     layers: int = Field(3, ge=1, description="transformer layers of the text encoder")

@@ -20,6 +20,7 @@ from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
 from sfumato.runs.signals import has_parent
 
+GRACE = 0.3  # seconds: `sfumato runs` takes a lock for an instant, to see whether it is free
 PATIENCE = 60.0  # seconds that a child of SFUMATO_PARENT waits for the lock
 CHANGEABLE = {  # settings that may change when a run is resumed
     "name",
@@ -71,7 +72,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=PATIENCE if has_parent() else 0)
+            lock = FileLock(self.path / ".lock", timeout=PATIENCE if has_parent() else GRACE)
             lock.acquire()
         except Timeout:
             raise Busy(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import UserError
+from sfumato.models import names
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 
 ROUNDED, ALMOST_0 = 1e-2, 1e-5  # relative and absolute tolerance for weights that were stored in 16 bits
 ENCODER = ("encoder.", "quant_conv.")  # the part of an autoencoder that determines the latents
+
+
+def check_begin(recipe: Recipe) -> None:
+    """Raises UserError if there is no model of a name that a new training starts from; opens none."""
+    own = {"text": ("text.autoencoder", recipe.text.autoencoder), "autoencoder": ("net.encoder", recipe.net.encoder)}
+    for key, name in (("train.begin", recipe.train.begin), own.get(recipe.task, ("", ""))):
+        try:
+            if name:
+                names.check(name)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from error
 
 
 def model_named(name: str) -> Model | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from sfumato.errors import listed
 from sfumato.progress import Progress, Stop, Stopped
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
@@ -51,7 +52,7 @@ class TrainJob:
     _training: Training | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.overrides = tuple(self.overrides)
+        self.overrides = tuple(listed("overrides", self.overrides))
 
     def prepared(self, progress: Progress | None = None, stop: Stop | None = None) -> Training:
         """The prepared training, computed once."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sfumato.device import Policy
 from sfumato.errors import UserError
 from sfumato.files import aside, save_tensors
-from sfumato.models.sd.networks import layout
+from sfumato.models.unets import layout
 from sfumato.pictures.cache import cache_folder
 from sfumato.pictures.drawn.emoji.drawn import Drawn
 from sfumato.pictures.pixels import from_uint8

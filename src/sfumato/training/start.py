@@ -12,8 +12,8 @@ from accelerate.utils import broadcast_object_list
 
 from sfumato import registry
 from sfumato.errors import UserError
-from sfumato.files import Json
-from sfumato.models.named import concrete, settle
+from sfumato.files import Json, check_folder
+from sfumato.models.named import concrete, settle, try_net
 from sfumato.pictures.choose import side_of
 from sfumato.pictures.lookup import HUB_NAME, open_source
 from sfumato.pictures.store import open_store
@@ -27,7 +27,7 @@ from sfumato.runs.folder import RunFolder
 from sfumato.runs.signals import stopping
 from sfumato.training import plan
 from sfumato.training.accelerator import accelerator_for, precision_of
-from sfumato.training.begin import has_begun, standing_on, take_over
+from sfumato.training.begin import check_begin, has_begun, standing_on, take_over
 from sfumato.training.loop import Loop
 from sfumato.training.task import Task
 
@@ -106,6 +106,7 @@ def _prepared(
 ) -> Training:
     tell = phase("pictures", progress, stop)
     folder = RunFolder(Path(out or default_out(what)))
+    check_folder(folder.path)
     source = source_of(what)
     photos = source is not None
     if (folder.path / "recipe.yaml").is_file() and (photos or _same(folder.path, what)):
@@ -128,6 +129,10 @@ def _prepared(
     accelerator = accelerator_for(recipe.train, folder.path)
     device = accelerator.device.type
     plan.settle_threads(device, folder.threads())
+    if not has_begun(folder.path, recipe.task):
+        check_begin(recipe)
+    if not photos:
+        try_net(recipe)
     if photos:
         recipe = _planned(recipe, overrides, device, tell)
     store = open_store(recipe.data, tell)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sfumato.errors import PromptWarning
+from sfumato.errors import PromptWarning, listed
 from sfumato.progress import Progress, Stop, Stopped
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs import checkpoint
@@ -70,7 +70,7 @@ class TuneJob:
     _tuning: Tuning | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.overrides = tuple(self.overrides)
+        self.overrides = tuple(listed("overrides", self.overrides))
         given = {"data.source": str(self.photos), "tune.noun": self.noun}
         self.recipe = Preset(self.preset).recipe(self.base).with_(given)
 

@@ -1,4 +1,4 @@
-"""Presets of tuning. Imports nothing heavy."""
+"""Presets: named groups of settings for a tuning. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sfumato.errors import UserError
+from sfumato.errors import UserError, listed
 
 if TYPE_CHECKING:
     from sfumato.recipe.recipe import Recipe
@@ -17,14 +17,22 @@ PRESETS = {"sd": "tune", "mini": "tune-mini", "seed": "seed-tune"}
 
 @dataclass(frozen=True)
 class Preset:
-    """A named group of settings, with changes.
+    """A named group of settings for `tune`, with changes.
 
-    name: "mini"; "sd"; "default", which is "mini" for the base mini and "sd" for all others; or "seed", the settings of
-    the second seed project; overrides: changed values, `KEY=VALUE` by dotted path, such as "train.lr=5e-4".
+    Attributes:
+        name: "mini"; "sd"; "default", which is "mini" for the base mini and "sd" for all others; or "seed", the
+            settings of the second seed project.
+        overrides: Changed values, each `KEY=VALUE` with a dotted path as KEY, such as "train.lr=5e-4".
+
+    Raises:
+        UserError: One override is given that is in no list.
     """
 
     name: str = "default"
     overrides: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        listed("overrides", self.overrides)
 
     def recipe(self, base: str) -> Recipe:
         """The recipe for a base, without the overrides and without photos. Raises UserError."""

@@ -17,13 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sfumato.errors import UserError
-from sfumato.files import aside, save_tensors
+from sfumato.files import aside, check_folder, save_tensors
 from sfumato.lora.adapter import without
 from sfumato.lora.origin import same_base
 from sfumato.models.latent import LatentModel, latent_of
+from sfumato.models.named import settle
 from sfumato.progress import Advance, Progress, Stop, phase
 from sfumato.recipe import recipe as recipes
 from sfumato.recipe.recipe import Recipe
+from sfumato.recipe.sections import Tune
 from sfumato.runs.folder import RunFolder
 from sfumato.runs.signals import stopping
 from sfumato.training import plan
@@ -31,7 +33,7 @@ from sfumato.training.accelerator import accelerator_for, precision_of
 from sfumato.training.loop import Loop, Previews
 from sfumato.tuning.parked import Parked
 from sfumato.tuning.photos.captions import described, describes
-from sfumato.tuning.photos.photos import PhotoReport, check
+from sfumato.tuning.photos.photos import PhotoReport, check, paths_in
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
 from sfumato.tuning.task import SHOWN, Personalise, prior_per_step
@@ -102,10 +104,13 @@ def _begun(
     recipe = _settled(recipes.build(recipe.model_dump(), overrides), steps)
     s = recipe.tune
     folder = folder_of(recipe, out)
+    check_folder(folder.path)
     if folder.path.is_dir() and not (folder.path / "recipe.yaml").is_file() and any(
         path.name != ".lock" for path in folder.path.iterdir()
     ):  # fmt: skip
         raise UserError(f"{folder.path} contains other files: choose another --out, a new or empty folder")
+    settle(recipe)
+    paths_in(Path(recipe.data.source))
     accelerator = accelerator_for(recipe.train, folder.path)
     plan.settle_threads(accelerator.device.type, folder.threads())
     loading = phase("loading", progress, stop)
@@ -128,10 +133,7 @@ def _begun(
     thing = f"{name} {s.noun}"
     warnings = tuple(doubts(model, s.noun))
     model.words = model.words and model.words.also([thing])
-    try:
-        caption = (s.caption or PLAIN).format(trigger=name, noun=s.noun)
-    except (KeyError, ValueError, IndexError) as error:
-        raise UserError(f"tune.caption={s.caption!r}: only {{trigger}} and {{noun}} can be used in it") from error
+    caption = _caption(s, name)
     if recipe.train.save_images is None and s.choose:  # CANDIDATES to choose from
         every = max(1, recipe.train.images // CANDIDATES // recipe.train.batch) * recipe.train.batch
         recipe = recipe.with_({"train.save_images": every})
@@ -142,7 +144,9 @@ def _begun(
     if away is not None:
         away.back()
     recipe = recipe.with_({"name": own})
-    model.defaults = model.defaults.model_copy(update={"sampler": recipe.sample.sampler})
+    model.defaults = model.defaults.model_copy(
+        update={"sampler": recipe.sample.sampler, "options": recipe.sample.options}
+    )
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
     return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
@@ -161,7 +165,16 @@ def _settled(recipe: Recipe, steps: int | None) -> Recipe:
         raise UserError(
             "name the kind of thing that the photos show with --noun, in a word that the base knows: --noun car"
         )
+    _caption(recipe.tune, "trigger")
     return recipe
+
+
+def _caption(tune: Tune, trigger: str) -> str:
+    """The caption of photos that have none of their own. Raises UserError."""
+    try:
+        return (tune.caption or PLAIN).format(trigger=trigger, noun=tune.noun)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(f"tune.caption={tune.caption!r}: only {{trigger}} and {{noun}} can be used in it") from error
 
 
 def _estimated(task: Personalise, recipe: Recipe, accelerator: Accelerator, short: bool) -> tuple[plan.Estimate, bool]:

@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from sfumato import Sampling
 from sfumato.errors import UserError
-from sfumato.models import bases
+from sfumato.models import bases, originals
 from sfumato.models.latent import LatentModel
 from sfumato.models.reading import read_file
 from sfumato.models.sdxl import shapes
@@ -137,7 +137,7 @@ def test_one_file_draws_the_same(options: dict[str, Any], tmp_path: Path) -> Non
 def test_the_original_keys_are_those_that_diffusers_reads(tmp_path: Path) -> None:
     """Every weight, by its own converters, which know nothing of ours."""
     tensors, pipe = load_file(single(tmp_path)), pipeline()
-    assert all(key.startswith((shapes.UNET, shapes.VAE, shapes.TEXT, shapes.TEXT_2)) for key in tensors)
+    assert all(key.startswith((originals.UNET, originals.VAE, shapes.TEXT, shapes.TEXT_2)) for key in tensors)
     fused = tensors[f"{shapes.TEXT_2}transformer.resblocks.0.attn.in_proj_weight"]
     assert fused.shape == (3 * SMALL.text_2["hidden_size"], SMALL.text_2["hidden_size"])
     text_2 = keys.convert_open_clip_checkpoint(pipe.text_encoder_2, dict(tensors), prefix=shapes.TEXT_2)
@@ -157,7 +157,7 @@ def test_the_original_keys_are_those_that_diffusers_reads(tmp_path: Path) -> Non
 def test_what_a_single_file_lacks_is_said(tmp_path: Path) -> None:
     tensors = load_file(single(tmp_path))
     for gone, part in (
-        (f"{shapes.UNET}out.2.bias", "U-Net"), (f"{shapes.VAE}quant_conv.bias", "autoencoder"),
+        (f"{originals.UNET}out.2.bias", "U-Net"), (f"{originals.VAE}quant_conv.bias", "autoencoder"),
         (f"{shapes.TEXT}text_model.final_layer_norm.bias", "first text encoder"),
         (f"{shapes.TEXT_2}text_projection", "second text encoder"),
     ):  # fmt: skip

@@ -15,11 +15,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sfumato.diffusion.schedule import Discrete
 from sfumato.errors import UserError
 from sfumato.files import Facts, Json
+from sfumato.models.assembly import assembled
 from sfumato.models.identity import Identity
 from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
 from sfumato.models.registry import INDEX
-from sfumato.models.sd.folder import assembled
+from sfumato.models.sd.family import SD
 from sfumato.models.sd.networks import TextNet
 from sfumato.models.words import Words
 from sfumato.recipe.recipe import Recipe
@@ -56,8 +57,8 @@ def restored(config: Json, weights: Path, name: str, device: str, precision: str
     for part, module in (("unet", unet), ("vae", vae), ("text", text)):
         _fill(module, state, part, weights)
     return assembled(
-        unet, vae, text, tokenizer, name, device, precision, schedule=schedule, prediction=recipe.noise.prediction,
-        defaults=recipe.sample, source=recipe.data.source, recipe=recipe,
+        TextNet(unet, text, schedule), vae, [tokenizer], SD, name, device, precision, schedule=schedule,
+        prediction=recipe.noise.prediction, defaults=recipe.sample, source=recipe.data.source, recipe=recipe,
         words=Words.from_json(config["words"], str(weights.parent / "config.json")) if "words" in config else None,
         identity=Identity.of(recipe.name or name, weights),
     )  # fmt: skip

@@ -19,7 +19,6 @@ from sfumato.models.sd.pipeline import pipeline, write, write_file
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
-    from diffusers.configuration_utils import FrozenDict
 
     from sfumato.models.latent import LatentModel
 
@@ -35,9 +34,6 @@ class StableDiffusion(ClipFamily):
     def tokens(self, model: LatentModel, prompts_: Sequence[str], sizes: Sequence[Size] | None = None) -> Condition:
         return Condition.of(tokens=prompts.tokens(model.tokenizers[0], prompts_))
 
-    def multiple(self, model: LatentModel) -> int:
-        return int(model.factor * 2 ** (len(self._config(model).block_out_channels) - 1))
-
     def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Whether a file is for Stable Diffusion XL, by its header, its second text encoder, its names or widths."""
         says = str(header.get("ss_base_model_version", "")).startswith("sdxl")
@@ -49,14 +45,6 @@ class StableDiffusion(ClipFamily):
         )
         return "for Stable Diffusion XL: take one for SD 1 or 2" if xl else None
 
-    def header(self, model: LatentModel) -> dict[str, str]:
-        v, second = model.prediction == "v", self._config(model).cross_attention_dim == WIDTH_2
-        return {
-            "ss_base_model_version": "sd_v2" if second else "sd_v1", "ss_v2": str(second),
-            "modelspec.architecture": f"{self._architecture(model)}/lora",
-            "modelspec.prediction_type": "v" if v else "epsilon",
-        }  # fmt: skip
-
     def pipeline(self, model: LatentModel) -> StableDiffusionPipeline:
         return pipeline(model)
 
@@ -64,17 +52,19 @@ class StableDiffusion(ClipFamily):
         return write(model, folder, half)
 
     def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
-        return write_file(model, file, self._architecture(model), half)
+        return write_file(model, file, self.architecture(model), half)
 
-    def _architecture(self, model: LatentModel) -> str:
-        """modelspec's name."""
-        if self._config(model).cross_attention_dim != WIDTH_2:
+    def version(self, model: LatentModel) -> str:
+        return "sd_v2" if _is_2(model) else "sd_v1"
+
+    def architecture(self, model: LatentModel) -> str:
+        if not _is_2(model):
             return "stable-diffusion-v1"
         return "stable-diffusion-v2-768-v" if model.prediction == "v" else "stable-diffusion-v2-512"
 
-    @staticmethod
-    def _config(model: LatentModel) -> FrozenDict:
-        return cast(TextNet, model.net).unet.config
+
+def _is_2(model: LatentModel) -> bool:
+    return bool(cast(TextNet, model.net).unet.config.cross_attention_dim == WIDTH_2)
 
 
 SD = StableDiffusion()

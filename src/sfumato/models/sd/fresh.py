@@ -13,7 +13,8 @@ from sfumato.models.latent import LatentModel
 from sfumato.models.named import schedule_of
 from sfumato.models.pipelines import unclipped
 from sfumato.models.sd.family import SD
-from sfumato.models.sd.networks import TextNet, layout, text_encoder, unet
+from sfumato.models.sd.networks import TextNet, text_encoder, unet
+from sfumato.models.unets import layout
 from sfumato.pictures.tokenizer import learn_tokenizer
 from sfumato.pictures.vocabulary import Vocabulary
 from sfumato.recipe.recipe import Recipe
@@ -33,11 +34,11 @@ def fresh(
 
     autoencoder: is frozen, and becomes a part of the network, so that checkpoints are complete; captions: the tokenizer
     is learned from them; shape: (3, H, W) of the pictures; base: its tokenizer is used instead; facts: other fields.
-    Raises UserError if the schedule has no timesteps, or the base is of another family.
+    Raises UserError if the values of `net` do not fit together, or the base is of another family.
     """
     schedule = schedule_of(recipe.noise)
     if not isinstance(schedule, Discrete):
-        raise UserError("task text: noise.schedule must be one with timesteps: linear, cosine or scaled-linear-zero")
+        raise TypeError("`settle` lets only schedules with timesteps pass")
     if base is not None and not isinstance(base.net, TextNet):
         raise UserError(f"train.begin={recipe.train.begin} is of another family: name a model of Stable Diffusion")
     net, text = recipe.net, recipe.text
@@ -46,12 +47,15 @@ def fresh(
         tokenizer = learn_tokenizer(captions[:LEARNED_FROM], text.words, text.length)
     factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
     torch.manual_seed(recipe.train.seed)
-    made = TextNet(
-        unet(shape[1] // factor, autoencoder.config.latent_channels, net.channels or CHANNELS,
-             net.attention or ATTENTION, net.blocks or 1, text.width),
-        text_encoder(len(tokenizer), text.length, text.width, text.layers),
-        schedule,
-    )  # fmt: skip
+    try:
+        made = TextNet(
+            unet(shape[1] // factor, autoencoder.config.latent_channels, net.channels or CHANNELS,
+                 net.attention or ATTENTION, net.blocks or 1, text.width),
+            text_encoder(len(tokenizer), text.length, text.width, text.layers),
+            schedule,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(f"net: {' '.join(str(error).split())[:200]}") from error
     made.unet.to(memory_format=layout(device))
     made.vae = autoencoder.requires_grad_(False).eval()
     return LatentModel(

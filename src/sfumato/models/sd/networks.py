@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
-import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.diffusion.condition import Condition
-from sfumato.diffusion.schedule import Discrete, timesteps
-from sfumato.models.family import Extent, LatentNet, Part
+from sfumato.diffusion.schedule import Discrete
+from sfumato.models.family import Part
+from sfumato.models.unets import ATTENTION, ENCODER_ATTENTION, FEED_FORWARD, UNetNet, attention_of
 
-UNET = Part(
-    "unet", ("to_q", "to_k", "to_v", "to_out.0"), ("ff.net.0.proj", "ff.net.2"), reads=("lora_unet_",),
-    writes="lora_unet_", diffusers="unet.",
-)  # fmt: skip
+UNET = Part("unet", ATTENTION, FEED_FORWARD, reads=("lora_unet_",), writes="lora_unet_", diffusers="unet.")
 TEXT = Part(
-    "text", ("q_proj", "k_proj", "v_proj", "out_proj"), text=True, reads=("lora_te_", "lora_te1_"),
+    "text", ENCODER_ATTENTION, text=True, reads=("lora_te_", "lora_te1_"),
     writes="lora_te_text_model_", folder="text_encoder", diffusers="text_encoder.", inner="text_model.",
 )  # fmt: skip
 HEAD = 32  # channels of an attention head
-FEW = 256  # latents, height x width
 GROUPS = 8  # of the autoencoder's normalisation
 
 
@@ -66,13 +60,6 @@ def unet(
     )  # fmt: skip
 
 
-def layout(device: torch.device | str) -> torch.memory_format:
-    """The memory format of these networks: contiguous on a CPU, where bf16 normalisation of channels-last tensors is
-    several times slower, which costs more than the convolutions gain.
-    """
-    return torch.contiguous_format if torch.device(device).type == "cpu" else torch.channels_last
-
-
 class Autoencoder(nn.Module):
     """An autoencoder as one network to train: pictures and noise in, reconstruction and latents' distribution out."""
 
@@ -87,7 +74,7 @@ class Autoencoder(nn.Module):
         return self.vae.decode(latents).sample, law.mean, law.logvar
 
 
-class TextNet(LatentNet):
+class TextNet(UNetNet):
     """F(x, c, tokens or states) of a text-to-image model, by its U-Net and text encoder.
 
     x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); tokens: int64 (N, L), or in
@@ -95,12 +82,11 @@ class TextNet(LatentNet):
     """
 
     parts = (UNET, TEXT)
-    levels: Tensor
+    places = 1
 
     def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel, schedule: Discrete) -> None:
-        super().__init__()
-        self.unet, self.text = unet, text
-        self.register_buffer("levels", schedule.log_ratios, persistent=False)
+        super().__init__(unet, schedule)
+        self.text = text
 
     def states(self, tokens: Tensor) -> Tensor:
         """The text encoder's output, tokens (N, L) -> states (N, L, D)."""
@@ -110,33 +96,10 @@ class TextNet(LatentNet):
     def embedded(self, tokens: Condition) -> Condition:
         return Condition.of(states=self.states(tokens.tensors["tokens"]).float())
 
-    def layer(self, of: Extent) -> nn.Module:
-        found: nn.Module = self.unet.mid_block if of == "whole" else self.unet.up_blocks[1]
-        return found
-
-    def save_memory(self) -> None:
-        self.unet.enable_gradient_checkpointing()
-
     def forward(self, x: Tensor, c: Tensor, tokens: Tensor | None = None, states: Tensor | None = None) -> Tensor:
-        own = self.unet.dtype
         with attention_of(x, self.unet):
             if states is None:
                 if tokens is None:
                     raise ValueError("a text-to-image network needs tokens or states")
                 states = self.states(tokens)
-            embedding = states.to(own)
-            found: Tensor = self.unet(
-                x.to(own), timesteps(self.levels, c), encoder_hidden_states=embedding, return_dict=False
-            )[0]
-        return found
-
-
-def attention_of(x: Tensor, unet: UNet2DConditionModel) -> AbstractContextManager[None]:
-    """A context with a faster attention kernel for few latents in training on a CPU: the fused one's backward is slow.
-
-    Not with activation checkpointing, whose second computation happens outside of the context.
-    """
-    few = x.shape[2] * x.shape[3] <= FEW and not unet.is_gradient_checkpointing
-    slow = x.device.type == "cpu" and few and torch.is_grad_enabled()
-    chosen: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
-    return chosen
+            return self.output(x, c, states)

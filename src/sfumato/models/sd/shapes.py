@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from sfumato.files import Facts
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
 TEXT1, TEXT2 = "cond_stage_model.transformer.", "cond_stage_model.model."
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.loaders import single_file_utils as keys
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextModel
 
 from sfumato.diffusion.schedule import scaled_linear
+from sfumato.models import originals, singles
+from sfumato.models.assembly import assembled
 from sfumato.models.latent import LatentModel
-from sfumato.models.originals import from_open_clip, inside
-from sfumato.models.pipelines import GUIDANCE
-from sfumato.models.sd.folder import assembled
+from sfumato.models.pipelines import GUIDANCE, dtypes
+from sfumato.models.sd.family import SD
+from sfumato.models.sd.networks import TextNet
 from sfumato.models.sd.shapes import SHAPES, TEXT1, TEXT2, Shapes
-from sfumato.models.singles import fill, fill_text, tensors_of, tokenizer_for
 from sfumato.recipe.sections import Sample
 
 
@@ -25,21 +26,22 @@ def read(path: Path, name: str, device: str, precision: str) -> LatentModel:
 
     Raises UserError: no safetensors file, missing weights, or no tokenizer.
     """
-    tensors, facts = tensors_of(path)
+    tensors, facts = singles.tensors_of(path)
     family = version(tensors)
-    unet, vae, text = networks(tensors, SHAPES[family], path)
+    unet, vae, text = networks(tensors, SHAPES[family], path, dtypes(precision)[0])
     epsilon = family == "sd1" or facts.get("modelspec.architecture", "").startswith("stable-diffusion-v2-512")
     prediction = (
         "epsilon" if facts.get("modelspec.prediction_type", "epsilon" if epsilon else "v") == "epsilon" else "v"
     )
     if family == "sd2" and prediction == "v":
         unet.register_to_config(sample_size=96)
-    tokenizer = tokenizer_for(path, text.config.max_position_embeddings)
+    tokenizer = singles.tokenizer_for(path, text.config.max_position_embeddings)
     if family == "sd2":
         tokenizer.pad_token = "!"
+    levels = scaled_linear(1000)
     return assembled(
-        unet, vae, text, tokenizer, name, device, precision, schedule=scaled_linear(1000), prediction=prediction,
-        defaults=Sample(guidance=GUIDANCE),
+        TextNet(unet, text, levels), vae, [tokenizer], SD, name, device, precision, schedule=levels,
+        prediction=prediction, defaults=Sample(guidance=GUIDANCE),
     )  # fmt: skip
 
 
@@ -49,17 +51,14 @@ def version(keys: Collection[str]) -> str:
 
 
 def networks(
-    tensors: dict[str, Tensor], family: Shapes, path: Path
+    tensors: Mapping[str, Tensor], family: Shapes, path: Path, dtype: torch.dtype
 ) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
-    """U-Net, autoencoder and text encoder, in fp32. Raises UserError if weights are missing or of another shape."""
-    unet = UNet2DConditionModel(**family.unet)
-    vae = AutoencoderKL(**family.vae)
-    places = ("position_embedding.weight", "positional_embedding")
-    length = next((len(t) for key, t in tensors.items() if key.endswith(places)), 77)
-    words = next((len(t) for key, t in tensors.items() if key.endswith("token_embedding.weight")), 49408)
-    text = CLIPTextModel(CLIPTextConfig(**family.text, vocab_size=words, max_position_embeddings=length))
-    weights = inside(tensors, TEXT1) or from_open_clip(inside(tensors, TEXT2))
-    fill(unet, keys.convert_ldm_unet_checkpoint(tensors, unet.config), "U-Net", path)
-    fill(vae, keys.convert_ldm_vae_checkpoint(tensors, vae.config), "autoencoder", path)
-    fill_text(text, weights, "text encoder", path)
-    return unet, vae, text
+    """U-Net and text encoder in `dtype`, the autoencoder in fp32.
+
+    Raises UserError if weights are missing or of another shape.
+    """
+    unet, vae = singles.unet_and_vae(tensors, family.unet, family.vae, path, dtype)
+    weights = originals.inside(tensors, TEXT1) or originals.from_open_clip(originals.inside(tensors, TEXT2))
+    text = CLIPTextModel(singles.clip_config(weights, family.text))
+    singles.fill_text(text, weights, "text encoder", path)
+    return unet, vae, text.to(dtype)

@@ -27,7 +27,6 @@ WIDTHS = (768, 1024)  # of the prompt embeddings of Stable Diffusion 1 and 2; XL
 EARLIER = re.compile(r"^lora_te_|down_blocks[._]0[._]attentions|(down|up)_blocks[._]3[._]")
 """Parts of Stable Diffusion 1 and 2 only: one text encoder, attention at full resolution, a fourth level."""
 ACROSS = re.compile(r"attn2[._]to_k.*(down|lora_A)")
-ARCHITECTURE = "stable-diffusion-xl-v1-base"
 
 
 class StableDiffusionXL(ClipFamily):
@@ -46,11 +45,8 @@ class StableDiffusionXL(ClipFamily):
 
     def nothing(self, model: LatentModel) -> Condition:
         empty = self.tokens(model, [""])
-        prompted = torch.tensor([not self._net(model).empty_is_zero])
+        prompted = torch.tensor([not cast(XLNet, model.net).empty_is_zero])
         return Condition({**empty.tensors, "prompted": prompted})
-
-    def multiple(self, model: LatentModel) -> int:
-        return int(model.factor * 2 ** (len(self._net(model).unet.config.block_out_channels) - 1))
 
     def foreign(self, tensors: Mapping[str, Tensor], header: Facts) -> str | None:
         """Whether a file is for Stable Diffusion 1 or 2, by its header, its parts or the width of its embeddings."""
@@ -61,13 +57,6 @@ class StableDiffusionXL(ClipFamily):
         )
         return "for Stable Diffusion 1 or 2: take one for SDXL" if earlier else None
 
-    def header(self, model: LatentModel) -> dict[str, str]:
-        return {
-            "ss_base_model_version": "sdxl_base_v1-0", "ss_v2": "False",
-            "modelspec.architecture": f"{ARCHITECTURE}/lora",
-            "modelspec.prediction_type": "v" if model.prediction == "v" else "epsilon",
-        }  # fmt: skip
-
     def pipeline(self, model: LatentModel) -> StableDiffusionXLPipeline:
         return pipeline(model)
 
@@ -75,11 +64,13 @@ class StableDiffusionXL(ClipFamily):
         return write(model, folder, half)
 
     def write_file(self, model: LatentModel, file: Path, half: bool = True) -> Path:
-        return write_file(model, file, ARCHITECTURE, half)
+        return write_file(model, file, self.architecture(model), half)
 
-    @staticmethod
-    def _net(model: LatentModel) -> XLNet:
-        return cast(XLNet, model.net)
+    def version(self, model: LatentModel) -> str:
+        return "sdxl_base_v1-0"
+
+    def architecture(self, model: LatentModel) -> str:
+        return "stable-diffusion-xl-v1-base"
 
 
 SDXL = StableDiffusionXL()

@@ -7,14 +7,14 @@ from typing import TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato.diffusion.condition import Condition
 from sfumato.diffusion.schedule import Discrete
-from sfumato.models.family import Extent, LatentNet, Part
+from sfumato.models.family import Part
 from sfumato.models.originals import of_unet
-from sfumato.models.sd.networks import attention_of, timesteps
+from sfumato.models.unets import ATTENTION, ENCODER_ATTENTION, FEED_FORWARD, UNetNet, attention_of
 
 Networks: TypeAlias = tuple[UNet2DConditionModel, CLIPTextModel, CLIPTextModelWithProjection, AutoencoderKL]
 PENULTIMATE = -2  # of a text encoder's hidden states: before its last layer, and before the last normalisation
@@ -28,21 +28,18 @@ class UNetPart(Part):
         return super().keys(every) | {key.replace(".", "_"): name for name, key in of_unet(every).items()}
 
 
-UNET = UNetPart(
-    "unet", ("to_q", "to_k", "to_v", "to_out.0"), ("ff.net.0.proj", "ff.net.2"), reads=("lora_unet_",),
-    writes="lora_unet_", diffusers="unet.",
-)  # fmt: skip
+UNET = UNetPart("unet", ATTENTION, FEED_FORWARD, reads=("lora_unet_",), writes="lora_unet_", diffusers="unet.")
 TEXT = Part(
-    "text", ("q_proj", "k_proj", "v_proj", "out_proj"), text=True, reads=("lora_te1_",),
+    "text", ENCODER_ATTENTION, text=True, reads=("lora_te1_",),
     writes="lora_te1_text_model_", folder="text_encoder", diffusers="text_encoder.", inner="text_model.",
 )  # fmt: skip
 TEXT_2 = Part(
-    "text_2", ("q_proj", "k_proj", "v_proj", "out_proj"), text=True, reads=("lora_te2_",),
+    "text_2", ENCODER_ATTENTION, text=True, reads=("lora_te2_",),
     writes="lora_te2_text_model_", folder="text_encoder_2", diffusers="text_encoder_2.", outer="text_model.",
 )  # fmt: skip
 
 
-class XLNet(LatentNet):
+class XLNet(UNetNet):
     """F(x, c, states, pooled, ids) of Stable Diffusion XL.
 
     x: latents (N, C, h, w) of variance about 1; c: ln(sigma / alpha) / 4 of each, (N,); states: (N, L, D) of both text
@@ -54,7 +51,7 @@ class XLNet(LatentNet):
     """
 
     parts = (UNET, TEXT, TEXT_2)
-    levels: Tensor
+    places = 0
 
     def __init__(
         self,
@@ -64,9 +61,8 @@ class XLNet(LatentNet):
         schedule: Discrete,
         empty_is_zero: bool = True,
     ) -> None:
-        super().__init__()
-        self.unet, self.text, self.text_2, self.empty_is_zero = unet, text, text_2, empty_is_zero
-        self.register_buffer("levels", schedule.log_ratios, persistent=False)
+        super().__init__(unet, schedule)
+        self.text, self.text_2, self.empty_is_zero = text, text_2, empty_is_zero
 
     def states(self, first: Tensor, second: Tensor, prompted: Tensor) -> tuple[Tensor, Tensor]:
         """The text encoders' output for tokens: states (N, L, D) and pooled (N, P)."""
@@ -80,13 +76,6 @@ class XLNet(LatentNet):
         states, pooled = self.states(t["first"], t["second"], t["prompted"])
         return Condition.of(states=states.float(), pooled=pooled.float(), ids=t["ids"])
 
-    def layer(self, of: Extent) -> nn.Module:
-        found: nn.Module = self.unet.mid_block if of == "whole" else self.unet.up_blocks[0]
-        return found
-
-    def save_memory(self) -> None:
-        self.unet.enable_gradient_checkpointing()
-
     def forward(
         self,
         x: Tensor,
@@ -98,14 +87,9 @@ class XLNet(LatentNet):
         second: Tensor | None = None,
         prompted: Tensor | None = None,
     ) -> Tensor:
-        own = self.unet.dtype
         with attention_of(x, self.unet):
             if states is None or pooled is None:
                 if first is None or second is None or prompted is None:
                     raise ValueError("a network of Stable Diffusion XL needs states and pooled, or tokens")
                 states, pooled = self.states(first, second, prompted)
-            found: Tensor = self.unet(
-                x.to(own), timesteps(self.levels, c), encoder_hidden_states=states.to(own),
-                added_cond_kwargs={"text_embeds": pooled.to(own), "time_ids": ids}, return_dict=False,
-            )[0]  # fmt: skip
-        return found
+            return self.output(x, c, states, {"text_embeds": pooled.to(self.unet.dtype), "time_ids": ids})

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from sfumato.files import Facts
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
 TEXT, TEXT_2 = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 V, ZERO_SNR = "v_pred", "ztsnr"
 """Names of empty tensors in a file, which mark v-prediction and a last level of pure noise."""

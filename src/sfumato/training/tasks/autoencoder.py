@@ -7,9 +7,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.device import Policy
+from sfumato.errors import UserError
 from sfumato.files import Json
 from sfumato.models.sd.checkpoint import plain
-from sfumato.models.sd.networks import Autoencoder, autoencoder, layout
+from sfumato.models.sd.networks import Autoencoder, autoencoder
+from sfumato.models.unets import layout
 from sfumato.noises.dice import Dice
 from sfumato.pictures.feed import Feed
 from sfumato.pictures.pixels import psnr, to_uint8
@@ -50,7 +52,10 @@ class LearnAutoencoder:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
         else:
-            self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
+            try:
+                self.vae = autoencoder(net.channels or CHANNELS, net.latent, net.blocks or 1)
+            except ValueError as error:
+                raise UserError(f"net: {' '.join(str(error).split())[:200]}") from error
         check_sides(recipe.data.source, store.shape, self.vae, net.piece)
         self.patch = net.piece or max(store.shape[1:])
         self.net: nn.Module = Autoencoder(self.vae)

@@ -20,7 +20,7 @@ from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
 from sfumato.models.sd.checkpoint import describe
 from sfumato.models.sd.fresh import fresh
-from sfumato.models.sd.networks import layout
+from sfumato.models.unets import layout
 from sfumato.models.words import words_of
 from sfumato.pictures.feed import Order
 from sfumato.pictures.stored import Store
@@ -54,11 +54,11 @@ class LearnText:
         if base is not None:
             check_latents(self.vae, base.autoencoder, recipe)
         check_sides(recipe.data.source, store.shape, self.vae)
-        self.store = encoded(store, self.vae, precision, tell)
-        scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
-        self.vae.register_to_config(scaling_factor=round(scale, 5))
         words = words_of(store.known or captions, store.synonyms)
         self.model = fresh(recipe, self.vae, captions, store.shape, device, precision, base, words=words)
+        self.store = encoded(store, self.vae, precision, tell)  # takes minutes: after all that can be wrong
+        scale = scale_of(self.store.train.pixels) if base is None else base.autoencoder.config.scaling_factor
+        self.vae.register_to_config(scaling_factor=round(scale, 5))
         self.net: nn.Module = self.model.net
         self.schedule = self.model.schedule
         self.order = Order(len(store.train), recipe.train.seed, device)

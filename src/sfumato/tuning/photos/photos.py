@@ -90,6 +90,24 @@ class _Checked:
         return alike and float(np.abs(self.colours - other.colours).mean()) < TINTED
 
 
+def paths_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The photos of a folder, and pictures of formats that are not read. Raises UserError, as `check`; decodes none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: give a folder with five to ten photos of one thing")
+    files = sorted((p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()), key=_order)
+    paths = [p for p in files if is_picture(p)]
+    unread = [p for p in files if p not in paths and why_not(p)]
+    if not paths:
+        notes = _passed(folder, set(unread))
+        below = f"; {notes[0]}" if notes else ""
+        raise UserError(
+            f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it{below}"
+        )
+    if len(paths) > MOST:
+        raise UserError(f"{folder} holds {len(paths)} photos: choose five to ten, {MOST} at most, or use sfumato train")
+    return paths, unread
+
+
 def check(folder: Path, side: int, progress: Callable[[int, int], None] | None = None) -> PhotoReport:
     """Check all photos of a folder, for training at `side` pixels.
 
@@ -97,20 +115,9 @@ def check(folder: Path, side: int, progress: Callable[[int, int], None] | None =
     of the readable photos are kept. Other files and folders are named in the notes. Raises UserError: no folder, no
     photo, more than a hundred, or none readable.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: give a folder with five to ten photos of one thing")
-    inside = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_order)
-    files = [p for p in inside if not p.is_dir()]
-    paths = [p for p in files if is_picture(p)]
-    others = [PhotoVerdict(p, "leave out", (why,)) for p in files if p not in paths and (why := why_not(p))]
-    notes = _passed(inside, {*paths, *(verdict.path for verdict in others)})
-    if not paths:
-        below = f"; {notes[0]}" if notes else ""
-        raise UserError(
-            f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it{below}"
-        )
-    if len(paths) > MOST:
-        raise UserError(f"{folder} holds {len(paths)} photos: choose five to ten, {MOST} at most, or use sfumato train")
+    paths, unread = paths_in(folder)
+    others = [PhotoVerdict(path, "leave out", (why_not(path),)) for path in unread]
+    notes = _passed(folder, {*paths, *unread})
     photos = []
     for k, path in enumerate(paths):
         photos.append(_by_itself(path, side))
@@ -130,10 +137,10 @@ def _order(path: Path) -> tuple[str, str]:
     return path.stem, path.suffix
 
 
-def _passed(inside: Sequence[Path], named: set[Path]) -> list[str]:
+def _passed(folder: Path, named: set[Path]) -> list[str]:
     """A line for each other file and folder: why it is not used. Captions are used, and noted elsewhere if not."""
     lines = []
-    for path in inside:
+    for path in sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_order):
         if path.is_dir():
             count = sum(is_picture(p) for p in path.rglob("*") if not p.name.startswith("."))
             lines += [f"{path.name}/: not used: photos in subfolders ({count}): move them up"] if count else []
