@@ -215,3 +215,9 @@ def test_a_directory_that_never_ends_is_refused() -> None:
         ifd.read(b"II*\0" + struct.pack("<IH", 8, 65535))
     inside = b"II*\0" + struct.pack("<IHHHII", 8, 1, 0x8769, 4, 1, 8) + bytes(4)  # it holds itself
     assert ifd.read(inside)[ifd.EXIF].inside
+
+
+def test_values_that_overlap_do_not_fill_the_memory() -> None:
+    rows = b"".join(struct.pack("<HHII", 40_000 + k, 7, 2**22, 8) for k in range(200))
+    file = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 200) + rows + bytes(2**22)
+    assert sum(len(tag.data) for tag in ifd.read(file).values()) <= ifd.LARGEST

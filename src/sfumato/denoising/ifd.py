@@ -18,7 +18,7 @@ BYTES, SHORT, LONG, UNDEFINED = 1, 3, 4, 7  # types of values
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 WORDS = {3: 2, 8: 2, 4: 4, 5: 4, 9: 4, 10: 4, 11: 4, 13: 4, 12: 8, 16: 8, 17: 8, 18: 8}  # bytes that are swapped as one
 RAW = (IPTC, XMP)  # bytes whatever their type says
-MOST, LARGEST, DEEPEST = 4096, 2**26, 3  # tags of a directory, bytes of a value, directories inside directories
+MOST, LARGEST, DEEPEST = 4096, 2**26, 3  # tags of a directory, bytes of all values, directories inside directories
 
 
 class DamagedError(ValueError):
@@ -46,7 +46,7 @@ Directory: TypeAlias = dict[int, Tag]
 def read(source: bytes | BinaryIO, page: int = 0, without: Collection[int] = ()) -> Directory:
     """A directory of a TIFF file or an EXIF block; page: which of several; without: tags to leave out.
 
-    Values that lie outside of the file, are larger than LARGEST or of 64 bits are left out. Raises DamagedError.
+    Values that lie outside of the file, go beyond LARGEST together or are of 64 bits are left out. Raises DamagedError.
     """
     reader = _Reader(io.BytesIO(source) if isinstance(source, bytes) else source)
     at, passed = reader.first(), set()
@@ -117,6 +117,7 @@ class _Reader:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.length = file.seek(0, io.SEEK_END)
+        self.left = LARGEST  # values may overlap, so that a small file could claim any amount
         head = self.at(0, 4)
         if head not in HEADS:
             raise DamagedError("it does not begin as a TIFF does")
@@ -171,8 +172,9 @@ class _Reader:
                     inner = struct.unpack(self.order + "I", inline[:4])[0] if size == 4 else pointer
                     found[number] = Tag(LONG, inside=self.directory(inner, frozenset(), depth + 1))
                     continue
-                if kind > 13:  # of BigTIFF alone
+                if kind > 13 or size > self.left:  # over 13: of BigTIFF alone
                     continue
+                self.left -= size
                 data = inline[:size] if size <= len(inline) else self.at(pointer, size)
             except DamagedError:
                 continue
