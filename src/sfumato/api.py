@@ -216,8 +216,8 @@ def denoise(
     """Remove the noise from a picture of any size.
 
     Args:
-        picture: A file; a PIL image; an array (H, W), (H, W, C) or (N, H, W, C); or a tensor (C, H, W) or (N, C, H, W).
-            Values are uint8, uint16, or floats with black at 0 and white at 1.
+        picture: A file (of several pages the first); a PIL image; an array (H, W), (H, W, C) or (N, H, W, C); or a
+            tensor (C, H, W) or (N, C, H, W). Values are uint8, uint16, or floats with black at 0 and white at 1.
         model: A model of the task `denoise`, or one that draws pixels; anything that `load` accepts.
         sigma: The standard deviation of the noise, where white is 1: a number from 0 to 1, one number for each picture
             (N,), a map (H, W), or the file of a grey picture as a map; "auto": estimated from the picture.
@@ -254,13 +254,14 @@ def denoise(
     if isinstance(picture, (str, Path)) and not Path(picture).is_file():
         raise UserError(f"{picture}: the file is not there")
     from sfumato.denoising.denoise import Cleaning
-    from sfumato.denoising.files import Order
     from sfumato.denoising.one import clean_file, clean_one
+    from sfumato.denoising.places import Order
     from sfumato.zoo import opened
 
     cleaner, report = opened(model, progress).cleaner(), phase("tiles", progress)
+    order = Order(level, strength, samples, seed, mirror=mirror)
     if isinstance(picture, (str, Path)):
-        return clean_file(cleaner, Path(picture), Order(level, strength, samples, seed, mirror=mirror), report)
+        return clean_file(cleaner, Path(picture), order, report)
     return clean_one(cleaner, picture, level, Cleaning(strength, mirror=mirror, on_tile=report), samples, seed)
 
 

@@ -47,7 +47,8 @@ def test_photos_in_and_out(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
     answer = sfumato("denoise", source, "--model", run, "--sigma", 0.1, "-o", "b.png", "--json")
     assert answer.status == 0
     found = answer.json()
-    assert found["photos"] == [{"file": str(source), "written": ["b.png"], "sigma": 0.1, "estimated": False}]
+    facts = {"file": str(source), "written": ["b.png"], "sigma": 0.1, "estimated": False, "notes": []}
+    assert found["photos"] == [facts]
     before, after = (np.asarray(Image.open(p)).astype(float) for p in (source, tmp_path / "b.png"))
     assert after.std() < 0.9 * before.std()
 

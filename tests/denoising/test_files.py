@@ -11,7 +11,8 @@ from PIL import Image
 
 from sfumato.denoising import files
 from sfumato.denoising.cleaner import Cleaner
-from sfumato.denoising.files import Order, clean, plan
+from sfumato.denoising.files import clean
+from sfumato.denoising.places import Order, plan
 from sfumato.errors import UserError
 
 from .test_clean import plain
@@ -127,13 +128,15 @@ def test_plans_that_cannot_be(tmp_path: Path, given: list[str], out: str, reason
 def test_a_full_disk_leaves_nothing(model: Cleaner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = photo(tmp_path / "a.png")
 
-    def full(self: object, *_: object, **__: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pyvips.Image.write_to_file", full)
-    with pytest.raises(UserError, match="no room to write"):
-        clean(model, source, tmp_path / "b.png", ORDER)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    for work in ("pyvips.Image.write_to_file", "sfumato.denoising.embed._png"):
+        with monkeypatch.context() as patch:
+            patch.setattr(work, full)
+            with pytest.raises(UserError, match=r"no room to write .*/b\.png"):
+                clean(model, source, tmp_path / "b.png", ORDER)
+        assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_what_is_written_beside_never_takes_the_place_of_another_photo(tmp_path: Path) -> None:

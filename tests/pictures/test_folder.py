@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from sfumato.pictures import folder as folders
 from sfumato.pictures.folder import FolderSource
 from sfumato.pictures.lookup import open_source
 from sfumato.pictures.scan import Report
-from sfumato.pictures.store import survey
+from sfumato.pictures.store import open_store, survey
 from sfumato.recipe.sections import Data
 from tests.pictures.picture_files import photo, save_photos, write_hostile
 
@@ -33,7 +34,7 @@ def test_every_case_of_extension_subfolders_labels_and_other_files(tmp_path: Pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         kind = {"jpg": "JPEG", "tif": "TIFF"}.get(name.split(".")[1].lower(), name.split(".")[1].upper())
         image.save(tmp_path / name, kind)
-    for other in ("read.me", "film.gif", "film2.GIF", "none", ".hidden.png", "notes.txt"):
+    for other in ("read.me", "film.mp4", "film2.MP4", "none", ".hidden.png", "notes.txt"):
         (tmp_path / other).write_bytes(b"x")
     (tmp_path / ".hidden").mkdir()
     image.save(tmp_path / ".hidden" / "h.png")
@@ -42,7 +43,7 @@ def test_every_case_of_extension_subfolders_labels_and_other_files(tmp_path: Pat
     labels = {item.key: item.label for item in source.items("train")}
     assert labels == {n: (n.split("/")[0] if "/" in n else None) for n in names}
     assert source.label_names == ["cat", "dog"]
-    assert source.ignored == {"(none)": 1, ".gif": 2, ".me": 1, ".txt": 1}
+    assert source.ignored == {"(none)": 1, ".me": 1, ".mp4": 2, ".txt": 1}
     assert all(item.read().shape == (8, 8, 3) for item in source.items("train"))
 
 
@@ -136,7 +137,106 @@ def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:
     assert (len(keys(source)), len(keys(source, "test"))) == (3, 2)
     assert source.label_names == ["cat"]
     save_photos(tmp_path, 1, 8, 8)
-    assert FolderSource(tmp_path, Data()).label_names == ["test", "train"]
+    save_photos(tmp_path / "more", 1, 8, 8)
+    mixed = FolderSource(tmp_path, Data())
+    assert (keys(mixed), mixed.label_names) == (keys(source), ["cat"])
+    assert mixed.refused == dict.fromkeys(
+        ("000.png", "more/000.png"), "outside of train/, test/, the folders of the splits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folders", "held"),
+    [
+        (("train", "val", "test"), {"val", "test"}), (("Training", "VALID"), {"VALID"}),
+        (("train", "validation"), {"validation"}), (("train",), set()),
+    ],
+)  # fmt: skip
+def test_splits_by_all_their_names_have_the_labels_below(
+    tmp_path: Path, folders: tuple[str, ...], held: set[str]
+) -> None:
+    for number, split in enumerate(folders):
+        for label in ("cat", "dog"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for k in range(3):
+                name = f"{split}/{label}/{k}.png"
+                Image.fromarray(photo(8, 8, 10 * number + k + len(label + split))).save(tmp_path / name)
+    source = FolderSource(tmp_path, Data())
+    assert source.label_names == ["cat", "dog"]
+    assert {key.split("/")[0] for key in keys(source)} == set(folders) - held
+    assert {item.label for item in source.items("train")} == {"cat", "dog"}
+    if not held:
+        assert source.splits == ("train",)
+        return
+    assert {key.split("/")[0] for key in keys(source, "test")} == held
+    stored = open_store(Data(source=str(tmp_path)))
+    assert {key.split("/")[0] for key in stored.held_out.keys} == held
+    assert {key.split("/")[0] for key in stored.train.keys} == set(folders) - held
+
+
+def test_a_label_may_be_called_train(tmp_path: Path) -> None:
+    for label in ("train", "bus"):
+        save_photos(tmp_path / label, 2, 8, 8)
+    source = FolderSource(tmp_path, Data())
+    assert (source.label_names, source.splits, source.refused) == (["bus", "train"], ("train",), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "way"),
+    [
+        ("cifar-10-batches-py", ("data_batch_1", "batches.meta", "test_batch"), "use `cifar10`"),
+        ("cifar-100-python", ("train", "test", "meta"), "data.source=uoft-cs/cifar100"),
+    ],
+)
+def test_pickles_of_torchvision_are_one_line(tmp_path: Path, name: str, files: tuple[str, ...], way: str) -> None:
+    (tmp_path / name).mkdir()
+    for file in files:
+        (tmp_path / name / file).write_bytes(b"\x80\x04N.")
+    for folder in (tmp_path / name, tmp_path):
+        with pytest.raises(UserError, match="pickles, which are never opened") as caught:
+            open_source(str(folder), Data())
+        assert way in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_every_file_is_used_or_named(tmp_path: Path) -> None:
+    image = Image.fromarray(photo(8, 8))
+    for name in ("a.jfif", "b.jpe", "IMG_1", "sub/c.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image.save(tmp_path / name, "GIF" if name.endswith("gif") else "JPEG")
+    for name in ("d.CR2", "e.jxl", "f.mp4", "words"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "IMG_1.txt").write_text("a caption")
+    source = FolderSource(tmp_path, Data())
+    assert keys(source) == ["IMG_1", "a.jfif", "b.jpe", "sub/c.gif"]
+    assert source.items("train")[0].caption == "a caption"
+    assert "sfumato denoise" in source.refused["d.CR2"]
+    assert "save it as JPEG, PNG" in source.refused["e.jxl"]
+    assert source.ignored == {"(none)": 1, ".mp4": 1}
+
+
+def test_how_unusual_files_were_read_is_in_the_report(tmp_path: Path) -> None:
+    for k in range(4):
+        frames = [Image.fromarray(photo(8, 8, 9 * k + n)) for n in range(3)]
+        frames[0].save(tmp_path / f"{k}.gif", save_all=True, append_images=frames[1:])
+        Image.fromarray(np.full((8, 8), 1000 * k + 500, np.uint16)).save(tmp_path / f"{k}.tif")
+    for _ in range(2):  # the second time from the store
+        notes = open_store(Data(source=str(tmp_path))).report.notes
+        assert "4 pictures, such as 0.gif: the first of its 3 frames is used" in notes
+        assert any("read as 12 bits in 16, because no sample is over 4,095" in note for note in notes)
+
+
+def test_a_missing_extra_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    save_photos(tmp_path, 2, 8, 8)
+    Image.fromarray(photo(16, 16)).save(tmp_path / "a.heic")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)
+        without = FolderSource(tmp_path, Data())
+        assert "a.heic" not in keys(without)
+        assert "sfumato[heic]" in without.refused["a.heic"]
+    assert "a.heic" in keys(FolderSource(tmp_path, Data()))
 
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

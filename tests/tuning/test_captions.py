@@ -14,6 +14,8 @@ from sfumato.models.latent import LatentModel
 from sfumato.pictures.drawn import toycar
 from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS, PLACES, SIZES, Scene
 from sfumato.pictures.drawn.emoji.things import subjects
+from sfumato.pictures.folder import FolderSource
+from sfumato.recipe.sections import Data
 from sfumato.tuning.photos.captions import described, describes, framing
 from sfumato.tuning.photos.photos import check
 from sfumato.tuning.photos.photoset import prepare
@@ -42,6 +44,46 @@ def test_photos_are_told_as_they_are(tmp_path: Path) -> None:
         Scene(("zarnu bear",), scene.background, "small", "at the top").caption() for scene in scenes[:4]
     ]
     assert found.captions[4] == "a zarnu bear, as I say"
+
+
+def test_captions_are_read_as_a_training_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "drawn").mkdir()
+    for k in range(8):
+        Image.fromarray(Scene(("panda",), list(BACKGROUNDS)[k]).draw((160, 160))).save(tmp_path / "drawn" / f"{k}.png")
+    folder = tmp_path / "drawn"
+    (folder / "0.txt").write_text("from a text")
+    (folder / "1.TXT").write_text("from a loud text")
+    (folder / "2.caption").write_text("from a caption")
+    (folder / "3.txt").write_text("the text before")
+    (folder / "3.caption").write_text("the caption")
+    (folder / "4.txt").write_text("metadata is more")
+    (folder / "5.txt").write_bytes(b"\xff\xfe\xff")
+    (folder / "metadata.jsonl").write_text('{"file_name": "4.png", "text": "from JSON lines"}\n')
+    (folder / "metadata.csv").write_text("file_name,caption\n6.png,from a table\ngone.png,x\n")
+    expected = ["from a text", "from a loud text", "from a caption", "the text before", "from JSON lines", None,
+                "from a table", None]  # fmt: skip
+    report = check(folder, 64)
+    assert [report.captions.get(folder / f"{k}.png") for k in range(8)] == expected
+    trained = FolderSource(folder, Data())
+    assert [item.caption for item in trained.items("train")] == expected
+    assert [note for note in trained.notes if "taken" not in note] == report.notes
+    assert "caption of 5.png left out: not UTF-8" in report.notes
+    model = sfumato.load("mini", device="cpu")
+    assert isinstance(model, LatentModel)
+    found = prepare(report, model, "a zarnu bear", "zarnu", 1, False, 0)
+    assert found.captions[2] == "a zarnu bear, from a caption"
+    assert found.captions[6] == "a zarnu bear, from a table"
+
+
+def test_a_trigger_is_a_whole_word(tmp_path: Path) -> None:
+    texts = ["a brown bear", "an own bear", "Own, on a road", "ownership", "{trigger} alone"]
+    for k, text in enumerate(texts):
+        Image.fromarray(Scene(("panda",), list(BACKGROUNDS)[k]).draw((160, 160))).save(tmp_path / f"{k}.png")
+        (tmp_path / f"{k}.txt").write_text(text)
+    found = prepare(check(tmp_path, 64), base(), "an own bear", "own", 1, False, 0)
+    assert found.captions == [
+        "an own bear, a brown bear", "an own bear", "Own, on a road", "an own bear, ownership", "own alone",
+    ]  # fmt: skip
 
 
 def test_a_toy_car_is_told_as_it_was_drawn() -> None:

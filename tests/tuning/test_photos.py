@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -149,5 +150,48 @@ def test_photos_of_64_pixels_are_as_sharp_as_larger_ones_at_64(tmp_path: Path) -
 
 
 def test_files_that_are_not_read_are_named(folder: Path) -> None:
-    (folder / "a.gif").write_bytes(b"GIF89a")
-    assert verdict(folder, "a.gif") == ("leave out", "a format that is not supported: save it as JPEG or PNG")
+    (folder / "a.psd").write_bytes(b"8BPS")
+    (folder / "b.NEF").write_bytes(b"II*")
+    (folder / "plan.pdf").write_bytes(b"%PDF")
+    (folder / "README").write_text("words")
+    (folder / "gone.txt").write_text("of no photo")
+    (folder / "more").mkdir()
+    scene(50).save(folder / "more" / "c.png")
+    scene(51).save(folder / "more" / "d", "JPEG")
+    assert verdict(folder, "a.psd") == ("leave out", "a format that is not read: save it as JPEG, PNG or TIFF")
+    assert "sfumato denoise" in verdict(folder, "b.NEF")[1]
+    lines = check(folder, 128).lines()
+    assert lines[0] == "8 of 10 photos are used"
+    assert sorted(lines[3:]) == [
+        "README: not used: not a picture",
+        "gone.txt: no picture has this name",
+        "more/: not used: photos in subfolders (2): move them up",
+        "plan.pdf: not used: not a picture",
+    ]
+
+
+def test_endings_of_all_kinds_and_none_are_used(tmp_path: Path) -> None:
+    for k, name in enumerate(("a.jfif", "b.jpe", "IMG_1", "c.JPG", "d.bmp")):
+        scene(k).save(tmp_path / name, "BMP" if name.endswith("bmp") else "JPEG")
+    assert check(tmp_path, 128).lines() == ["5 of 5 photos are used"]
+    frames = [scene(k).quantize() for k in (60, 61)]
+    frames[0].save(tmp_path / "e.gif", save_all=True, append_images=frames[1:])
+    assert verdict(tmp_path, "e.gif") == ("use", "the first of its 2 frames is used")
+
+
+def test_photos_in_subfolders_alone_are_named(tmp_path: Path) -> None:
+    (tmp_path / "car").mkdir()
+    scene(1).save(tmp_path / "car" / "a.png")
+    with pytest.raises(UserError, match=r"holds no photos .*; car/: not used: photos in subfolders \(1\)"):
+        check(tmp_path, 128)
+
+
+def test_of_equal_files_the_first_stays(folder: Path) -> None:
+    for name in ("3 copy.png", "3 (1).png", "zz.png"):
+        shutil.copy(folder / "3.png", folder / name)
+    scene(3).save(folder / "3b.bmp")
+    used = [v.path.name for v in check(folder, 128).used]
+    assert used == [f"{k}.png" for k in range(8)]
+    for name in ("3 copy.png", "3 (1).png", "zz.png"):
+        assert verdict(folder, name) == ("leave out", "the same file as 3.png")
+    assert verdict(folder, "3b.bmp") == ("leave out", "the same picture as 3.png")

@@ -16,7 +16,7 @@ from sfumato.errors import UserError
 from sfumato.files import disk_trouble
 
 if TYPE_CHECKING:
-    from sfumato.denoising.files import Order
+    from sfumato.denoising.places import Order
 
 
 def denoise(
@@ -48,6 +48,9 @@ def denoise(
     show: bool = typer.Option(
         False, "--show", help="Also write a picture of before, after and the removed noise (x 4)."
     ),
+    page: int | None = typer.Option(
+        None, "--page", min=1, help="Page of a TIFF, or frame of a GIF or WebP, from 1; left out: the first."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace existing files."),
     events: bool = EVENTS,
     json: bool = JSON,
@@ -65,10 +68,11 @@ def denoise(
     check_samples(noise, samples, "--sigma")
     check(model)
     from sfumato.denoising import files as work
+    from sfumato.denoising.places import Order, plan, unused
     from sfumato.zoo import opened
 
-    order = work.Order(noise, strength, samples, seed, show, overwrite, mirror)
-    pairs = work.plan(files, out, order)
+    order = Order(noise, strength, samples, seed, show, overwrite, mirror, page)
+    pairs, passed = plan(files, out, order), unused(files, out)
     kept = set() if overwrite or not sys.stdin.isatty() else {t for _, t in pairs if not _replace(t, order)}
     done, failed = [], []
     with Screen(json, events) as screen:
@@ -92,20 +96,28 @@ def denoise(
             done.append(cleaned)
             estimate = f"  {cleaned.found}" if cleaned.found else ""
             say(f"{source} ({cleaned.words}){estimate} -> {', '.join(map(str, cleaned.written))}")
+            for note in cleaned.notes:
+                say(f"{source}: {note}")
+    for path, why in passed:
+        say(f"{path}: not cleaned: {why}")
     if kept:
         say(f"{len(kept)} of {len(pairs)} existing files were not replaced")
     rows = [
-        {"file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found)}
+        {
+            "file": str(c.source), "written": list(map(str, c.written)), "sigma": c.sigma, "estimated": bool(c.found),
+            "notes": list(c.notes),
+        }
         for c in done
-    ]
-    answer({"model": loaded.name, "photos": rows, "failed": failed}, json)
+    ]  # fmt: skip
+    unused_rows = [{"file": str(path), "reason": why} for path, why in passed]
+    answer({"model": loaded.name, "photos": rows, "failed": failed, "unused": unused_rows}, json)
     if failed:
         raise UserError(f"{len(failed)} of {len(pairs)} photos were not cleaned; {len(done)} were")
 
 
 def _replace(target: Path, order: Order) -> bool:
     """Whether existing files may be replaced; asks the user if there are any."""
-    from sfumato.denoising.files import outputs
+    from sfumato.denoising.places import outputs
 
     there = [place for place in outputs(target, order).all if place.exists()]
     return not there or typer.confirm(f"{', '.join(map(str, there))} exists; replace it?", err=True)

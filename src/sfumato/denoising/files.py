@@ -1,10 +1,9 @@
-"""Cleans photo files: which are read, which are written, and where."""
+"""Cleans photo files, and draws what was removed."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,38 +14,23 @@ from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.denoise import Cleaning, OnTile, denoise, posterior_samples
 from sfumato.denoising.levels import level_of_photo
 from sfumato.denoising.noise import Estimate, estimate
-from sfumato.denoising.photo import SUFFIXES, Photo, check_fits, put, read
+from sfumato.denoising.photo import Photo, check_fits, kept_back, put, read
+from sfumato.denoising.places import Order, outputs
 from sfumato.errors import UserError
-from sfumato.files import aside, check_folder, sync
+from sfumato.files import aside, sync
 from sfumato.pictures.decode import UPRIGHT
 
 REMOVED = 4  # factor of the removed noise in the picture of --show
 WIDE, GAP = 640, 8  # that picture's parts: largest side, and pixels between them
 UNSURE = 0.1  # standard deviation, where white is 1, that is shown white in the picture of uncertainty
-UNKNOWN = (".bmp", ".gif", ".jpe", ".jfif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".psd", ".pdf", ".svg")
 LOOKED = 512  # side of the parts of a large photo from which its noise is estimated
-
-
-@dataclass(frozen=True)
-class Order:
-    """Settings of cleaning a file. sigma: None: estimated; strength, mirror: see `denoise.Cleaning`; samples: number of
-    posterior samples to write; seed: of the samples; show: also write a picture of before, after and the removed noise;
-    overwrite: replace existing files.
-    """
-
-    sigma: float | np.ndarray | None = None
-    strength: float = 1.0
-    samples: int = 0
-    seed: int = 0
-    show: bool = False
-    overwrite: bool = False
-    mirror: bool = False
 
 
 @dataclass(frozen=True)
 class Cleaned:
     """A photo that was cleaned. written: files, the clean photo first; sigma: that was used, the mean of a map; found:
-    the estimated noise as a text, "" if sigma was given; words: the photo's format as a text.
+    the estimated noise as a text, "" if sigma was given; words: the photo's format as a text; notes: what is not
+    kept, and how an unusual file was read.
     """
 
     source: Path
@@ -54,87 +38,7 @@ class Cleaned:
     sigma: float
     found: str
     words: str
-
-
-def plan(given: Sequence[Path], out: Path, order: Order = Order()) -> list[tuple[Path, Path]]:
-    """Pairs of photo and target file. Folders stand for all photos in them, and patterns for all files they match.
-
-    For one photo, `out` may be a file with a picture's suffix; else `out` is a folder, created if necessary, in which
-    photos of folders keep their relative paths. Raises UserError: no such file, a missing folder, a file in place of
-    the folder, an unknown suffix, or two photos with the same target.
-    """
-    pairs: list[tuple[Path, Path]] = []
-    for path in given:
-        try:
-            pairs += _named(path, out)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # a name that is too long, a folder without permission, a pattern such as a**b
-            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    ending = out.suffix.lower()
-    if len(given) == 1 and not given[0].is_dir() and len(pairs) == 1 and ending in SUFFIXES and not out.is_dir():
-        if not out.absolute().parent.is_dir():
-            raise UserError(f"{out}: the folder {out.parent} does not exist: make it, or choose another --out")
-        check_folder(out.parent)
-        return [(pairs[0][0], out)]
-    if ending in SUFFIXES and not out.is_dir():
-        raise UserError(f"{out}: {len(pairs)} photos do not fit into one file: name a folder")
-    if ending in UNKNOWN and not out.is_dir():
-        raise UserError(f"{out}: unknown picture format {ending}; known: {', '.join(SUFFIXES)}")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder")
-    check_folder(out)
-    planned = [(photo, out / place) for photo, place in pairs]
-    counts = Counter(place for _, target in planned for place in outputs(target, order).all)
-    for place, count in counts.items():
-        if count > 1:
-            raise UserError(f"two pictures would become {place}: clean their photos in two commands")
-    return planned
-
-
-def _named(path: Path, out: Path) -> list[tuple[Path, Path]]:
-    """The photos of one argument, and their relative paths in the output folder."""
-    if path.is_dir():
-        return [(photo, photo.relative_to(path)) for photo in _photos(path, path.rglob("*"), out)]
-    if path.exists():
-        return [(path, Path(path.name))]
-    if any(sign in str(path) for sign in "*?["):
-        first = next(k for k, part in enumerate(path.parts) if any(sign in part for sign in "*?["))
-        matches = Path(*path.parts[:first]).glob(str(Path(*path.parts[first:])))
-        return [(photo, Path(photo.name)) for photo in _photos(path, matches, out)]
-    raise UserError(f"{path}: the file is not there")
-
-
-def _photos(path: Path, files: Iterable[Path], out: Path) -> list[Path]:
-    """The photos among files, sorted, without those in `out`. Raises UserError if there are none."""
-    photos = sorted(p for p in files if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
-    inside = out.absolute()
-    if path.is_dir() and inside != path.absolute():
-        photos = [p for p in photos if inside not in p.absolute().parents]
-    if not photos:
-        raise UserError(f"{path} holds no photos ({', '.join(SUFFIXES)})" if path.is_dir() else f"{path}: no photos")
-    return photos
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files written for one photo: the clean photo, its samples, pictures of their spread and of the noise."""
-
-    photos: list[Path]
-    spread: Path | None
-    shown: Path | None
-
-    @property
-    def all(self) -> list[Path]:
-        return [*self.photos, *(place for place in (self.spread, self.shown) if place)]
-
-
-def outputs(target: Path, order: Order) -> Outputs:
-    """The files that `clean` writes for a photo with the target `target`."""
-    samples = [_beside(target, f"-{k + 1}") for k in range(order.samples)]
-    spread = _beside(target, "-uncertainty", ".png") if order.samples > 1 else None
-    return Outputs([target, *samples], spread, _beside(target, "-show", ".png") if order.show else None)
+    notes: tuple[str, ...] = ()
 
 
 def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, on_tile: OnTile | None = None) -> Cleaned:
@@ -145,8 +49,10 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, on_tile: O
             raise UserError(f"{place} exists: --overwrite replaces it")
         if place.is_dir():
             raise UserError(f"{place} is a folder: move it away, or choose another --out")
-    photo = read(source)
+    photo = read(source, page=order.page)
     check_fits(photo, target)
+    if photo.pages > 1 and target.exists() and target.samefile(source):
+        raise UserError(f"{source}: has {photo.pages} pages, and one would take the place of all: choose another --out")
     try:
         made = clean_photo(cleaner, photo, order, on_tile)
     except UserError as error:
@@ -162,7 +68,7 @@ def clean(cleaner: Cleaner, source: Path, target: Path, order: Order, on_tile: O
         for written in asides.values():
             sync(written)
     level = float(np.mean(made.sigma))
-    return Cleaned(source, places.all, level, made.found, photo.words())
+    return Cleaned(source, places.all, level, made.found, photo.words(), (*photo.notes, *kept_back(photo, target)))
 
 
 @dataclass(frozen=True)
@@ -196,10 +102,6 @@ def noise_in(cleaner: Cleaner, photo: Photo) -> tuple[float, str]:
         return level, f"noise of sigma {level:.3f} ({255 * level:.1f} of 255), as {cleaner.name} reads it"
     noise = noise_of(photo)
     return noise.sigma, noise.words()
-
-
-def _beside(path: Path, more: str, suffix: str | None = None) -> Path:
-    return path.with_name(f"{path.stem}{more}{suffix or path.suffix}")
 
 
 def noise_of(photo: Photo) -> Estimate:

@@ -13,9 +13,10 @@ from torch import Tensor
 from sfumato.denoising.arrays import P, take
 from sfumato.denoising.cleaner import Cleaner
 from sfumato.denoising.denoise import Cleaning, OnTile, Sigma, denoise, posterior_samples
-from sfumato.denoising.files import Order, clean_photo, upright
+from sfumato.denoising.files import clean_photo, upright
 from sfumato.denoising.levels import estimated
 from sfumato.denoising.photo import Photo, read, write
+from sfumato.denoising.places import Order
 from sfumato.errors import UserError
 from sfumato.files import aside
 

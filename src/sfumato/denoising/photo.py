@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sfumato.denoising.embed import embed, lost
+from sfumato.denoising.metadata import Metadata
+from sfumato.denoising.opening import opened
 from sfumato.errors import UserError
 from sfumato.files import Json, aside
-from sfumato.pictures.decode import PictureError, check_size, header
+from sfumato.pictures import depth
+from sfumato.pictures.decode import PictureError
 
 if TYPE_CHECKING:
     import pyvips
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 MEGAPIXELS = 200
-HOW: dict[str, Json] = {
-    ".jpg": {"Q": 95, "subsample_mode": "off"},
-    ".jpeg": {"Q": 95, "subsample_mode": "off"},
-    ".png": {"compression": 6},
-    ".webp": {"Q": 95},
-    ".tif": {"compression": "lzw"},
-    ".tiff": {"compression": "lzw"},
+KINDS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "jpg"),
+    **{".png": "png", ".webp": "webp", ".tif": "tif", ".tiff": "tif"},
 }
-LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels a side
-FRAMES = "frames or pages: save the one you want as a picture of its own"
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of TIFF and BigTIFF
+"""Formats that are written, by the endings of names."""
+HOW: dict[str, Json] = {
+    "jpg": {"Q": 95, "subsample_mode": "off"},
+    "png": {"compression": 6},
+    "webp": {"Q": 95},
+    "tif": {"compression": "lzw"},
+}
+SUFFIXES = tuple(KINDS)
+LONGEST = {"webp": 16383, "jpg": 65500}  # pixels a side
+PROFILE = "icc-profile-data"
 COLOUR = {1: "grey", 3: "colour", 4: "CMYK"}
 
 
 @dataclass(frozen=True)
 class Photo:
-    """pixels: uint8 or uint16 (H, W, C) as in the file, C = 1 grey, 3 RGB, 4 CMYK; alpha: (H, W) or None;
-    file: the picture with its metadata (EXIF with the orientation, ICC profile, XMP, resolution).
+    """pixels: uint8 or uint16 (H, W, C), C = 1 grey, 3 RGB, 4 CMYK; alpha: (H, W) or None; file: the opened picture,
+    with its ICC profile and resolution; meta: the file's other contents; pages: how many it has; bits: of 16, how many
+    its samples use, though `pixels` have white at 65,535; notes: how the file was read.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     file: pyvips.Image
+    meta: Metadata = field(default_factory=Metadata)
+    pages: int = 1
+    bits: int = 16
+    notes: tuple[str, ...] = ()
 
     @property
     def top(self) -> int:
@@ -55,44 +66,56 @@ class Photo:
 
     def words(self) -> str:
         height, width, channels = self.pixels.shape
-        bits = 8 * self.pixels.dtype.itemsize
+        bits = 8 if self.pixels.dtype == np.uint8 else self.bits
         return f"{width}x{height} {COLOUR[channels]}{', alpha' if self.alpha is not None else ''}, {bits} bit"
 
 
-def read(path: Path, megapixels: float = MEGAPIXELS) -> Photo:
-    """Read a photo. Raises UserError with the file's name: not a picture, truncated, animated, too large."""
-    import pyvips
+def read(path: Path, megapixels: float = MEGAPIXELS, page: int | None = None) -> Photo:
+    """Read a photo; page: of several in one file, from 1, None for the first.
 
+    Raises UserError with the file's name: not a picture, truncated, too large, an animation, no such page, an extra
+    that is not installed.
+    """
     with _one_line(path):
-        check_size(*_sides(path), int(megapixels * 1e6))
-        file = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
-        if file.get_n_pages() > 1:
-            raise PictureError(f"has {file.get_n_pages()} {FRAMES}")
+        found = opened(path, page, int(megapixels * 1e6))
+        file = found.image
         if file.format not in ("uchar", "ushort"):
             raise PictureError(f"has samples of type {file.format}: save it with 8 or 16 bits")
+        most = {"b-w": 2, "grey16": 2, "cmyk": 5}.get(file.interpretation, 4)
+        if file.bands > most:
+            raise PictureError(f"has {file.bands} channels: save it as grey, RGB or CMYK, with or without alpha")
         array = file.numpy()
     array = array[:, :, None] if array.ndim == 2 else array
-    alpha = None
-    if file.hasalpha():
+    alpha, notes, bits = None, found.notes, 16
+    if array.shape[2] in (2, 5) or (array.shape[2] == 4 and file.interpretation != "cmyk"):
         array, alpha = array[:, :, :-1], np.ascontiguousarray(array[:, :, -1])
-    if array.shape[2] not in COLOUR:
-        raise UserError(f"{path}: has {array.shape[2]} channels: save it as grey, RGB or CMYK")
-    return Photo(np.ascontiguousarray(array), alpha, file)
+    if array.dtype == np.uint16:
+        largest = int(array.max())
+        bits = depth.bits_used(largest, found.largest)
+        if bits < 16:
+            array, notes = depth.stretched(array, bits), (*notes, depth.note(bits, largest, found.largest))
+    return Photo(np.ascontiguousarray(array), alpha, file, found.meta, found.pages, bits, notes)
 
 
 def check_fits(photo: Photo, path: Path) -> None:
     """Raise UserError if the format of a name's extension is unknown or cannot hold the photo."""
     suffix, (height, width, channels) = path.suffix.lower(), photo.pixels.shape
-    if suffix not in HOW:
-        raise UserError(f"{path}: unknown picture format {suffix or '(no ending)'}; known: {', '.join(HOW)}")
-    if photo.pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
+    kind = KINDS.get(suffix, "")
+    if not kind:
+        raise UserError(f"{path}: unknown picture format {suffix or '(no ending)'}; known: {', '.join(KINDS)}")
+    if photo.pixels.dtype == np.uint16 and kind not in ("png", "tif"):
         raise UserError(f"{path}: {suffix} holds 8 bits and the photo has 16: write .png or .tif")
-    if channels == 4 and suffix not in (".jpg", ".jpeg", ".tif", ".tiff"):
+    if channels == 4 and kind not in ("jpg", "tif"):
         raise UserError(f"{path}: {suffix} holds no CMYK: write .jpg or .tif")
-    if photo.alpha is not None and suffix in (".jpg", ".jpeg"):
+    if photo.alpha is not None and kind == "jpg":
         raise UserError(f"{path}: {suffix} holds no transparency: write .png, .webp or .tif")
-    if max(height, width) > LONGEST.get(suffix, 2**31):
-        raise UserError(f"{path}: {suffix} holds {LONGEST[suffix]} pixels a side, and this is {width}x{height}")
+    if max(height, width) > LONGEST.get(kind, 2**31):
+        raise UserError(f"{path}: {suffix} holds {LONGEST[kind]} pixels a side, and this is {width}x{height}")
+
+
+def kept_back(photo: Photo, path: Path) -> list[str]:
+    """What of the photo's metadata the format of a name's extension cannot hold: one line each."""
+    return lost(photo.meta, KINDS[path.suffix.lower()])
 
 
 def write(photo: Photo, pixels: np.ndarray, path: Path) -> Path:
@@ -111,34 +134,16 @@ def put(photo: Photo, pixels: np.ndarray, file: Path, target: Path) -> None:
     """Write as `write` does, but directly into `file`; target: the name for the format and for error messages."""
     import pyvips
 
+    pixels = depth.shrunk(pixels, photo.bits) if photo.bits < 16 else pixels
     bands = pixels if photo.alpha is None else np.concatenate([pixels, photo.alpha[:, :, None]], 2)
     image = pyvips.Image.new_from_array(np.ascontiguousarray(bands), interpretation=photo.file.interpretation)
     image = image.copy(xres=photo.file.xres, yres=photo.file.yres)
-    core = set(image.get_fields())
-    for name in photo.file.get_fields():
-        if name not in core and not name.startswith(("palette", "bits-per-sample", "n-pages", "vips-")):
-            image.set_type(photo.file.get_typeof(name), name, photo.file.get(name))
+    if PROFILE in photo.file.get_fields():
+        image.set_type(pyvips.GValue.blob_type, PROFILE, photo.file.get(PROFILE))
+    kind = KINDS[target.suffix.lower()]
     with _one_line(target, "cannot be written"):
-        image.write_to_file(str(file), keep="all", **HOW[target.suffix.lower()])
-
-
-def _sides(path: Path) -> tuple[int, int]:
-    """Height and width by the header. Raises PictureError on BMP and animated PNG.
-
-    TIFFs are read by libvips, since Pillow does not support all kinds.
-    """
-    import pyvips
-
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(4) in TIFF:
-            claimed = pyvips.Image.tiffload(str(path))
-            return claimed.height, claimed.width
-    head = header(path)
-    if head.kind == "BMP":
-        raise PictureError("a BMP, which is not supported: save it as PNG")
-    if head.kind == "PNG" and head.frames > 1:  # libvips counts one
-        raise PictureError(f"has {head.frames} {FRAMES}")
-    return head.height, head.width
+        image.write_to_file(str(file), keep="icc", **HOW[kind])
+    embed(photo.meta, file, kind)
 
 
 @contextlib.contextmanager

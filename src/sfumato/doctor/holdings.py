@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sfumato.doctor.machine import Found
 
-EXTRAS = {"track": ("tensorboard", "wandb")}
+EXTRAS = {"track": ("tensorboard", "wandb"), "heic": ("pillow_heif",), "raw": ("rawpy",)}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".parquet"}
 MOST_FILES = 5000  # at most so many files of a data set's folder are counted
 MB = 1e6

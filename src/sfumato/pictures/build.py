@@ -17,6 +17,7 @@ from sfumato.pictures import choose
 from sfumato.pictures.crop import CROPS, channels
 from sfumato.pictures.decode import Header, PictureError
 from sfumato.pictures.pool import ordered
+from sfumato.pictures.scan import noted
 from sfumato.pictures.source import Item, Source, sides
 from sfumato.progress import Advance
 from sfumato.recipe.sections import Data
@@ -49,6 +50,7 @@ def build(source: Source, data: Data, digest: str, folder: Path, progress: Advan
         good = [index for index in order if pieces[index]]
         border = choose.border_of(source, chosen, good, data)
         report = choose.final_report(source, data, chosen, heads, size, sum(pieces))
+        report.notes += noted(items)
         report.splits = {"train": len(good) - border, "held out": border}
         names = [name for name in source.label_names if name in report.labels]
         numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}

@@ -1,17 +1,18 @@
-"""Captions from files beside pictures: `NAME.txt`, and the Hub's `metadata.csv` and `metadata.jsonl`."""
+"""Captions from files beside pictures: `NAME.txt`, `NAME.caption`, the Hub's `metadata.csv` and `metadata.jsonl`."""
 
 from __future__ import annotations
 
 import csv
 import json
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sfumato.errors import UserError
 from sfumato.files import Json
 
+SIDECARS = (".txt", ".caption")  # of two beside one picture the first is read
 METADATA = ("metadata.csv", "metadata.jsonl")
 CAPTION_COLUMNS = ("text", "caption", "prompt")
 LABEL_COLUMNS = ("label", "class")
@@ -47,7 +48,7 @@ def read_metadata(root: Path, files: list[Path], keys: set[str], notes: list[str
 
 
 def read_sidecar(path: Path, key: str, notes: list[str]) -> str | None:
-    """The text of `NAME.txt` on one line, None if it is empty; one that cannot be used is noted."""
+    """The text of a sidecar on one line, None if it is empty; one that cannot be used is noted."""
     try:
         with path.open("rb") as file:
             raw = file.read(LONGEST + 1)
@@ -58,6 +59,40 @@ def read_sidecar(path: Path, key: str, notes: list[str]) -> str | None:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         notes.append(f"caption of {key} left out: {reason}")
         return None
+
+
+def beside(pictures: Sequence[Path], notes: list[str]) -> dict[Path, str]:
+    """The captions of pictures of one folder, by the same files and rules as a training's.
+
+    A row of metadata counts more than a sidecar. Sidecars of no picture are noted. Raises UserError on broken metadata.
+    """
+    if not pictures:
+        return {}
+    folder = pictures[0].parent
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+    names = {path.name: path for path in pictures}
+    rows = read_metadata(folder, [path for path in files if path.name.lower() in METADATA], set(names), notes)
+    found = {names[name]: row.caption for name, row in rows.items() if row.caption}
+    stems: dict[str, list[Path]] = {}
+    for path in pictures:
+        stems.setdefault(path.stem, []).append(path)
+    texts = sorted((path for path in files if is_sidecar(path)), key=rank)
+    for text in texts:
+        if text.stem not in stems:
+            notes.append(f"{text.name}: no picture has this name")
+        for path in stems.get(text.stem, []):
+            if path not in found and (caption := read_sidecar(text, path.name, notes)):
+                found[path] = caption
+    return found
+
+
+def is_sidecar(path: Path) -> bool:
+    return path.suffix.lower() in SIDECARS
+
+
+def rank(path: Path) -> int:
+    """The order in which sidecars of one picture are read."""
+    return SIDECARS.index(path.suffix.lower())
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Json]]:

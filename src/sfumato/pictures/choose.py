@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from sfumato.errors import UserError
-from sfumato.pictures.decode import EXTENSIONS, Header, PictureError
+from sfumato.pictures.decode import Header, PictureError
+from sfumato.pictures.kinds import EXTENSIONS
 from sfumato.pictures.pool import ordered
 from sfumato.pictures.scan import Report, read_header, report
 from sfumato.pictures.source import Item, Source, sides

@@ -1,29 +1,43 @@
 """One picture file to one array, safely.
 
-Files are untrusted: the header is read and checked before a pixel is decoded, only five
-formats are accepted (and HEIC with the extra `heic`), and every failure becomes a `PictureError` of one line.
+Files are untrusted: the header is read and checked before a pixel is decoded, only the formats of `kinds` are accepted
+(HEIC with the extra `heic`), and every failure becomes a `PictureError` of one line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
+
+from sfumato.pictures.errors import ExtraError, PictureError, TooLargeError
+from sfumato.pictures.kinds import HEAD, kind_of
+from sfumato.pictures.narrow import BITS, to_uint8
 
 # Importing a reader registers it under its format
-READERS = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif")
-HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")  # brands of the photos of telephones
+READERS = (
+    *(AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin),
+    WebPImagePlugin,
+)
 MAX_BYTES = 2**30
 
-ORIENTATION, BITS, PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
+ORIENTATION = 0x0112  # EXIF and TIFF
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,20 +48,11 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 OTHER_FORMATS = {
-    b"GIF8": "a GIF",
     b"%PDF": "a PDF",
     b"<": "text",
     b"PK\x03\x04": "a ZIP archive",
     b"8BPS": "a PSD",
 }
-
-
-class PictureError(Exception):
-    """A picture that cannot be used; the message is one line that says why."""
-
-
-class TooLargeError(PictureError):
-    """A picture refused by its header or file size, before anything was decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +72,33 @@ class Header:
         return f"{self.width}x{self.height}"
 
 
-def decode(source: Path | bytes, *, max_pixels: int = 200_000_000, shorter: int | None = None) -> np.ndarray:
-    """Decode one JPEG, PNG, WebP, BMP, TIFF or, with the extra `heic`, HEIC.
+def decode(
+    source: Path | bytes,
+    *,
+    max_pixels: int = 200_000_000,
+    shorter: int | None = None,
+    notes: list[str] | None = None,
+) -> np.ndarray:
+    """Decode one JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or, with the extra `heic`, HEIC.
 
     The first frame, upright by its EXIF orientation, alpha composited on white, 16-bit scaled to 8, CMYK and
     palettes turned to RGB. With `shorter`, a JPEG may be decoded at a half, quarter or eighth of its size, as
-    long as its shorter side keeps that many pixels.
+    long as its shorter side keeps that many pixels. notes: receives how an unusual file was read: which of several
+    frames, which part of 16 bits.
 
     Returns uint8 (H, W, C), with C = 1 for grey modes and 3 for the others. Raises PictureError.
     """
+    said: list[str] = [] if notes is None else notes
     with _tidy(source), _opened(source, max_pixels) as image:
+        if notes is not None and (frames := _frames(image)) > 1:
+            said.append(f"the first of its {frames} {'pages' if image.format == 'TIFF' else 'frames'} is used")
         if image.format == "PNG":
             _check_sums(source, max_pixels)
         if shorter is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(None, (shorter, shorter))
         raw, bits = _raw_mode(image), _bits(image)
         image.load()
-        array = _to_uint8(image, raw, bits)
+        array = to_uint8(image, raw, bits, source, said)
         turn = UPRIGHT.get(_orientation(image))
         if turn is not None:
             array = np.asarray(Image.fromarray(array).transpose(turn))
@@ -100,7 +115,7 @@ def header(source: Path | bytes) -> Header:
             width, height = height, width
         bits = " 16-bit" if _bits(image) > 8 and image.mode != "F" else ""
         mode = "L" if image.mode.startswith("I") else image.mode
-        return Header(height, width, mode + bits, image.format or "", getattr(image, "n_frames", 1))
+        return Header(height, width, mode + bits, image.format or "", _frames(image))
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:
@@ -140,15 +155,12 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
     neither overrides ours nor has to be changed.
     """
     with _stream(source) as stream:
-        head = stream.read(16)
+        head = stream.read(HEAD)
         stream.seek(0)
         if not head:
             raise PictureError("empty file")
-        heic = head[4:8] == b"ftyp" and head[8:12] in HEIC and _register_heic()
-        for name in ("HEIF",) if heic else FORMATS:
-            factory, accept = Image.OPEN[name]
-            if accept is None or not (heic or accept(head) is True):
-                continue
+        if kind := kind_of(head):
+            factory = _reader(kind)
             image = factory(stream, "")
             if min(image.size) < 1:
                 raise PictureError("has no pixels")
@@ -157,17 +169,27 @@ def _opened(source: Path | bytes, max_pixels: int | None) -> Iterator[Image.Imag
             yield image
             return
     other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
-    raise PictureError("not a JPEG, PNG, WebP, BMP or TIFF picture" + (f" (looks like {other})" if other else ""))
+    raise PictureError(
+        "not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC picture" + (f" (looks like {other})" if other else "")
+    )
 
 
-def _register_heic() -> bool:
-    """Register the reader of HEIC. Raises PictureError if it is not installed."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError as error:
-        raise PictureError("a HEIC photo, which needs: pip install 'sfumato[heic]'") from error
-    register_heif_opener()
-    return True
+def _reader(kind: str) -> Callable[..., Image.Image]:
+    """Pillow's reader of a format. Raises PictureError if it is not installed."""
+    if kind == "HEIF":
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
+            raise ExtraError("a HEIC photo, which needs: pip install 'sfumato[heic]'") from error
+        register_heif_opener()
+    if kind == "AVIF" and not features.check("avif"):
+        raise ExtraError("an AVIF picture, which this build of Pillow cannot read: save it as JPEG or PNG")
+    return Image.OPEN[kind][0]
+
+
+def _frames(image: Image.Image) -> int:
+    """Frames or pages; of HEIC only the main picture counts."""
+    return 1 if image.format == "HEIF" else getattr(image, "n_frames", 1)
 
 
 def _stream(source: Path | bytes) -> BinaryIO:
@@ -210,55 +232,3 @@ def _bits(image: Image.Image) -> int:
         bits = image.tag_v2.get(BITS, 1)
         return int(bits[0] if isinstance(bits, tuple) else bits)
     return 16 if "16" in _raw_mode(image) else 8
-
-
-def _to_uint8(image: Image.Image, raw: str, bits: int) -> np.ndarray:
-    """Pixels of a loaded picture as uint8 (H, W) or (H, W, 3)."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _narrow(image, bits)
-    if image.mode in ("RGBa", "La"):
-        image = image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
-    key = image.info.get("transparency")
-    if image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and key is not None):
-        return _on_white(image, grey=image.mode == "LA" or raw.startswith("LA"))
-    if image.mode not in ("1", "L", "RGB", "RGBX", "P", "CMYK", "YCbCr"):
-        raise PictureError(f"colour mode {image.mode} is not supported: save it as RGB")
-    array = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    if key is not None and image.mode in ("1", "L", "RGB"):  # one colour of the file means transparent
-        steps = {"L;2": 85, "L;4": 17}.get(raw, 1)
-        colour = np.atleast_1d(key) // 256 if bits == 16 else np.atleast_1d(key) * steps
-        clear = (array.reshape(*array.shape[:2], -1) == colour).all(axis=2)
-        array = array.copy()
-        array[clear] = 255
-    return array
-
-
-def _on_white(image: Image.Image, grey: bool) -> np.ndarray:
-    image = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(image, mask=image.getchannel("A"))
-    return np.asarray(canvas.getchannel(0) if grey else canvas)
-
-
-def _narrow(image: Image.Image, bits: int) -> np.ndarray:
-    """Grey of more than 8 bits scaled to 8: by the file's bits, or, for 32 bits, by the range it uses."""
-    values = np.asarray(image)
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0:
-        raise PictureError("has values below zero or not finite: save it with 8 or 16 bits")
-    if image.mode.startswith("I;16"):
-        top = 2**bits - 1 if 8 < bits <= 16 else 65535
-    elif image.mode == "I" and bits == 16:
-        top = 65535
-    else:
-        tops = (1, 255, 65535) if image.mode == "F" else (255, 65535)
-        top = next((t for t in tops if high <= t), 0)
-        if not top:
-            raise PictureError(f"has values up to {high:g} with no agreed white: save it with 8 or 16 bits")
-    scaled = np.rint(values.astype(np.float32) * np.float32(255 / top)).clip(0, 255).astype(np.uint8)
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == 0:
-        scaled = 255 - scaled  # white is zero
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        scaled[values == key] = 255
-    return scaled

@@ -143,6 +143,15 @@ def report(name: str, splits: Mapping[str, Sequence[Item]], headers: Iterable[He
     return result
 
 
+def noted(items: Iterable[Item]) -> list[str]:
+    """How unusual files were read: a line for each kind, with the number of pictures and one of their names."""
+    names: dict[str, list[str]] = {}
+    for item in items:
+        for note in item.notes:
+            names.setdefault(note, []).append(item.key)
+    return [f"{_count(len(keys), 'picture')}, such as {keys[0]}: {note}" for note, keys in names.items()]
+
+
 def leave_out(result: Report, key: str, error: PictureError) -> None:
     """Record why a picture is not used."""
     (result.refused if isinstance(error, TooLargeError) else result.corrupt)[key] = str(error)

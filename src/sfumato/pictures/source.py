@@ -22,7 +22,7 @@ class Item:
     """One picture of a source, not yet decoded.
 
     `key`: a readable name; `digest`: the SHA-256 of its content; `header` reads its header and `read`
-    decodes it to uint8 (H, W, C): both raise PictureError.
+    decodes it to uint8 (H, W, C): both raise PictureError. `read` puts into `notes` how an unusual file was read.
     """
 
     key: str
@@ -31,6 +31,7 @@ class Item:
     digest: str
     read: Callable[[], np.ndarray] = field(repr=False)
     header: Callable[[], Header] = field(repr=False)
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
 
 class Source(Protocol):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
-from scipy.fft import dctn
-from scipy.ndimage import gaussian_filter, laplace, sobel
+from scipy.ndimage import laplace
 
 from sfumato.errors import UserError
 from sfumato.files import Json
-from sfumato.pictures.decode import EXTENSIONS, PictureError, decode
+from sfumato.pictures.captions import METADATA, beside, is_sidecar
+from sfumato.pictures.decode import PictureError, decode
+from sfumato.pictures.kinds import EXTENSIONS, is_picture, why_not
+from sfumato.tuning.photos.measures import CHECK_SIDE, Crop, colours, luma_of, perceptual_hash, square
 
 FEWEST, MOST = 5, 100
-OTHERS = (".gif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".psd")
-UNREAD = "a format that is not supported: save it as JPEG or PNG"
-CHECK_SIDE = 256  # longer side at which sharpness and brightness are measured
 ALIKE = 6  # most bits of 64 in which near-duplicates differ
 TINTED = 16.0  # largest mean difference of their colours, of 255
 BLURRED = 0.1  # a photo is blurred below this share of the median sharpness
@@ -28,15 +28,6 @@ FLAT = 4.0  # standard deviation of luma below which a photo shows nothing
 NARROW = 2.5  # ratio of sides above which a square loses much of a photo
 
 Use = Literal["use", "doubtful", "leave out"]
-
-
-@dataclass(frozen=True)
-class Crop:
-    """The square of a photo that is used for training: its corner and side, in pixels."""
-
-    left: int
-    top: int
-    side: int
 
 
 @dataclass(frozen=True)
@@ -67,9 +58,11 @@ class PhotoVerdict:
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """All photos of a folder in the order of their names."""
+    """All photos of a folder in the order of their names; captions: their own, by file; notes: other files."""
 
     verdicts: list[PhotoVerdict] = field(default_factory=list)
+    captions: dict[Path, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def used(self) -> list[PhotoVerdict]:
@@ -78,16 +71,18 @@ class PhotoReport:
     def lines(self) -> list[str]:
         """One line for each photo that is not simply used, and one for all."""
         lines = [f"{v.path.name}: {v.use}: {'; '.join(v.reasons)}" for v in self.verdicts if v.reasons]
-        return [f"{len(self.used)} of {len(self.verdicts)} photos are used", *lines]
+        return [f"{len(self.used)} of {len(self.verdicts)} photos are used", *lines, *self.notes]
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """Measurements of a photo: its verdict so far, a hash of 64 bits (empty if it cannot be read), its colours."""
+    """Measurements of a photo: its verdict so far, a hash of 64 bits (empty if it cannot be read), its colours, and a
+    digest of its pixels."""
 
     verdict: PhotoVerdict
     bits: np.ndarray
     colours: np.ndarray
+    digest: bytes = b""
 
     def nearly(self, other: _Checked) -> bool:
         """Whether two photos are near-duplicates: similar in shape, and in colour without regard to exposure."""
@@ -96,26 +91,33 @@ class _Checked:
 
 
 def paths_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The photos of a folder, and files of formats that are not read. Raises UserError, as `check`; opens none."""
+    """The photos of a folder, and pictures of formats that are not read. Raises UserError, as `check`; decodes none."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: give a folder with five to ten photos of one thing")
-    files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    paths = [p for p in files if p.suffix.lower() in EXTENSIONS]
+    files = sorted((p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()), key=_order)
+    paths = [p for p in files if is_picture(p)]
+    unread = [p for p in files if p not in paths and why_not(p)]
     if not paths:
-        raise UserError(f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it")
+        notes = _passed(folder, set(unread))
+        below = f"; {notes[0]}" if notes else ""
+        raise UserError(
+            f"{folder} holds no photos ({', '.join(EXTENSIONS)}): put five to ten of one thing into it{below}"
+        )
     if len(paths) > MOST:
         raise UserError(f"{folder} holds {len(paths)} photos: choose five to ten, {MOST} at most, or use sfumato train")
-    return paths, [p for p in files if p.suffix.lower() in OTHERS]
+    return paths, unread
 
 
 def check(folder: Path, side: int, progress: Callable[[int, int], None] | None = None) -> PhotoReport:
     """Check all photos of a folder, for training at `side` pixels.
 
     Left out are broken photos, near-duplicates except for the sharpest, and photos that show nothing; but at least five
-    of the readable photos are kept. Raises UserError: no folder, no photo, more than a hundred, or none readable.
+    of the readable photos are kept. Other files and folders are named in the notes. Raises UserError: no folder, no
+    photo, more than a hundred, or none readable.
     """
     paths, unread = paths_in(folder)
-    others = [PhotoVerdict(p, "leave out", (UNREAD,)) for p in unread]
+    others = [PhotoVerdict(path, "leave out", (why_not(path),)) for path in unread]
+    notes = _passed(folder, {*paths, *unread})
     photos = []
     for k, path in enumerate(paths):
         photos.append(_by_itself(path, side))
@@ -126,17 +128,36 @@ def check(folder: Path, side: int, progress: Callable[[int, int], None] | None =
         first = f"{paths[0].name}: {photos[0].verdict.reasons[0]}"
         raise UserError(f"none of the {len(paths)} photos in {folder} can be read; {first}")
     verdicts = _against_each_other(photos, readable)
-    return PhotoReport([*_enough(verdicts), *others])
+    captions = beside(paths, notes)
+    return PhotoReport([*_enough(verdicts), *others], captions, notes)
+
+
+def _order(path: Path) -> tuple[str, str]:
+    """By name without the ending, so that "car.jpg" is before its copies "car (1).jpg" and "car copy.jpg"."""
+    return path.stem, path.suffix
+
+
+def _passed(folder: Path, named: set[Path]) -> list[str]:
+    """A line for each other file and folder: why it is not used. Captions are used, and noted elsewhere if not."""
+    lines = []
+    for path in sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_order):
+        if path.is_dir():
+            count = sum(is_picture(p) for p in path.rglob("*") if not p.name.startswith("."))
+            lines += [f"{path.name}/: not used: photos in subfolders ({count}): move them up"] if count else []
+        elif path not in named and not is_sidecar(path) and path.name.lower() not in METADATA:
+            lines.append(f"{path.name}: not used: not a picture")
+    return lines
 
 
 def _by_itself(path: Path, side: int) -> _Checked:
     """A photo by itself."""
+    notes: list[str] = []
     try:
-        picture = decode(path)
+        picture = decode(path, notes=notes)
     except (PictureError, OSError) as error:
         return _Checked(PhotoVerdict(path, "leave out", (str(error),)), np.zeros(0, bool), np.zeros(0))
     height, width = picture.shape[:2]
-    small = _luma(picture, min(CHECK_SIDE, side))
+    small = luma_of(picture, min(CHECK_SIDE, side))
     sharpness, light = float(laplace(small).var() / max(small.var(), 1.0)), float(small.mean())
     reasons: list[str] = []
     use: Use = "use"
@@ -155,12 +176,13 @@ def _by_itself(path: Path, side: int) -> _Checked:
     if any(doubts.values()):
         use = "leave out" if use == "leave out" else "doubtful"
         reasons += [why for why, holds in doubts.items() if holds]
-    verdict = PhotoVerdict(path, use, tuple(reasons), (height, width), square(picture), sharpness, light)
-    return _Checked(verdict, perceptual_hash(small), colours(picture))
+    verdict = PhotoVerdict(path, use, (*reasons, *notes), (height, width), square(picture), sharpness, light)
+    digest = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).digest()
+    return _Checked(verdict, perceptual_hash(small), colours(picture), digest)
 
 
 def _against_each_other(photos: Sequence[_Checked], readable: Sequence[_Checked]) -> list[PhotoVerdict]:
-    """Leave out near-duplicates, and photos that are blurred compared with the others."""
+    """Leave out near-duplicates (of equal pictures all but the first), and photos more blurred than the others."""
     usual = float(np.median([photo.verdict.sharpness for photo in readable]))
     kept: list[_Checked] = []
     changed: dict[Path, PhotoVerdict] = {}
@@ -168,7 +190,7 @@ def _against_each_other(photos: Sequence[_Checked], readable: Sequence[_Checked]
         verdict = photo.verdict
         twin = next((k for k in kept if k.nearly(photo)), None)
         if twin is not None:
-            why = f"nearly the same picture as {twin.verdict.path.name}, which is sharper"
+            why = _likeness(photo, twin)
             verdict = replace(verdict, use="leave out", reasons=(*verdict.reasons, why), twin=twin.verdict.path)
         else:
             kept.append(photo)
@@ -180,6 +202,15 @@ def _against_each_other(photos: Sequence[_Checked], readable: Sequence[_Checked]
     return [changed.get(photo.verdict.path, photo.verdict) for photo in photos]
 
 
+def _likeness(photo: _Checked, twin: _Checked) -> str:
+    """What a photo that is left out has in common with its twin."""
+    name = twin.verdict.path.name
+    if photo.digest != twin.digest:
+        return f"nearly the same picture as {name}, which is sharper"
+    equal = filecmp.cmp(photo.verdict.path, twin.verdict.path, shallow=False)
+    return f"the same {'file' if equal else 'picture'} as {name}"
+
+
 def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
     """Take readable photos back, the best first, until there are five."""
     missing = FEWEST - sum(v.use != "leave out" for v in verdicts)
@@ -189,46 +220,3 @@ def _enough(verdicts: list[PhotoVerdict]) -> list[PhotoVerdict]:
     )[: max(0, missing)]
     reason = "used anyway, because there are so few photos"
     return [replace(v, use="doubtful", reasons=(*v.reasons, reason)) if v in back else v for v in verdicts]
-
-
-def perceptual_hash(luma: np.ndarray) -> np.ndarray:
-    """64 bits, nearly equal for near-duplicates: which low frequencies of the cosine transform exceed the median."""
-    small = np.asarray(Image.fromarray(luma.astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS), np.float64)
-    low = dctn(small, norm="ortho")[:8, :8].ravel()
-    bits: np.ndarray = low > np.median(low[1:])
-    return bits
-
-
-def colours(picture: np.ndarray) -> np.ndarray:
-    """A picture reduced to 8 x 8 pixels, less its mean, float (8, 8, 3)."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("RGB")
-    small = np.asarray(image.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0), np.float64)
-    centred: np.ndarray = small - small.mean()
-    return centred
-
-
-def square(picture: np.ndarray) -> Crop:
-    """The largest square of a picture, uint8 (H, W, C), with most of its detail, preferably in the middle."""
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    if height == width:
-        return Crop(0, 0, side)
-    luma = _luma(picture).astype(np.float64)
-    detail = np.hypot(sobel(luma, 0), sobel(luma, 1))
-    detail = np.minimum(detail, np.quantile(detail, 0.98))  # one edge is not the subject
-    along = gaussian_filter(detail, 2).sum(axis=0 if width > height else 1)
-    middle = np.linspace(-1, 1, len(along))
-    along = along * (1 - 0.3 * middle**2)
-    window = max(1, round(len(along) * side / max(height, width)))
-    sums = np.convolve(along, np.ones(window), "valid")
-    at = int(np.argmax(sums)) / max(1, len(along) - window)
-    start = round(at * (max(height, width) - side))
-    return Crop(start, 0, side) if width > height else Crop(0, start, side)
-
-
-def _luma(picture: np.ndarray, longer: int = CHECK_SIDE) -> np.ndarray:
-    """Luma with `longer` pixels along the longer side, float (h, w)."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).convert("L")
-    scale = longer / max(image.size)
-    size = max(8, round(image.width * scale)), max(8, round(image.height * scale))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), np.float64)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,8 +54,8 @@ def prepare(
 ) -> PhotoSet:
     """Crop, encode and caption the photos that are used.
 
-    caption: of photos without NAME.txt beside them; it also precedes the text of NAME.txt, if that does not contain the
-    trigger `name`; describe: a function from a picture, uint8 (3, H, W), to a caption, for photos without NAME.txt.
+    caption: of photos that have none of their own; it also precedes their own, if that does not contain the trigger
+    `name` as a word; describe: a function from a picture, uint8 (3, H, W), to a caption, for photos without one.
     Raises UserError.
     """
     used = report.used
@@ -64,13 +64,13 @@ def prepare(
         torch.stack([_variant(v, k, model.shape[1:], flip, rng) for k in range(variants)]) for v in used
     ])  # fmt: skip
     latents = model.enter(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).cpu()
-    captions = []
+    captions, texts = [], report.captions
     for verdict, picture in zip(used, pictures[:, 0].numpy(), strict=True):
-        text = _beside(verdict.path).replace("{trigger}", name)
+        text = texts.get(verdict.path, "").replace("{trigger}", name)
         if not text and describe is not None:
             captions.append(describe(picture))
         else:
-            captions.append(text if name in text else f"{caption}, {text}" if text else caption)
+            captions.append(text if _names(text, name) else f"{caption}, {text}" if text else caption)
     held = list(range(EVERY - 1, len(used), EVERY))
     learned = [k for k in range(len(used)) if k not in held]
     sides = [verdict.crop.side for verdict in used if verdict.crop is not None]
@@ -92,13 +92,9 @@ def _variant(verdict: PhotoVerdict, k: int, size: tuple[int, int], flip: bool, r
     return torch.from_numpy(np.asarray(cut).transpose(2, 0, 1).copy())
 
 
-def _beside(path: Path) -> str:
-    """The caption in NAME.txt, "" if there is none."""
-    text = path.with_suffix(".txt")
-    try:
-        return " ".join(text.read_text("utf-8").split()) if text.is_file() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{text}: not readable as text") from error
+def _names(text: str, name: str) -> bool:
+    """Whether a text contains a trigger as a whole word: "own" is not in "brown"."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def trigger(model: LatentModel, chosen: str, salt: str = "") -> str:
