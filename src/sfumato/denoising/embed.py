@@ -179,7 +179,7 @@ def _tiff(meta: Metadata, file: BinaryIO) -> None:
 
 
 def _strict(tags: Directory) -> Directory:
-    """Texts that end in a zero byte, and one orientation from 1 to 8: readers of TIFF refuse what cameras write else."""
+    """Texts that end in a zero byte, and one orientation from 1 to 8: readers of TIFF refuse others."""
     made = {}
     for number, tag in tags.items():
         if number == ifd.ORIENTATION:
