@@ -221,3 +221,22 @@ def test_values_that_overlap_do_not_fill_the_memory() -> None:
     rows = b"".join(struct.pack("<HHII", 40_000 + k, 7, 2**22, 8) for k in range(200))
     file = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 200) + rows + bytes(2**22)
     assert sum(len(tag.data) for tag in ifd.read(file).values()) <= ifd.LARGEST
+
+
+@pytest.mark.parametrize(
+    ("number", "tag", "expected"),
+    [
+        (0x010F, ifd.Tag(2, b"no zero at the end"), b"no zero at the end\0"),
+        (0x010F, ifd.Tag(7, b"bytes"), b"bytes\0"),
+        (0x0112, ifd.Tag(3, b"\6\0\6\0"), b"\6\0"),
+        (0x0112, ifd.Tag(4, b"\6\0\0\0"), b"\6\0"),
+        (0x0112, ifd.Tag(3, b"\x09\0"), None),
+    ],
+)
+def test_loose_tags_of_cameras_become_a_tiff_that_is_read(
+    tmp_path: Path, number: int, tag: ifd.Tag, expected: bytes | None
+) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "in.jpg", exif=b"Exif\0\0" + ifd.block({number: tag}))
+    photo = read(tmp_path / "in.jpg")
+    found = read(write(photo, photo.pixels, tmp_path / "out.tif")).meta.tags.get(number)
+    assert (found and found.data) == expected

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sfumato.denoising import ifd
-from sfumato.denoising.ifd import DamagedError, Tag
+from sfumato.denoising.ifd import DamagedError, Directory, Tag
 from sfumato.denoising.metadata import (
     EXIF_MARK,
     PIXELS,
@@ -27,6 +27,7 @@ from sfumato.denoising.metadata import (
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 SEGMENT = 65_533  # most bytes of a JPEG's segment
 USUAL = 0.445, 0.465  # a gAMA of 1 / 2.2 changes nothing
+TEXTS_OF_TIFF = (270, 271, 272, 305, 306, 315, 316, 33432)  # description, camera, software, date, artist, rights
 ICC, EXIF, XMP, ALPHA = 0x20, 0x08, 0x04, 0x10  # flags of a WebP
 
 
@@ -172,6 +173,20 @@ def _tiff(meta: Metadata, file: BinaryIO) -> None:
     at = file.seek(0, 2)
     file.write(bytes(at % 2))
     at += at % 2
-    file.write(ifd.laid(own | added, at))
+    file.write(ifd.laid(own | _strict(added), at))
     file.seek(4)
     file.write(struct.pack("<I", at))
+
+
+def _strict(tags: Directory) -> Directory:
+    """Texts that end in a zero byte, and one orientation from 1 to 8: readers of TIFF refuse others."""
+    made = {}
+    for number, tag in tags.items():
+        if number == ifd.ORIENTATION:
+            if 1 <= tag.number <= 8:
+                made[number] = Tag(ifd.SHORT, struct.pack("<H", tag.number))
+        elif tag.kind == ifd.TEXT or (number in TEXTS_OF_TIFF and tag.kind in (ifd.BYTES, ifd.UNDEFINED)):
+            made[number] = Tag(ifd.TEXT, tag.data if tag.data.endswith(b"\0") else tag.data + b"\0")
+        else:
+            made[number] = tag
+    return made

@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeAlias
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF
 EXIF, GPS, INTEROP = 0x8769, 0x8825, 0xA005  # tags that hold another directory
 ORIENTATION, IPTC, XMP = 0x0112, 0x83BB, 0x02BC
-BYTES, SHORT, LONG, UNDEFINED = 1, 3, 4, 7  # types of values
+BYTES, TEXT, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7  # types of values
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 WORDS = {3: 2, 8: 2, 4: 4, 5: 4, 9: 4, 10: 4, 11: 4, 13: 4, 12: 8, 16: 8, 17: 8, 18: 8}  # bytes that are swapped as one
 RAW = (IPTC, XMP)  # bytes whatever their type says
