@@ -22,6 +22,8 @@ from sfumato.files import Json, aside, save_tensors
 from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
+from sfumato.judging.quality import FEW, Quality, quality
+from sfumato.judging.thumbs import alike_share
 from sfumato.pictures.cache import cache_folder
 from sfumato.progress import Stages
 
@@ -40,6 +42,8 @@ class Pictures(Protocol):
 class Distance:
     """The Fréchet distance of n samples from the training set, its 95 % interval, and the floor: the
     distance of `floor_n` real held-out pictures from the same training set, the best to be expected.
+
+    scale: the distance of one average picture repeated, the variance of the training features summed.
     """
 
     value: float
@@ -47,12 +51,14 @@ class Distance:
     high: float
     floor: float
     floor_n: int
+    scale: float
 
 
 @dataclass(frozen=True)
 class GenerateVerdict:
     """fd: against `reference_n` training pictures; kid and its standard error; precision and recall with equal numbers
-    of pictures; notes: limits of these figures; metrics: further figures by name.
+    of pictures; notes: limits of these figures; metrics: further figures by name; alike: share of samples nearly alike
+    to another one.
     """
 
     fd: Distance
@@ -66,6 +72,12 @@ class GenerateVerdict:
     reference_n: int
     notes: tuple[str, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    alike: float = 0.0
+
+    @property
+    def quality(self) -> Quality:
+        """What to say first."""
+        return quality(self.fd, self.recall, self.alike, self.memorised, self.n)
 
     def to_json(self) -> Json:
         """Stable keys: `memorised` is the share of near-copies, `memorisation` all its figures."""
@@ -81,18 +93,23 @@ class GenerateVerdict:
             "n": self.n,
             "reference_n": self.reference_n,
             "notes": list(self.notes),
+            "alike": self.alike,
+            "quality": self.quality.to_json(),
             **({"metrics": dict(self.metrics)} if self.metrics else {}),
         }
 
     def words(self) -> str:
-        """The verdict in a few plain sentences."""
+        """The verdict in a few plain sentences, the most important first."""
         fd = self.fd
+        covered = f"{self.recall:.0%} of the training pictures are covered by samples (recall)."
+        if self.quality.tone != "bad" and self.n >= FEW:
+            covered = f"{self.precision:.0%} of the samples lie among the training pictures (precision), and {covered}"
         return " ".join(
             [
+                self.quality.reason,
                 f"{distance_name(self.features)} {fd.value:.4g} on {self.n} samples "
                 f"(95% interval {fd.low:.4g} to {fd.high:.4g}); real held-out pictures have {fd.floor:.4g}.",
-                f"{self.precision:.0%} of the samples look like training pictures (precision) and "
-                f"{self.recall:.0%} of the training pictures are covered by samples (recall).",
+                covered,
                 self.memorised.verdict,
                 *(f"{name}: {value:.4g}." for name, value in self.metrics.items()),
                 *self.notes,
@@ -142,13 +159,16 @@ def judge_generated(
 
     n, floor_n = len(fake), min(len(fake), len(held))
     interval = frechet_interval(fake, training, seed=seed)
-    floor = frechet(held[rng.permutation(len(held))[:floor_n]], Moments.of(training))
+    moments = Moments.of(training)
+    floor = frechet(held[rng.permutation(len(held))[:floor_n]], moments)
     kernel, kernel_error = kid(fake, training, seed=seed)
     even = min(n, len(training))
     precision, recall = precision_recall(
         training[rng.permutation(len(training))[:even]], fake[rng.permutation(n)[:even]]
     )
-    copied = memorisation(fake, training, held, (samples, _chosen(train, kept), held_out.pixels), seed)
+    taught = _chosen(train, kept)
+    copied = memorisation(fake, training, held, (samples, taught, held_out.pixels), seed)
+    alike = alike_share(samples, taught[torch.from_numpy(np.sort(rng.permutation(len(taught))[:n]))])
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
     given = {"samples": fake, "training": training, "held_out": held}
     found = {}
@@ -157,9 +177,9 @@ def judge_generated(
         with registry.calling("metric", name):
             found[name] = float(each(**taken))
     return GenerateVerdict(
-        Distance(interval.value, interval.low, interval.high, floor, floor_n),
+        Distance(interval.value, interval.low, interval.high, floor, floor_n, float(np.trace(moments.covariance))),
         kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
-        _notes(n, floor_n, len(training), even, features.dim), found,
+        _notes(n, floor_n, len(training), even, features.dim), found, alike,
     )  # fmt: skip
 
 
