@@ -142,6 +142,7 @@ def judged(shelf: Shelf, case: str, m: int, seed: int) -> str:
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--repeats", type=int, default=20, help="sets of copies a cell; of honest sets twice as many")
+    parser.add_argument("--only", nargs="+", default=["fresh", "bursts", *ALTERED], help="these cases alone")
     args = parser.parse_args()
     set_threads(args.threads)
     cells, shelf = Cells("copies", args), Shelf()
@@ -151,7 +152,7 @@ def main() -> None:
         return {str(m): sum(each in ("some", "strong") for each in levels[m]) / repeats for m in SIZES}
 
     print(f"share of sets with signs of copies; training pictures: {', '.join(map(str, SIZES))}")
-    for case in ("fresh", "bursts", *ALTERED):
+    for case in args.only:
         honest = case in ("fresh", "bursts")
         repeats = 2 * args.repeats if honest else args.repeats
         settings = {"case": case, "repeats": repeats, "most": MOST, "features": "mini"}

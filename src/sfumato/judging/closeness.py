@@ -36,12 +36,14 @@ def crowding(
 class Closeness:
     """How close pictures are to one training picture, relative to its neighbours: on features and in thumbs, (n,).
 
-    index: that training picture by features, or by thumbs where these are closer; clusters: see `thumbs.clusters`.
+    index: that training picture by features, or by thumbs where these are closer; around: the distance from a crowd of
+    them in thumbs; clusters: see `thumbs.clusters`.
     """
 
     features: np.ndarray
     pixels: np.ndarray
     index: np.ndarray
+    around: np.ndarray
     clusters: np.ndarray
 
     @classmethod
@@ -60,7 +62,7 @@ class Closeness:
         flipped, other, _ = crowding(mirrored(flat), small, skip)
         pixels = np.minimum(straight, flipped)
         by_pixels = np.where(straight <= flipped, at, other)
-        return cls(ratio, pixels, np.where(pixels < NEAR, by_pixels, index), clusters(flat, around))
+        return cls(ratio, pixels, np.where(pixels < NEAR, by_pixels, index), around, clusters(flat, around))
 
     def copies(self, bound: float) -> np.ndarray:
         """Whether each is a near-copy, (n,) bool. bound: of the closeness on features."""

@@ -69,37 +69,37 @@ class Memorisation:
 
 
 def nearer_share(
-    samples: np.ndarray,
-    train: np.ndarray,
-    held_out: np.ndarray,
-    seed: int = 0,
-    small: tuple[np.ndarray, np.ndarray] | None = None,
+    samples: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int = 0
 ) -> tuple[float, float, float, int]:
     """The share of samples whose nearest real picture is a training picture, its 95 % interval, and how many
     of each were compared.
 
     The larger set is cut at random to the size of the smaller, so that a model that generalises has 0.5 for any
-    sizes. Samples that share a nearest picture are not independent, nor are pictures of one burst, which `small`, the
-    thumbs of both sets, show: the interval is Wilson's with n divided by the design effect, the ratio of the share's
-    variance under random exchange of training and held-out clusters to that of n independent samples.
+    sizes. Samples that share a nearest picture are not independent: the interval is Wilson's with n divided by the
+    design effect, the ratio of the share's variance under random exchange of training and held-out pictures to that of
+    n independent samples. Real pictures must be independent: one of a burst, see `one_each`.
     """
     rng = np.random.default_rng(seed)
     size = min(len(train), len(held_out))
-    rows = [rng.permutation(len(chosen))[:size] for chosen in (train, held_out)]
-    pool = np.concatenate([train[rows[0]], held_out[rows[1]]])
+    pool = np.concatenate([chosen[rng.permutation(len(chosen))[:size]] for chosen in (train, held_out)])
     distance, index = nearest(samples, pool, min(2, len(pool)))
     is_train = index < size
     tie = (distance[:, 0] == distance[:, -1]) & (is_train[:, 0] != is_train[:, -1])
     share = float(np.where(tie, 0.5, is_train[:, 0]).mean())
-    numbers = np.arange(len(pool))
-    if small is not None:
-        flat = np.concatenate([small[0][rows[0]], small[1][rows[1]]])
-        numbers = clusters(flat, crowding(flat, flat, numbers)[2])
-    even = np.bincount(numbers) * len(samples) / len(pool)
-    wins = np.bincount(numbers[index[:, 0]], minlength=len(even)) - even
-    effect = max(1.0, float(np.square(wins).sum() / len(samples)))
+    wins = np.bincount(index[:, 0], minlength=len(pool))
+    effect = max(1.0, float(np.var(wins, ddof=1) * len(pool) / len(samples)))
     found = wilson(share, len(samples) / effect)
     return share, found.low, found.high, size
+
+
+def one_each(small: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some of the training pictures `rows`, one of each burst. small: thumbs of all training pictures.
+
+    Bursts on one side cover fewer kinds of pictures than as many single pictures on the other, which are nearer then.
+    """
+    around = crowding(small[rows], small, rows)[2]
+    chosen: np.ndarray = rows[np.unique(clusters(small[rows], around), return_index=True)[1]]
+    return chosen
 
 
 def pixel_distance(a: Tensor, b: Tensor) -> np.ndarray:
@@ -140,10 +140,10 @@ def memorisation(
     rng = np.random.default_rng(seed)
     small = thumbs(taught)
     drawn = Closeness.of(samples, shots, train, small)
-    rows = rng.permutation(len(held_out))[:MOST]
-    reals = [Closeness.of(held_out[rows], unseen[rows], train, small)]
-    shares = [pixel_distance(unseen[rows], taught[reals[0].index])]
-    if len(rows) < FEW:
+    of_held = rng.permutation(len(held_out))[:MOST]
+    reals = [Closeness.of(held_out[of_held], unseen[of_held], train, small)]
+    shares = [pixel_distance(unseen[of_held], taught[reals[0].index])]
+    if len(of_held) < FEW:
         rows = rng.permutation(len(train))[:MOST]
         reals.append(Closeness.of(train[rows], taught[rows], train, small, rows))
         shares.append(pixel_distance(taught[rows], taught[reals[1].index]))
@@ -155,7 +155,11 @@ def memorisation(
     copies = float(close.mean())
     sure = wilson(copies, independent(drawn.clusters))
     chance = chance_of(reals, bound)
-    nearer, low, high, compared = nearer_share(samples, train, held_out, seed, (small, thumbs(unseen)))
+    size = min(len(train), len(of_held))  # equally many, so that both are thinned alike
+    numbers = clusters(thumbs(unseen[of_held[:size]]), reals[0].around[:size])
+    alone = of_held[np.unique(numbers, return_index=True)[1]]
+    taken = one_each(small, rng.permutation(len(train))[:size])
+    nearer, low, high, compared = nearer_share(samples, train[taken], held_out[alone], seed)
     level, verdict = _words(nearer, low, compared, copies, sure.low, chance)
     return Memorisation(
         nearer, low, high, compared,

@@ -16,7 +16,7 @@ from sfumato.judging.neighbours import nearest
 
 SIDE = 8  # pixels
 FLAT = 0.02  # added to the contrast, so that the noise of flat pictures is not enlarged to a pattern
-ALIKE = 0.5  # of the distance to a crowd of training pictures: closer pictures are not independent
+ALIKE = 0.6  # of the distance to a crowd of training pictures: closer pictures are not independent
 LINKS = 8  # nearest pictures that can be alike to one
 BATCH = 500
 
