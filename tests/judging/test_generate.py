@@ -176,6 +176,7 @@ def test_progress_names_its_stages(sets: tuple[Pictures, Pictures], features: Fe
         "samples",
         "training pictures",
         "held-out pictures",
+        "distances and copies",
     }
     assert seen[1] == Phase("samples", 120, 120)
 

@@ -68,7 +68,7 @@ def test_page_and_json_lie_together(found: Judged, tmp_path: Path) -> None:
     assert found.verdict.words() in seen
     assert f"{found.verdict.fd.value:.4g}" in seen
     assert f"{found.verdict.fd.low:.4g} to {found.verdict.fd.high:.4g}" in seen
-    assert "sfumato judge ants -n 12 --features small_features --seed 5" in seen
+    assert "--task generate -n 12 --features small_features --steps 2 --sampler dpm++2m --guidance 1 --seed 5" in seen
     assert "12 pictures drawn with dpm++2m in 2 evaluations each" in seen
     assert "48 training pictures and 12 held-out ones" in seen
 

@@ -28,6 +28,7 @@ from sfumato.pictures.cache import cache_folder
 from sfumato.progress import Stages
 
 MOST = 50_000  # most training pictures in a distance
+FIGURES = 4  # steps of the phase after the features: FD, KID, precision and recall, copies
 
 
 class Pictures(Protocol):
@@ -158,17 +159,23 @@ def judge_generated(
     held = real("held-out pictures", held_out, np.arange(len(held_out)))
 
     n, floor_n = len(fake), min(len(fake), len(held))
+    step = (lambda done: None) if tell is None else partial(_figures, tell)
+    step(0)
     interval = frechet_interval(fake, training, seed=seed)
+    step(1)
     moments = Moments.of(training)
     floor = frechet(held[rng.permutation(len(held))[:floor_n]], moments)
     kernel, kernel_error = kid(fake, training, seed=seed)
+    step(2)
     even = min(n, len(training))
     precision, recall = precision_recall(
         training[rng.permutation(len(training))[:even]], fake[rng.permutation(n)[:even]]
     )
+    step(3)
     taught = _chosen(train, kept)
     copied = memorisation(fake, training, held, (samples, taught, held_out.pixels), seed)
     alike = alike_share(samples, taught[torch.from_numpy(np.sort(rng.permutation(len(taught))[:n]))])
+    step(FIGURES)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
     given = {"samples": fake, "training": training, "held_out": held}
     found = {}
@@ -181,6 +188,10 @@ def judge_generated(
         kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
         _notes(n, floor_n, len(training), even, features.dim), found, alike,
     )  # fmt: skip
+
+
+def _figures(tell: Stages, done: int) -> None:
+    tell("distances and copies", done, FIGURES)
 
 
 def _chosen(pictures: Pictures, rows: np.ndarray) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.files import Json
+from sfumato.judging import repeat
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, judge_generated
 from sfumato.judging.order import Order
@@ -27,7 +28,7 @@ class Judged:
     """A verdict with what it was taken on and what it cost.
 
     similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
-    `clip` features; warnings: unknown words and cut captions, one line each.
+    `clip` features; warnings: unknown words and cut captions, one line each; command: repeats it.
     """
 
     model: Model
@@ -38,6 +39,7 @@ class Judged:
     seconds: float
     similarity: float | None = None
     warnings: tuple[str, ...] = ()
+    command: str = ""
 
     def to_json(self) -> Json:
         cost = {"ms_per_picture": 1000 * self.seconds / len(self.samples), "seconds": self.seconds}
@@ -46,15 +48,26 @@ class Judged:
         return {"model": self.model.name, **self.verdict.to_json(), **similarity, **about}
 
 
-def judge(name: str | Path | Model, order: Order, progress: Progress | None = None, stop: Stop | None = None) -> Judged:
-    """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped."""
+def judge(
+    name: str | Path | Model,
+    order: Order,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    given: str = "",
+) -> Judged:
+    """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped.
+
+    given: the name of a model that is loaded, for the command that repeats this.
+    """
     order.check()
     model = opened(name, progress, stop)
-    return _judged(model, judge_of(model), order, progress, stop)
+    return _judged(model, judge_of(model), order, progress, stop, given or name)
 
 
-def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None) -> Judged:
-    """own: the section that has what the order leaves open."""
+def _judged(
+    model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None, name: str | Path | Model
+) -> Judged:
+    """own: the section that has what the order leaves open; name: the model as it was given."""
     if model.task == "denoise":
         raise UserError(
             f"{model.name} was trained to denoise pictures, not to draw them: use `sfumato denoise`, or --task denoise"
@@ -86,7 +99,12 @@ def _judged(model: Model, own: Judge, order: Order, progress: Progress | None, s
     similarity = None
     if extractor.name == "clip" and texts and model.vocabulary.kind == "words":
         similarity = float(clip_similarity(samples, texts, extractor.device).mean())
-    return Judged(model, store, samples, verdict, settings, seconds, similarity, tuple(model.warnings(texts)))
+    command = repeat.generated(
+        name, order, extractor.name, count, settings,
+        model.vocabulary.kind != "none",
+    )  # fmt: skip
+    warnings = tuple(model.warnings(texts))
+    return Judged(model, store, samples, verdict, settings, seconds, similarity, warnings, command)
 
 
 def representative_texts(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
@@ -108,10 +126,11 @@ def compare(
     if sizes[0] != sizes[1]:
         one, two = (each.name if isinstance(each, Model) else each for each in (a, b))
         raise UserError(f"{one} draws pictures of {sizes[0]} and {two} of {sizes[1]}: these cannot be compared")
-    first = judge_of(models[0])
-    own = first.model_copy(update={"n": min(first.n, judge_of(models[1]).n)})
+    own = judge_of(models[0])
+    own = own.model_copy(update={"n": min(own.n, judge_of(models[1]).n)})
     order = replace(order, data=order.data or data_of(models[0]).source)
-    return _judged(models[0], own, order, progress, None), _judged(models[1], own, order, progress, None)
+    first, second = (_judged(each, own, order, progress, None, name) for each, name in zip(models, (a, b), strict=True))
+    return first, second
 
 
 def judge_of(model: Model) -> Judge:

@@ -39,8 +39,7 @@ def page(found: Judged, folder: Path | None = None) -> Page:
     if events:
         sections.append(curves_section(events))
     about = found.model.recipe.about if found.model.recipe else ""
-    how = [f"sfumato judge {found.model.name} -n {v.n} --features {v.features} --seed {found.settings['seed']}"]
-    sections.append(Section("How to repeat this", [about] if about else [], code=how))
+    sections.append(Section("How to repeat this", [about] if about else [], code=[found.command]))
     lead = (
         f"{v.n:,} pictures drawn with {found.settings['sampler']} in {found.settings['evaluations']} evaluations each, "
         f"compared with {v.reference_n:,} training pictures and {len(found.store.held_out):,} held-out ones."
@@ -73,8 +72,7 @@ def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
     ]
     if events := RunFolder(folder).events():
         sections.append(curves_section(events))
-    flags = f" --sigma {v.sigma:g}" + ("" if v.clip else " --no-clip") + (" --blind" if v.blind else "")
-    sections.append(Section("How to repeat this", code=[f"sfumato judge {model.name} --task denoise -n {v.n}{flags}"]))
+    sections.append(Section("How to repeat this", code=[v.command] if v.command else []))
     lead = f"{v.n:,} held-out pictures with noise of sigma {v.sigma:g}, white being 1."
     made = Page(f"{model.name}: how well does it remove noise?", lead, v.words(), "unclear", sections)
     return write_page(folder / "report.html", made)
