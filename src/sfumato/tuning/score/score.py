@@ -20,7 +20,7 @@ from sfumato.files import Json
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
-from sfumato.tuning.score.features import PROMPT_LEVELS, ScoreFeatures
+from sfumato.tuning.score.features import PROMPT_LEVELS, ScoreFeatures, are_photos
 
 SEEDS, STEPS = 3, 12  # seeds of each prompt; steps of the sampler
 COSTS = 0.1  # weight of drift in the total
@@ -137,7 +137,7 @@ class Judge:
     ) -> None:
         self.model, self.without, self.each_step = model, without, each_step
         self.seeds, self.steps = effort
-        self.features = ScoreFeatures(model, others=world == "photos")
+        self.features = ScoreFeatures(model, others=world == "photos" or are_photos(photos))
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
