@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from sfumato.judging.stats import Interval
 from sfumato.recipe import recipe as recipes
 from sfumato.tuning import artifact, report
 from sfumato.tuning.score.choose import Candidate, Choice, shortlist, unmeasured
-from sfumato.tuning.score.score import Score
+from sfumato.tuning.score.score import Score, right_backgrounds
 from sfumato.tuning.start import for_photos
 
 LITTLE = Interval(0.1, 0.05, 0.15)
@@ -79,3 +81,17 @@ def test_a_lora_of_mini_says_that_it_is_only_for_mini(source: str, own: bool) ->
     assert ("only for mini" in header.get("modelspec.usage_hint", "")) == own
     assert ("only for mini" in text) == own
     assert ("in ComfyUI and A1111, and" in text) != own
+
+
+def test_wrong_backgrounds_are_prompts_not_followed() -> None:
+    """Fidelity alone, which prompt fits best, was 100 % where no background was right."""
+    prompts = ["a car on a blue background", "a car on a white background", "a car next to a rocket"]
+    colours = torch.tensor([[40, 90, 210], [200, 32, 40], [200, 32, 40]], dtype=torch.uint8)
+    pictures = colours[..., None, None].expand(-1, -1, 16, 16)
+    assert right_backgrounds(pictures, prompts) == 0.5
+    assert right_backgrounds(pictures[[0, 0, 1]], prompts) == 0.5
+    good = finished(Interval(0.5, 0.4, 0.6))
+    assert "follows prompts and" in report.words(good)
+    good.score = replace(good.score, backgrounds=0.5)
+    assert "follows prompts badly (50% of the backgrounds are wrong)" in report.words(good)
+    assert good.score.to_json()["backgrounds"] == 0.5

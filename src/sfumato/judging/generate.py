@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -177,17 +177,22 @@ def judge_generated(
     alike = alike_share(samples, taught[torch.from_numpy(np.sort(rng.permutation(len(taught))[:n]))])
     step(FIGURES)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
-    given = {"samples": fake, "training": training, "held_out": held}
-    found = {}
-    for name, each in further.items():
-        taken = registry.arguments(each, given, {}, f"the metric {name}")
-        with registry.calling("metric", name):
-            found[name] = float(each(**taken))
+    found = _measured(further, {"samples": fake, "training": training, "held_out": held})
     return GenerateVerdict(
         Distance(interval.value, interval.low, interval.high, floor, floor_n, float(np.trace(moments.covariance))),
         kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
         _notes(n, floor_n, len(training), even, features.dim), found, alike,
     )  # fmt: skip
+
+
+def _measured(metrics: Mapping[str, Callable[..., float]], given: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Further figures by name."""
+    found = {}
+    for name, each in metrics.items():
+        taken = registry.arguments(each, given, {}, f"the metric {name}")
+        with registry.calling("metric", name):
+            found[name] = float(each(**taken))
+    return found
 
 
 def _figures(tell: Stages, done: int) -> None:

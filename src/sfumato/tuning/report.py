@@ -52,12 +52,19 @@ def words(finished: Finished) -> str:
     s = finished.score
     like = "looks like the photos" if s.likeness.value >= LIKE else "looks only a little like the photos"
     like = "has not learned the thing" if unlearned(s) else like
-    follows = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
+    follows = "follows prompts" if faithful(s) else "follows prompts badly"
+    if s.backgrounds is not None and s.backgrounds < FAITHFUL:
+        follows += f" ({1 - s.backgrounds:.0%} of the backgrounds are wrong)"
     kept = "leaves other pictures unchanged" if s.drift.high <= STRAYS else "may change other pictures"
     kept = "changes other pictures too" if s.drift.low > STRAYS else kept
     proven = ", ".join(name for name in finished.proofs if name != "effect")
     reason = finished.choice.reason[:1].upper() + finished.choice.reason[1:]
     return f"It {like}, {follows} and {kept}. {reason}. Verified by {proven}."
+
+
+def faithful(s: Score) -> bool:
+    """Whether pictures fit their prompts, the backgrounds too."""
+    return s.fidelity.value >= FAITHFUL and (s.backgrounds is None or s.backgrounds >= FAITHFUL)
 
 
 def unlearned(s: Score) -> bool:
@@ -82,7 +89,7 @@ def advice(job: Tuning, finished: Finished) -> str:
         return "Add photos that show the whole thing, sharp and large, from several sides."
     if s.drift.low > STRAYS:
         return "Lower --lora-scale to 0.7, or raise tune.prior."
-    if s.fidelity.value < FAITHFUL:
+    if not faithful(s):
         return (
             "Write NAME.txt beside each photo and describe in it what is not part of the thing, such as the background."
         )
@@ -143,7 +150,7 @@ def page(job: Tuning, finished: Finished) -> Page:
         Section("Verification of the files", [PROOFS], tables=[Table(["read by", "difference"], proofs)]),
         Section("Use it", code=[f'sfumato sample {job.folder.path} --prompt "a {job.task.thing} on a road"']),
     ]
-    tone: Tone = "good" if s.likeness.value >= LIKE and s.fidelity.value >= FAITHFUL else "unclear"
+    tone: Tone = "good" if s.likeness.value >= LIKE and faithful(s) else "unclear"
     tone = "bad" if unlearned(s) else tone
     lead = f'{job.model.name} learned {len(photos)} photos under the name "{job.task.thing}".'
     return Page(f"{name}: how good is it?", lead, f"{words(finished)} {advice(job, finished)}", tone, sections)
