@@ -160,7 +160,6 @@ def judge_generated(
 
     n, floor_n = len(fake), min(len(fake), len(held))
     step = (lambda done: None) if tell is None else partial(_figures, tell)
-    step(0)
     interval = frechet_interval(fake, training, seed=seed)
     step(1)
     moments = Moments.of(training)
