@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +19,11 @@ import pytest
 from PIL import Image, ImageSequence
 
 from sfumato import __version__, cli
+from sfumato.cli.judge import _home as home
 from sfumato.judging import features
 from sfumato.judging import model as judging
 
-from ..tiny import LABELS, SIDE, recipe_of, small_features, train_run, write_pictures
+from ..tiny import LABELS, SIDE, model_of, recipe_of, small_features, train_run, write_pictures
 
 COMMANDS = ("demo", "doctor", "train", "recipe", "sample", "denoise", "export", "merge", "judge", "compare", "runs")
 SMALL = (
@@ -29,7 +34,7 @@ SMALL = (
 
 KEYS = {
     *("model", "fd", "kid", "kid_error", "precision", "recall", "memorised", "memorisation", "features", "n"),
-    *("reference_n", "notes", "sample", "cost", "report", "warnings"),
+    *("reference_n", "notes", "sample", "cost", "report", "warnings", "quality", "alike"),
 }
 """Of `judge --json`."""
 
@@ -460,6 +465,14 @@ class TestSample:
         assert sfumato("sample", folder, "-n", 1, "--json").json()["model"] == "000000160"
 
 
+def pasted(page: Path) -> list[str]:
+    """The words of the command under "How to repeat this"."""
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    found = re.search(r"How to repeat this.*?(sfumato judge [^<]*)", text, re.S)
+    assert found
+    return shlex.split(found[1])
+
+
 @pytest.mark.usefixtures("offline")
 class TestJudge:
     def test_one_json_object_and_the_page(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
@@ -467,7 +480,7 @@ class TestJudge:
         assert answer.status == 0, answer.err
         value = answer.json()
         assert value.keys() == KEYS
-        assert value["fd"].keys() == {"value", "low", "high", "floor", "floor_n"}
+        assert value["fd"].keys() == {"value", "low", "high", "floor", "floor_n", "scale"}
         assert (value["n"], value["sample"]["evaluations"], value["sample"]["seed"]) == (8, 3, 4)
         assert value["report"] == "j/report.html"
         assert json.loads((tmp_path / "j" / "report.json").read_text()) == {
@@ -481,6 +494,28 @@ class TestJudge:
         assert (run / "report.html").is_file()
         assert sfumato("judge", run / "checkpoints" / "000000160", "-n", 4).status == 0
         assert (tmp_path / "judge-000000160" / "report.html").is_file()
+
+    def test_the_command_on_the_page_runs_when_pasted(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+        moved = shutil.copytree(run, tmp_path / "my run")
+        other = write_pictures(tmp_path / "other pictures", count=40)
+        order = ("--data", other, "-n", 8, "--steps", 2, "--sampler", "heun", "--guidance", 2, "--seed", 4)
+        first = sfumato("judge", moved, *order, "--metric", "coverage", "--json").json()
+        command = [word.replace("small_features", "mini") for word in pasted(moved / "report.html")]
+        (tmp_path / "elsewhere").mkdir()
+        os.chdir(tmp_path / "elsewhere")
+        again = sfumato(*command[1:], "--json").json()
+        assert "error" not in first, first
+        assert "error" not in again, (again, command)
+        assert command[:2] == ["sfumato", "judge"]
+        for value in (first, again):
+            value.pop("cost")
+        assert again == {**first, "report": again["report"]}
+
+    def test_of_a_tuning_the_own_report_stays(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+        tuned = shutil.copytree(run, tmp_path / "tuned")
+        (tuned / "adapter_config.json").write_text("{}")
+        assert home(str(tuned), model_of()) == tuned / "judge"
+        assert home(str(run), model_of()) == run
 
     def test_compare(self, sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
         answer = sfumato("compare", run, run / "checkpoints" / "000000160", "-n", 8, "--json")

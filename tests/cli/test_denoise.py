@@ -16,7 +16,7 @@ from sfumato.denoising.files import Order
 from sfumato.recipe import recipe as recipes
 
 from ..tiny import train_run, write_pictures
-from .test_commands import Sfumato, sfumato  # noqa: F401 (a fixture)
+from .test_commands import Sfumato, pasted, sfumato  # noqa: F401 (a fixture)
 
 RNG = np.random.default_rng(0)
 
@@ -119,6 +119,8 @@ def test_a_denoiser_is_judged_by_what_it_cleans(sfumato: Sfumato, run: Path, tmp
     assert found["n"] == 12
     assert found["psnr"]["per_image"] > found["noisy"]["psnr"]["per_image"] + 2
     assert (tmp_path / "report" / "report.html").is_file()
+    again = sfumato(*pasted(tmp_path / "report" / "report.html")[1:], "--out", "again", "--json").json()
+    assert (again["psnr"], again["n"]) == (found["psnr"], found["n"])
     blind = sfumato("judge", run, "--blind", "--no-clip", "--sigma", 0.1, "--out", "report", "--json").json()
     assert blind["blind"]
     assert blind["sigma_read"]["mean"] > 0

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sfumato.cli import console
+from sfumato.cli import screen as screens
 from sfumato.cli.screen import Screen
 from sfumato.progress import HeldOut, Phase, Result
 from sfumato.runs.folder import RunFolder
@@ -144,6 +145,21 @@ def test_few_events_of_a_phase_and_always_its_last(capsys: pytest.CaptureFixture
         assert found[0] == 1
         assert found[-1] == 10_000
         assert len(found) < 1000
+
+
+def test_without_a_terminal_short_phases_say_something_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of six phases takes 20 seconds: two minutes must not pass in silence."""
+    clock = [0.0]
+    monkeypatch.setattr(screens.time, "monotonic", lambda: clock[0])
+    screen = screens.Screen()
+    for name in ("loading", "pictures", "sampling", "samples", "training pictures", "distances and copies"):
+        for done in range(3):
+            screen(Phase(name, done, 2))
+            clock[0] += 20 / 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["pictures: 2 of 2", "samples: 1 of 2", "distances and copies: 0 of 2"]
 
 
 @pytest.mark.parametrize(

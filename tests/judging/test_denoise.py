@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from sfumato.errors import UserError
+from sfumato.judging import repeat
 from sfumato.judging.denoise import fidelity, judge_denoised, likeness
 from sfumato.judging.noisy import Noisy
+from sfumato.judging.unseen import trained_on, unseen
 from sfumato.models.pixel import PixelModel
 from sfumato.pictures.store import open_store
 
@@ -113,3 +118,63 @@ def test_the_verdict_says_that_it_is_of_two_answers(model: PixelModel) -> None:
     assert (plain.to_json()["mirror"], both.to_json()["mirror"]) == (False, True)
     assert "mirrored" in both.words()
     assert "mirrored" not in plain.words()
+
+
+def test_a_folder_that_was_not_trained_on_is_used_whole_and_at_its_own_scale(model: PixelModel, tmp_path: Path) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def says(x: Tensor) -> Tensor:
+        shapes.append(tuple(x.shape))
+        return x
+
+    folder = write_pictures(tmp_path / "small", count=20)
+    for path in folder.rglob("*.png"):
+        Image.open(path).crop((0, 0, 14, 12)).save(path)
+    verdict = judge_denoised(known(model, says), Noisy(0.1), data=str(folder))
+    assert verdict.n == 20
+    assert verdict.pictures["true"].shape[-2:] == (12, 14)
+    assert all(shape[-2:] <= (16, 16) for shape in shapes)
+    assert judge_denoised(known(model, says), Noisy(0.1), n=6, data=str(folder)).n == 6
+    assert judge_denoised(known(model, says), Noisy(0.1), n=18, data=str(folder)).n == 18
+
+
+def test_pictures_of_different_sizes_are_cut_and_not_scaled(model: PixelModel, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k, size in enumerate([(12, 30), (24, 13), (40, 40)]):
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    found = unseen(model, str(tmp_path))
+    assert found.shape[1:] == (3, 12, 12)
+    assert len(found) == 1 * 3 + 2 * 2 + 4 * 4
+    assert float(found.float().std()) > 70  # resampled noise is flatter
+
+
+def test_of_the_pictures_of_the_training_the_held_out_ones_are_used(model: PixelModel, tmp_path: Path) -> None:
+    own = model.recipe.data
+    store = open_store(own)
+    held = len(store.held_out)
+    assert trained_on(model, own.source)
+    assert judge_denoised(known(model, lambda x: x), Noisy(0.1), data=own.source).n == held
+    copied = shutil.copytree(own.source, tmp_path / "copied")
+    trained = replace(model, facts={"data": {"digest": store.digest}})
+    assert trained_on(trained, str(copied))
+    assert len(unseen(trained, str(copied))) == held
+    next(copied.rglob("*.png")).unlink()
+    assert not trained_on(trained, str(copied))
+
+
+@pytest.mark.parametrize(
+    ("noisy", "flags"),
+    [
+        (Noisy(0.1), "--sigma 0.1"),
+        (Noisy(0.2, clip=False, blind=True, mirror=True, correct=False), "--no-clip --blind --mirror --no-correct"),
+    ],
+)
+def test_the_command_holds_all_that_was_chosen(noisy: Noisy, flags: str, tmp_path: Path) -> None:
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    command = repeat.denoised("photo", noisy, 9, str(folder), 3)
+    assert command.startswith(f"sfumato judge photo --task denoise --data '{folder}' -n 9 ")
+    assert flags in command
+    assert command.endswith("--seed 3")
+    assert "-n" not in repeat.denoised("photo", Noisy(), 3, None, 0).split(), "fewer than four are refused"

@@ -1,7 +1,8 @@
 """The whole verdict: real pictures pass, copies and rubbish do not, and its JSON keeps its keys."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,11 @@ def test_json_keys_and_words(sets: tuple[Pictures, Pictures], features: Features
     assert all(isinstance(read[key], float) for key in ("kid", "precision", "recall", "memorised"))
     assert read["memorisation"]["pairs"][0].keys() >= {"sample", "train", "distance", "held_out_distance"}
     words = found.words()
-    assert words.startswith("FD (small features) ")
+    assert words.startswith(read["quality"]["reason"])
+    assert "FD (small features) " in words
+    assert read["quality"]["tone"] == "bad"
+    assert read["fd"]["scale"] > read["fd"]["floor"]
+    assert read["alike"] < 0.1
     assert "on 50 samples" in words
     assert "The floor is from all 20 held-out pictures" in words
     assert "50 pictures are few for 27 features" in words
@@ -171,6 +176,7 @@ def test_progress_names_its_stages(sets: tuple[Pictures, Pictures], features: Fe
         "samples",
         "training pictures",
         "held-out pictures",
+        "distances and copies",
     }
     assert seen[1] == Phase("samples", 120, 120)
 
@@ -193,3 +199,87 @@ def test_the_smallest_sets_that_are_accepted(paint: Painter, features: Features)
     found = verdict(paint(4, 1).pixels, paint(4, 2), paint(2, 3), features)
     assert np.isfinite([found.fd.value, found.kid, found.precision, found.memorised.copies]).all()
     assert found.memorised.level == "unknown"
+
+
+def noise(n: int, seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def collapsed(paint: Painter, n: int, kinds: int) -> Tensor:
+    """n pictures that are `kinds` pictures with a little noise."""
+    few = paint(kinds, 9).pixels.float().repeat(-(-n // kinds), 1, 1, 1)[:n]
+    return (few + (noise(n).float() - 128) / 20).round().clamp(0, 255).byte()
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        ("sixteen grey squares", "The model has collapsed: 100% of its samples are nearly alike"),
+        ("noise", "The samples are far from the training pictures|The model has collapsed"),
+        ("sixteen of noise", "The model has collapsed|The samples are far"),
+        ("one picture", "The model has collapsed"),
+        ("four pictures", "The model has collapsed"),
+        ("copies", "The samples copy training pictures"),
+    ],
+)
+def test_what_is_wrong_is_red_and_comes_first(
+    paint: Painter, sets: tuple[Pictures, Pictures], features: Features, kind: str, first: str
+) -> None:
+    samples = {
+        "sixteen grey squares": torch.full((16, 3, 16, 16), 128, dtype=torch.uint8),
+        "noise": noise(200),
+        "sixteen of noise": noise(16),
+        "one picture": collapsed(paint, 200, 1),
+        "four pictures": collapsed(paint, 200, 4),
+        "copies": sets[0].pixels[:200],
+    }[kind]
+    found = verdict(samples, *sets, features)
+    assert found.quality.tone == "bad"
+    assert re.match(first, found.words())
+    if kind != "copies":
+        assert "precision" not in found.words()
+
+
+def test_real_pictures_are_green_and_a_distance_below_its_floor_is_not_the_first_sentence(
+    paint: Painter, sets: tuple[Pictures, Pictures], features: Features
+) -> None:
+    found = verdict(paint(400, 3).pixels, *sets, features)
+    assert found.quality.tone == "good"
+    lower = replace(found, fd=replace(found.fd, value=0.9 * found.fd.floor, low=0.5 * found.fd.floor))
+    assert lower.words().startswith("With 400 samples they cannot be told from real pictures")
+    assert found.words().count("precision") == 1
+
+
+def test_few_samples_are_not_praised(paint: Painter, sets: tuple[Pictures, Pictures], features: Features) -> None:
+    found = verdict(paint(16, 3).pixels, *sets, features)
+    assert found.quality.tone == "unclear"
+    assert "too few" in found.quality.reason or "chance" in found.quality.reason
+    assert "precision" not in found.words()
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone", "first"),
+    [
+        ({"recall": 0.0}, "bad", "Variety is missing"),
+        ({"recall": 0.1}, "unclear", "Variety is low"),
+        ({"alike": 0.2}, "unclear", "Variety is low"),
+        ({"alike": 0.6}, "bad", "The model has collapsed"),
+        ({"far": 0.3}, "unclear", "The samples are at some distance"),
+        ({"far": 0.7}, "bad", "The samples are far"),
+        ({"level": "some"}, "unclear", "Some samples copy"),
+        ({"level": "strong"}, "bad", "The samples copy"),
+        ({"level": "unknown"}, "unclear", "The samples are close to real pictures, but copies"),
+        ({"level": "strong", "recall": 0.0}, "bad", "Variety is missing"),
+    ],
+)
+def test_quality_comes_before_copies(
+    paint: Painter, sets: tuple[Pictures, Pictures], features: Features, changes: dict[str, float | str], tone: str,
+    first: str,
+) -> None:  # fmt: skip
+    found = verdict(paint(400, 3).pixels, *sets, features)
+    fd, memorised = found.fd, replace(found.memorised, level=changes.pop("level", "none"))
+    if far := changes.pop("far", 0):
+        value = fd.floor + float(far) * fd.scale
+        fd = replace(fd, value=value, low=0.95 * value, high=1.05 * value)
+    found = replace(found, fd=fd, memorised=memorised, **changes)
+    assert (found.quality.tone, found.words()[: len(first)]) == (tone, first)

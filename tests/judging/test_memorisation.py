@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
+from torch.nn import functional as F
 
-from sfumato.judging.memorisation import Memorisation, memorisation, nearer_share, pixel_distance
+from sfumato.judging.memorisation import Memorisation, memorisation, nearer_share, one_each, pixel_distance
 from sfumato.judging.stats import wilson
+from sfumato.judging.thumbs import clusters, independent, thumbs
 
 DIM, SIDE = 12, 8
 
@@ -112,3 +114,109 @@ def test_too_few_pictures_are_refused() -> None:
     world = World(0)
     with pytest.raises(ValueError, match="at least 3"):
         world.judge(world.draw(5), world.draw(2), world.draw(5))
+
+
+def clouds(n: int, seed: int, side: int = 24) -> torch.Tensor:
+    """Pictures with the spectrum of photos, 1 / f in amplitude, uint8 (n, 3, side, side)."""
+    white = torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(seed))
+    f = (torch.fft.fftfreq(side).square()[:, None] + torch.fft.rfftfreq(side).square()).sqrt().clamp_min(1 / side)
+    x = torch.fft.irfft2(torch.fft.rfft2(white) / f, s=(side, side))
+    return (128 + 50 * x / x.std()).round().clamp(0, 255).byte()
+
+
+def softened(x: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(F.pad(x.float(), (1, 1, 1, 1), "reflect"), 3, 1).byte()
+
+
+def moved(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x[..., 1:-1, 1:-1].float(), x.shape[-2:], mode="bilinear").byte()
+
+
+ALTERED = {
+    "soft": softened, "moved": moved, "mirrored": lambda x: x.flip(3), "darker": lambda x: (0.6 * x.float()).byte(),
+    "noisy": lambda x: (x + 15 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 255).byte(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*ALTERED, "fresh"])
+@pytest.mark.parametrize(("m", "h"), [(57, 3), (400, 20)])
+def test_altered_copies_are_caught_where_features_see_none(kind: str, m: int, h: int) -> None:
+    """Features that say nothing: a small network's of blurred pictures are hardly better."""
+    rng = np.random.default_rng(0)
+    train, held_out = clouds(m, 1), clouds(h, 2)
+    samples = clouds(57, 3) if kind == "fresh" else ALTERED[kind](train[:57])
+    blind = [rng.normal(size=(count, 16)) for count in (57, m, h)]
+    found = memorisation(*blind, (samples, train, held_out))  # type: ignore[arg-type]
+    if kind == "fresh":
+        assert found.level in ("none", "unknown")
+        assert found.thumb_copies == 0
+        return
+    assert found.level == "strong"
+    assert found.thumb_copies > 0.9
+    assert found.copies_low > found.chance_high
+    assert all(pair.train == pair.sample for pair in found.pairs)
+
+
+def bursts(n: int, seed: int, shots: int = 4) -> torch.Tensor:
+    """`shots` near-alike versions of each of n pictures, one after the other."""
+    rng = torch.Generator().manual_seed(seed)
+    x = clouds(n, seed).repeat_interleave(shots, 0).float()
+    return (x + 8 * torch.randn(x.shape, generator=rng)).clamp(0, 255).byte()
+
+
+def burst_features(x: torch.Tensor) -> np.ndarray:
+    return F.adaptive_avg_pool2d(x.float(), 3).flatten(1).numpy()
+
+
+def test_bursts_whose_held_out_photos_are_kept_apart_are_not_accused() -> None:
+    levels, narrow = [], 0
+    for seed in range(0, 60, 3):
+        sets = bursts(20, seed), bursts(50, seed + 1), bursts(5, seed + 2)
+        features = [burst_features(each) for each in sets]
+        levels.append(memorisation(*features, sets).level)  # type: ignore[arg-type]
+        narrow += nearer_share(*features)[1] > 0.5
+    assert narrow >= 2, "photos counted one by one accuse"
+    assert sum(level in ("some", "strong") for level in levels) <= 1
+
+
+def test_of_bursts_one_picture_each_is_compared() -> None:
+    small = thumbs(bursts(60, 5))
+    rows = np.random.default_rng(0).permutation(240)[:100]
+    chosen = one_each(small, rows)
+    assert len(chosen) == len(set(chosen // 4)) == len(set(rows // 4))
+    assert set(chosen) <= set(rows)
+
+
+def test_a_burst_is_one_cluster_and_so_are_copies_of_one_picture() -> None:
+    flat = thumbs(bursts(6, 5))
+    numbers = clusters(flat, np.full(len(flat), 10.0))
+    assert len(set(numbers)) == 6
+    assert all(len(set(numbers[4 * k : 4 * k + 4])) == 1 for k in range(6))
+    assert independent(numbers) == pytest.approx(6)
+    assert independent(np.arange(9)) == 9
+    assert independent(np.zeros(9, dtype=np.int64)) == 1
+
+
+def test_the_words_do_not_contradict_the_verdict() -> None:
+    """21.7 % of near-copies beside 5 % of real pictures: 'no more than by chance' would be false."""
+    world = World(7)
+    found = world.judge(np.concatenate([world.draw(40), world.draw(10)]), world.draw(40), world.draw(2))
+    assert found.level == "unknown"
+    assert found.verdict.startswith("Not clear whether the model repeats training pictures")
+    assert "No more" not in found.verdict
+    assert (
+        f"{found.copies:.1%} of the samples are near-copies, and {found.chance:.1%} of real pictures" in found.verdict
+    )
+    assert found.chance <= found.chance_high
+
+
+def test_real_pictures_that_are_near_copies_raise_the_chance() -> None:
+    """It is measured, not taken to be 1 %."""
+    world = World(8)
+    train, held_out = world.draw(300), world.draw(150)
+    held_out[:50] = train[:50] + 0.001 * world.draw(50)
+    found = world.judge(world.draw(100), train, held_out)
+    assert found.chance == pytest.approx(1 / 3, abs=0.02)
+    assert found.level == "none"
+    copies = world.judge(train[rows := np.arange(100)] + 0.001 * world.draw(len(rows)), train, held_out)
+    assert copies.level == "strong"

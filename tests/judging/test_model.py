@@ -148,7 +148,7 @@ def test_progress_ends_where_it_should(tmp_path: Path, features: Features) -> No
     seen = [(event.what, event.done, event.total) for event in events if isinstance(event, Phase)]
     sampling = [(done, total) for what, done, total in seen if what == "sampling"]
     assert sampling == [(10, 30), (20, 30), (30, 30)]
-    stages = {"pictures", "sampling", "samples", "training pictures", "held-out pictures"}
+    stages = {"pictures", "sampling", "samples", "training pictures", "held-out pictures", "distances and copies"}
     assert {what for what, _, _ in seen} == stages
     assert all(0 < done <= total for _, done, total in seen)
 

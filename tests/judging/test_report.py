@@ -68,7 +68,7 @@ def test_page_and_json_lie_together(found: Judged, tmp_path: Path) -> None:
     assert found.verdict.words() in seen
     assert f"{found.verdict.fd.value:.4g}" in seen
     assert f"{found.verdict.fd.low:.4g} to {found.verdict.fd.high:.4g}" in seen
-    assert "sfumato judge ants -n 12 --features small_features --seed 5" in seen
+    assert "--task generate -n 12 --features small_features --steps 2 --sampler dpm++2m --guidance 1 --seed 5" in seen
     assert "12 pictures drawn with dpm++2m in 2 evaluations each" in seen
     assert "48 training pictures and 12 held-out ones" in seen
 
@@ -87,11 +87,20 @@ def test_a_log_of_a_start_alone(found: Judged, tmp_path: Path) -> None:
     assert "loss over images seen" in pictures_of(report.page(found, tmp_path))
 
 
-@pytest.mark.parametrize("level", ["none", "some", "strong", "unknown"])
-def test_the_tone_follows_the_verdict_on_copies(found: Judged, level: str) -> None:
-    memorised = replace(found.verdict.memorised, level=level)
-    page = report.page(replace(found, verdict=replace(found.verdict, memorised=memorised)))
-    assert page.tone == {"none": "good", "some": "unclear", "strong": "bad", "unknown": "unclear"}[level]
+@pytest.mark.parametrize(("alike", "tone"), [(0.0, "unclear"), (1.0, "bad")])
+def test_the_tone_is_that_of_the_quality(found: Judged, alike: float, tone: str) -> None:
+    fd = replace(found.verdict.fd, value=found.verdict.fd.floor, low=0.0)
+    memorised = replace(found.verdict.memorised, level="none")
+    verdict = replace(found.verdict, fd=fd, recall=0.5, alike=alike, memorised=memorised)
+    page = report.page(replace(found, verdict=verdict))
+    assert page.tone == tone == verdict.quality.tone
+    assert page.verdict.startswith(verdict.quality.reason)
+
+
+def test_the_chance_of_real_pictures_is_the_measured_one(found: Judged) -> None:
+    memorised = replace(found.verdict.memorised, chance=0.123)
+    section = report.copies_section(replace(found, verdict=replace(found.verdict, memorised=memorised)))
+    assert section.facts[0].note.endswith("of real pictures 12.3%")
 
 
 def test_hostile_names_stay_text(found: Judged, tmp_path: Path) -> None:

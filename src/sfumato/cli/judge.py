@@ -63,7 +63,8 @@ def judge(
     out: Path = typer.Option(
         None,
         "--out",
-        help="Folder for report.html and report.json [default: the run folder, or judge-MODEL].",
+        help="Folder for report.html and report.json [default: the run folder, its folder judge for a tuning, or "
+        "judge-MODEL].",
     ),
     events: bool = EVENTS,
     json: bool = JSON,
@@ -97,9 +98,9 @@ def judge(
         if task == "text":
             lines, page, value = _text(loaded, home, screen, n or 300, seed, sampling)
         elif task == "denoise":
-            lines, page, value = _denoise(loaded, home, screen, n, seed, data, noisy)
+            lines, page, value = _denoise((model, loaded), home, screen, n, seed, data, noisy)
         else:
-            lines, page, value = _generate(loaded, home, screen, order)
+            lines, page, value = _generate((model, loaded), home, screen, order)
     for line in (*lines, str(page)):
         say(line)
     answer({**value, "report": str(page)}, json)
@@ -107,24 +108,27 @@ def judge(
 
 Outcome = tuple[list[str], Path, Json]
 """Lines for people, the page, and what --json prints beside it."""
+Named = tuple[str, "Model"]
+"""A model, and its name as it was given."""
 
 
-def _generate(model: Model, home: Path, screen: Screen, order: Order) -> Outcome:
+def _generate(model: Named, home: Path, screen: Screen, order: Order) -> Outcome:
     from sfumato.judging import model as judging
     from sfumato.judging.report import write
 
-    judged = judging.judge(model, order, screen, screen.stop)
+    judged = judging.judge(model[1], order, screen, screen.stop, model[0])
     return [*judged.warnings, judged.verdict.words()], write(judged, home), judged.to_json()
 
 
 def _denoise(
-    model: Model, home: Path, screen: Screen, n: int | None, seed: int, data: str | None, noisy: Noisy
+    model: Named, home: Path, screen: Screen, n: int | None, seed: int, data: str | None, noisy: Noisy
 ) -> Outcome:
     from sfumato.judging.denoise import judge_denoised
     from sfumato.judging.report import write_denoised
 
-    judged = judge_denoised(model, noisy, n=n, data=data, seed=seed, progress=screen, stop=screen.stop)
-    return [judged.words()], write_denoised(model, judged, home), {"model": model.name, **judged.to_json()}
+    name, loaded = model
+    judged = judge_denoised(loaded, noisy, n=n, data=data, seed=seed, progress=screen, stop=screen.stop, given=name)
+    return [judged.words()], write_denoised(loaded, judged, home), {"model": loaded.name, **judged.to_json()}
 
 
 def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling: Sampling) -> Outcome:
@@ -141,8 +145,16 @@ def _text(model: Model, home: Path, screen: Screen, n: int, seed: int, sampling:
 
 
 def _home(name: str, model: Model) -> Path:
-    """The default folder of a report: the run folder, or judge-MODEL."""
-    return Path(name) if (Path(name) / "recipe.yaml").is_file() else Path(f"judge-{model.name}")
+    """The default folder of a report: the run folder, judge in the folder of a tuning, or judge-MODEL.
+
+    A tuning has a report of its own, which must not be replaced.
+    """
+    from sfumato.models.names import is_tuned
+
+    folder = Path(name)
+    if is_tuned(folder):
+        return folder / "judge"
+    return folder if (folder / "recipe.yaml").is_file() else Path(f"judge-{model.name}")
 
 
 def compare(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sfumato.training.plan import Plan
 
 Result = TypeVar("Result")
-LINE_SECONDS = 30.0  # between two lines of the same kind, if stderr is not a terminal
+LINE_SECONDS = 30.0  # between two lines of progress, if stderr is not a terminal
 EVENT_SECONDS = 0.5  # between two events of one phase on stdout
 
 
@@ -37,7 +37,7 @@ class Screen:
         self.folder: Path | None = None
         self.stages = phases(self, self.stop)
         self._bars: dict[str, TaskID] = {}
-        self._spoken: dict[str, float] = {}
+        self._spoken = time.monotonic()
         self._emitted: dict[str, float] = {}
         self._total, self._per = 1.0, 1
         self._progress = Progress(
@@ -75,7 +75,7 @@ class Screen:
     def _show(self, event: Event) -> None:
         if isinstance(event, Phase):
             self._bar(event.what, event.what, event.done, event.total, f"{event.done:,} of {event.total:,}")
-            self._now_and_then(event.what, f"{event.what}: {event.done:,} of {event.total:,}")
+            self._now_and_then(f"{event.what}: {event.done:,} of {event.total:,}")
             return
         if isinstance(event, Start):
             self._per = event.batch if self.unit == "steps" else 1
@@ -86,7 +86,7 @@ class Screen:
             self._bar("training", f"{done:,.0f} / {self._total:,.0f} {self.unit}", done, self._total, text)
         if isinstance(event, Report):
             left = (self._total - done) / max(event.images_per_second / self._per, 1e-9)
-            self._now_and_then("training", f"{done:>12,.0f} {self.unit}  {text}  {duration(left)} left")
+            self._now_and_then(f"{done:>12,.0f} {self.unit}  {text}  {duration(left)} left")
         elif text:
             say(text if isinstance(event, Note) else f"{done:>12,.0f} {self.unit}  {text}")
         if isinstance(event, End) and "training" in self._bars:
@@ -99,12 +99,12 @@ class Screen:
         if done >= total and name != "training":
             self._progress.remove_task(self._bars.pop(name))
 
-    def _now_and_then(self, name: str, text: str) -> None:
-        """Print a line if there are no bars and the last one is LINE_SECONDS ago."""
+    def _now_and_then(self, text: str) -> None:
+        """Print a line if there are no bars and the last one, of whatever kind, is LINE_SECONDS ago."""
         now = time.monotonic()
-        if console.is_terminal or now - self._spoken.setdefault(name, now) < LINE_SECONDS:
+        if console.is_terminal or now - self._spoken < LINE_SECONDS:
             return
-        self._spoken[name] = now
+        self._spoken = now
         say(text)
 
 

@@ -19,12 +19,12 @@ from sfumato.denoising.levels import level_of_pictures
 from sfumato.diffusion.level import Level
 from sfumato.errors import UserError
 from sfumato.files import Json
-from sfumato.judging.model import data_of
+from sfumato.judging import repeat
 from sfumato.judging.noisy import Noisy
 from sfumato.judging.stats import Interval, mean_interval
+from sfumato.judging.unseen import unseen
 from sfumato.models.model import Model
 from sfumato.pictures.pixels import from_uint8, psnr
-from sfumato.pictures.store import open_store
 from sfumato.progress import Progress, Stop, phase, phases
 from sfumato.zoo import opened
 
@@ -62,7 +62,8 @@ class Fidelity:
 class DenoiseVerdict:
     """The results on n pictures with noise `sigma` (in [0, 1] scale), beside those of the noisy pictures.
 
-    sigma_read: mean and standard deviation of the levels that a blind model read; mirror: see `denoise.mirrored`.
+    sigma_read: mean and standard deviation of the levels that a blind model read; mirror: see `denoise.mirrored`;
+    command: repeats it, "" if it was not made by `judge_denoised`.
     """
 
     denoised: Fidelity
@@ -75,6 +76,7 @@ class DenoiseVerdict:
     sigma_read: tuple[float, float] | None
     pictures: dict[str, Tensor]
     mirror: bool = False
+    command: str = ""
 
     def to_json(self) -> Json:
         read = None if self.sigma_read is None else {"mean": self.sigma_read[0], "std": self.sigma_read[1]}
@@ -106,9 +108,12 @@ def judge_denoised(
     seed: int = 0,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    given: str = "",
 ) -> DenoiseVerdict:
     """Clean n held-out pictures (None: all) to which noise was added.
 
+    given: the name of a model that is loaded, for the command that repeats this.
+    data: a source in place of the model's own; a folder of which nothing was trained on is used whole, see `unseen`.
     Picture k has the noise of seed + k in every model and batch. Raises UserError, Stopped.
     """
     noisy.check()
@@ -117,7 +122,7 @@ def judge_denoised(
     cleaner = model.cleaner()
     if noisy.blind and cleaner.part is None:
         raise UserError(f"{model.name} cannot estimate the noise level: leave --blind out")
-    store = open_store(data_of(model, data), phase("pictures", progress, stop))
+    pictures = unseen(model, data, n, phase("pictures", progress, stop))
     read: list[float] = []
 
     def cleaned(y: Tensor) -> Tensor:
@@ -128,9 +133,10 @@ def judge_denoised(
             run = mirrored(anysize(cleaner, y)) if noisy.mirror else anysize(cleaner, y)
             return best(cleaner, run, y, level, noisy.clip, noisy.correct).clamp(-1, 1).cpu()
 
-    found = measure_cleaner(store.held_out.pixels, cleaned, noisy.sigma, noisy.clip, n, seed, progress, stop)
+    found = measure_cleaner(pictures, cleaned, noisy.sigma, noisy.clip, n, seed, progress, stop)
     spread = (float(np.mean(read)), float(np.std(read))) if read else None
-    return replace(found, blind=noisy.blind, mirror=noisy.mirror, sigma_read=spread)
+    command = repeat.denoised(given or name, noisy, found.n, data, seed)
+    return replace(found, blind=noisy.blind, mirror=noisy.mirror, sigma_read=spread, command=command)
 
 
 def measure_cleaner(

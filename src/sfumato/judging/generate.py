@@ -23,6 +23,8 @@ from sfumato.files import Json, aside, save_tensors
 from sfumato.judging.distance import Moments, frechet, frechet_interval, kid, precision_recall
 from sfumato.judging.features import Features, distance_name
 from sfumato.judging.memorisation import Memorisation, memorisation
+from sfumato.judging.quality import FEW, Quality, quality
+from sfumato.judging.thumbs import alike_share
 from sfumato.pictures.cache import cache_folder
 from sfumato.progress import Stages
 
@@ -34,6 +36,9 @@ class Metric(Protocol):
     """A further figure, of features (n, dim) of the kinds of pictures that it has parameters for."""
 
     def __call__(self, **features: np.ndarray) -> float: ...
+
+
+FIGURES = 4  # steps of the phase after the features: FD, KID, precision and recall, copies
 
 
 class Pictures(Protocol):
@@ -48,6 +53,8 @@ class Pictures(Protocol):
 class Distance:
     """The Fréchet distance of n samples from the training set, its 95 % interval, and the floor: the
     distance of `floor_n` real held-out pictures from the same training set, the best to be expected.
+
+    scale: the distance of one average picture repeated, the variance of the training features summed.
     """
 
     value: float
@@ -55,12 +62,14 @@ class Distance:
     high: float
     floor: float
     floor_n: int
+    scale: float
 
 
 @dataclass(frozen=True)
 class GenerateVerdict:
     """fd: against `reference_n` training pictures; kid and its standard error; precision and recall with equal numbers
-    of pictures; notes: limits of these figures; metrics: further figures by name.
+    of pictures; notes: limits of these figures; metrics: further figures by name; alike: share of samples nearly alike
+    to another one.
     """
 
     fd: Distance
@@ -74,6 +83,12 @@ class GenerateVerdict:
     reference_n: int
     notes: tuple[str, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    alike: float = 0.0
+
+    @property
+    def quality(self) -> Quality:
+        """What to say first."""
+        return quality(self.fd, self.recall, self.alike, self.memorised, self.n)
 
     def to_json(self) -> Json:
         """Stable keys: `memorised` is the share of near-copies, `memorisation` all its figures."""
@@ -89,18 +104,23 @@ class GenerateVerdict:
             "n": self.n,
             "reference_n": self.reference_n,
             "notes": list(self.notes),
+            "alike": self.alike,
+            "quality": self.quality.to_json(),
             **({"metrics": dict(self.metrics)} if self.metrics else {}),
         }
 
     def words(self) -> str:
-        """The verdict in a few plain sentences."""
+        """The verdict in a few plain sentences, the most important first."""
         fd = self.fd
+        covered = f"{self.recall:.0%} of the training pictures are covered by samples (recall)."
+        if self.quality.tone != "bad" and self.n >= FEW:
+            covered = f"{self.precision:.0%} of the samples lie among the training pictures (precision), and {covered}"
         return " ".join(
             [
+                self.quality.reason,
                 f"{distance_name(self.features)} {fd.value:.4g} on {self.n} samples "
                 f"(95% interval {fd.low:.4g} to {fd.high:.4g}); real held-out pictures have {fd.floor:.4g}.",
-                f"{self.precision:.0%} of the samples look like training pictures (precision) and "
-                f"{self.recall:.0%} of the training pictures are covered by samples (recall).",
+                covered,
                 self.memorised.verdict,
                 *(f"{name}: {value:.4g}." for name, value in self.metrics.items()),
                 *self.notes,
@@ -148,25 +168,42 @@ def judge_generated(
     held = real("held-out pictures", held_out, np.arange(len(held_out)))
 
     n, floor_n = len(fake), min(len(fake), len(held))
+    step = (lambda done: None) if tell is None else partial(_figures, tell)
     interval = frechet_interval(fake, training, seed=seed)
-    floor = frechet(held[rng.permutation(len(held))[:floor_n]], Moments.of(training))
+    step(1)
+    moments = Moments.of(training)
+    floor = frechet(held[rng.permutation(len(held))[:floor_n]], moments)
     kernel, kernel_error = kid(fake, training, seed=seed)
+    step(2)
     even = min(n, len(training))
     precision, recall = precision_recall(
         training[rng.permutation(len(training))[:even]], fake[rng.permutation(n)[:even]]
     )
-    copied = memorisation(fake, training, held, (samples, _chosen(train, kept), held_out.pixels), seed)
+    step(3)
+    taught = _chosen(train, kept)
+    copied = memorisation(fake, training, held, (samples, taught, held_out.pixels), seed)
+    alike = alike_share(samples, taught[torch.from_numpy(np.sort(rng.permutation(len(taught))[:n]))])
+    step(FIGURES)
     pairs = tuple(replace(pair, train=int(kept[pair.train])) for pair in copied.pairs)
-    given = {"samples": fake, "training": training, "held_out": held}
+    found = _measured(metrics or {}, {"samples": fake, "training": training, "held_out": held})
+    return GenerateVerdict(
+        Distance(interval.value, interval.low, interval.high, floor, floor_n, float(np.trace(moments.covariance))),
+        kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
+        _notes(n, floor_n, len(training), even, features.dim), found, alike,
+    )  # fmt: skip
+
+
+def _measured(metrics: Mapping[str, Metric], given: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Further figures by name."""
     found = {}
-    for name, each in (metrics or {}).items():
+    for name, each in metrics.items():
         with registry.calling("metric", name):
             found[name] = float(each(**given))
-    return GenerateVerdict(
-        Distance(interval.value, interval.low, interval.high, floor, floor_n),
-        kernel, kernel_error, precision, recall, replace(copied, pairs=pairs), features.name, n, len(training),
-        _notes(n, floor_n, len(training), even, features.dim), found,
-    )  # fmt: skip
+    return found
+
+
+def _figures(tell: Stages, done: int) -> None:
+    tell("distances and copies", done, FIGURES)
 
 
 def metrics_of(names: Iterable[str]) -> dict[str, Metric]:

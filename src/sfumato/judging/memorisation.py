@@ -7,7 +7,6 @@ training pictures.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sfumato.judging.closeness import NEAR, Closeness, chance_of, crowding
 from sfumato.judging.neighbours import nearest
-from sfumato.judging.stats import wilson
+from sfumato.judging.stats import Interval, wilson
+from sfumato.judging.thumbs import clusters, independent, thumbs
 
-CROWD = 50  # neighbours that measure the density of the training set around a picture
 FEW = 100  # with fewer held-out pictures the threshold is set by training pictures too
 MOST = 5000  # real pictures that set the threshold
 SIDE = 64  # largest side at which pixels are compared
@@ -45,10 +45,11 @@ class Memorisation:
     """nearer: share of samples nearer to a training than to a held-out picture, `compared` pictures of each,
     with a 95 % interval.
 
-    copies: share of samples that are closer to one training picture, relative to its neighbours, than 99 % of real
-    pictures, with an interval; chance: the share for real pictures; pixel_copies: those of them whose
-    pixels agree too. pairs: the most suspicious first. level: "none", "some", "strong" or "unknown";
-    verdict: the same in words.
+    copies: share of near-copies: samples that are closer to one training picture, relative to its neighbours, than 99 %
+    of real pictures on features, or than NEAR in `thumbs`; chance: the share of real pictures of which this is true.
+    Both have intervals that count pictures of one burst, or copies of one picture, as one. pixel_copies: those of the
+    near-copies whose pixels agree; thumb_copies: those that are close in `thumbs`. pairs: the most suspicious first.
+    level: "none", "some", "strong" or "unknown"; verdict: the same in words.
     """
 
     nearer: float
@@ -63,6 +64,8 @@ class Memorisation:
     pairs: tuple[Pair, ...]
     level: str
     verdict: str
+    chance_high: float = 1.0
+    thumb_copies: float = 0.0
 
 
 def nearer_share(
@@ -74,7 +77,7 @@ def nearer_share(
     The larger set is cut at random to the size of the smaller, so that a model that generalises has 0.5 for any
     sizes. Samples that share a nearest picture are not independent: the interval is Wilson's with n divided by the
     design effect, the ratio of the share's variance under random exchange of training and held-out pictures to that of
-    n independent samples.
+    n independent samples. Real pictures must be independent: one of a burst, see `one_each`.
     """
     rng = np.random.default_rng(seed)
     size = min(len(train), len(held_out))
@@ -89,20 +92,14 @@ def nearer_share(
     return share, found.low, found.high, size
 
 
-def crowding(
-    queries: np.ndarray, train: np.ndarray, skip: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How much closer the nearest training picture is than the next ones: d1 / mean(d2 .. dk), (n,); with d1
-    and its index.
+def one_each(small: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some of the training pictures `rows`, one of each burst. small: thumbs of all training pictures.
 
-    It is near 1 for an ordinary picture and near 0 for a copy, for any scale of the features and for blurred samples;
-    by distance alone every average picture would count as a copy (Carlini et al. 2023, section 4.2).
-    skip: the queries' own indices, if they are training pictures.
+    Bursts on one side cover fewer kinds of pictures than as many single pictures on the other, which are nearer then.
     """
-    k = min(CROWD + 1, len(train) - (skip is not None))
-    distance, index = nearest(queries, train, k, skip)
-    around = distance[:, 1:].mean(1) if k > 1 else np.ones(len(queries))
-    return distance[:, 0] / np.maximum(around, 1e-12), distance[:, 0], index[:, 0]
+    around = crowding(small[rows], small, rows)[2]
+    chosen: np.ndarray = rows[np.unique(clusters(small[rows], around), return_index=True)[1]]
+    return chosen
 
 
 def pixel_distance(a: Tensor, b: Tensor) -> np.ndarray:
@@ -141,56 +138,69 @@ def memorisation(
         raise ValueError("needs at least 3 training pictures and 1 held-out picture")
     shots, taught, unseen = pixels
     rng = np.random.default_rng(seed)
-    nearer, low, high, compared = nearer_share(samples, train, held_out, seed)
-
-    ratio, distance, index = crowding(samples, train)
-    rows = rng.permutation(len(held_out))[:MOST]
-    real, _, real_index = crowding(held_out[rows], train)
-    real_pixels = pixel_distance(unseen[rows], taught[real_index])
-    if len(rows) < FEW:
+    small = thumbs(taught)
+    drawn = Closeness.of(samples, shots, train, small)
+    of_held = rng.permutation(len(held_out))[:MOST]
+    reals = [Closeness.of(held_out[of_held], unseen[of_held], train, small)]
+    shares = [pixel_distance(unseen[of_held], taught[reals[0].index])]
+    if len(of_held) < FEW:
         rows = rng.permutation(len(train))[:MOST]
-        more, _, others = crowding(train[rows], train, skip=rows)
-        real = np.concatenate([real, more])
-        real_pixels = np.concatenate([real_pixels, pixel_distance(taught[rows], taught[others])])
-    close = ratio < np.quantile(real, 0.01)
-    sample_pixels = pixel_distance(shots, taught[index])
-    same = close & (sample_pixels < np.quantile(real_pixels, 0.01))
+        reals.append(Closeness.of(train[rows], taught[rows], train, small, rows))
+        shares.append(pixel_distance(taught[rows], taught[reals[1].index]))
+    bound = float(np.quantile(np.concatenate([real.features for real in reals]), 0.01))
+    close = drawn.copies(bound)
+    sample_pixels = pixel_distance(shots, taught[drawn.index])
+    same = close & (sample_pixels < np.quantile(np.concatenate(shares), 0.01))
 
     copies = float(close.mean())
-    sure = wilson(copies, len(samples))
-    held_distance, held_index = nearest(samples, held_out)
-    pairs = tuple(
-        Pair(
-            int(i), int(index[i]), float(distance[i]), int(held_index[i, 0]), float(held_distance[i, 0]),
-            float(sample_pixels[i]),
-        )
-        for i in np.argsort(ratio, kind="stable")[:shown]
-    )  # fmt: skip
-    chance = max(0.01, 1 / len(real))
-    below = chance * len(real)
-    doubt = chance * (1 + 2 / math.sqrt(below) + 2 / below)
-    level, verdict = _words(nearer, low, compared, copies, sure.low, chance, doubt)
+    sure = wilson(copies, independent(drawn.clusters))
+    chance = chance_of(reals, bound)
+    size = min(len(train), len(of_held))  # equally many, so that both are thinned alike
+    numbers = clusters(thumbs(unseen[of_held[:size]]), reals[0].around[:size])
+    alone = of_held[np.unique(numbers, return_index=True)[1]]
+    taken = one_each(small, rng.permutation(len(train))[:size])
+    nearer, low, high, compared = nearer_share(samples, train[taken], held_out[alone], seed)
+    level, verdict = _words(nearer, low, compared, copies, sure.low, chance)
     return Memorisation(
         nearer, low, high, compared,
-        copies, sure.low, sure.high, chance, float(same.mean()), pairs, level, verdict,
+        copies, sure.low, sure.high, chance.value, float(same.mean()),
+        _pairs(drawn, bound, samples, train, held_out, sample_pixels, shown), level, verdict, chance.high,
+        float((drawn.pixels < NEAR).mean()),
     )  # fmt: skip
+
+
+def _pairs(
+    drawn: Closeness,
+    bound: float,
+    samples: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    pixels: np.ndarray,
+    shown: int,
+) -> tuple[Pair, ...]:
+    doubt = np.minimum(drawn.features / max(bound, 1e-12), drawn.pixels / NEAR)
+    chosen = np.argsort(doubt, kind="stable")[:shown]
+    held_distance, held_index = nearest(samples[chosen], held_out)
+    distance = np.sqrt(np.square(samples[chosen].astype(np.float64) - train[drawn.index[chosen]]).sum(1))
+    return tuple(
+        Pair(int(i), int(drawn.index[i]), float(d), int(j[0]), float(e[0]), float(pixels[i]))
+        for i, d, j, e in zip(chosen, distance, held_index, held_distance, strict=True)
+    )
 
 
 def _words(
-    nearer: float, low: float, compared: int, copies: float, copies_low: float, chance: float, doubt: float
+    nearer: float, low: float, compared: int, copies: float, copies_low: float, chance: Interval
 ) -> tuple[str, str]:
-    """doubt: the share that chance can produce if few real pictures are below the threshold. A verdict needs three
-    standard deviations and not the two of the interval, which one model in forty exceeds by chance.
+    """Near-copies count if their interval and that of real pictures do not touch, which one model in two hundred
+    reaches by chance; the share of the nearer needs three standard deviations.
     """
-    facts = (
-        f"{copies:.1%} are near-copies (of real pictures {chance:.0%}); "
-        f"{nearer:.0%} are nearer to a training than to a held-out picture (50% without memorisation)"
-    )
-    if copies_low > max(0.1, doubt) or low > 0.75:
+    shares = f"{copies:.1%} of the samples are near-copies, and {chance.value:.1%} of real pictures"
+    facts = f"{shares}; {nearer:.0%} are nearer to a training than to a held-out picture (50% without memorisation)"
+    if copies_low > max(0.1, chance.high) or low > 0.75:
         return "strong", f"The model repeats its training pictures: {facts}."
-    if copies_low > doubt or nearer - 1.5 * (nearer - low) > 0.5:
+    if copies_low > chance.high or nearer - 1.5 * (nearer - low) > 0.5:
         return "some", f"There are signs of memorised training pictures: {facts}."
     if compared < 20:
-        few = f"{compared} held-out pictures are too few to be sure"
-        return "unknown", f"No more near-copies than by chance, but {few}: {facts}."
+        few = f"with {compared} held-out pictures only a model that copies most of the time is recognised"
+        return "unknown", f"Not clear whether the model repeats training pictures, {few}: {facts}."
     return "none", f"No sign of memorised training pictures: {facts}."

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sfumato.errors import UserError
 from sfumato.files import Json
+from sfumato.judging import repeat
 from sfumato.judging.features import Features, clip_similarity, open_features
 from sfumato.judging.generate import GenerateVerdict, Metric, check_counts, judge_generated, metrics_of
 from sfumato.judging.order import Order
@@ -27,7 +28,7 @@ class Judged:
     """A verdict with what it was taken on and what it cost.
 
     similarity: mean cosine of CLIP's embeddings of each sample and its caption, where a captioned model was judged on
-    `clip` features; warnings: unknown words and cut captions, one line each.
+    `clip` features; warnings: unknown words and cut captions, one line each; command: repeats it.
     """
 
     model: Model
@@ -38,6 +39,7 @@ class Judged:
     seconds: float
     similarity: float | None = None
     warnings: tuple[str, ...] = ()
+    command: str = ""
 
     def to_json(self) -> Json:
         cost = {"ms_per_picture": 1000 * self.seconds / len(self.samples), "seconds": self.seconds}
@@ -46,16 +48,27 @@ class Judged:
         return {"model": self.model.name, **self.verdict.to_json(), **similarity, **about}
 
 
-def judge(name: str | Path | Model, order: Order, progress: Progress | None = None, stop: Stop | None = None) -> Judged:
-    """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped."""
+def judge(
+    name: str | Path | Model,
+    order: Order,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    given: str = "",
+) -> Judged:
+    """`sfumato.judge`, with a stop that is read once a step. Raises UserError, Stopped.
+
+    given: the name of a model that is loaded, for the command that repeats this.
+    """
     order.check()
     model = opened(name, progress, stop)
-    return _judged(_ready(model, judge_of(model), order, progress, stop), order, progress, stop)
+    return _judged(_ready(model, judge_of(model), order, progress, stop, given or name), order, progress, stop)
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """What is judged, of which everything is known to fit: nothing is drawn before. texts: None without a condition."""
+    """What is judged, of which everything is known to fit: nothing is drawn before. texts: None without a condition;
+    name: the model as it was given.
+    """
 
     model: Model
     store: Store
@@ -64,9 +77,12 @@ class _Ready:
     count: int
     texts: list[str] | None
     metrics: dict[str, Metric]
+    name: str | Path | Model
 
 
-def _ready(model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None) -> _Ready:
+def _ready(
+    model: Model, own: Judge, order: Order, progress: Progress | None, stop: Stop | None, name: str | Path | Model
+) -> _Ready:
     """own: the section that has what the order leaves open. Raises UserError."""
     if model.task == "denoise":
         raise UserError(
@@ -82,7 +98,7 @@ def _ready(model: Model, own: Judge, order: Order, progress: Progress | None, st
     check_counts(count, len(store.train), len(store.held_out))
     metrics = metrics_of(dict.fromkeys((*own.metrics, *order.metrics)))
     texts = representative_texts(model, store.train, count, order.seed)
-    return _Ready(model, store, chosen, extractor, count, texts, metrics)
+    return _Ready(model, store, chosen, extractor, count, texts, metrics, name)
 
 
 def _judged(ready: _Ready, order: Order, progress: Progress | None, stop: Stop | None) -> Judged:
@@ -105,7 +121,12 @@ def _judged(ready: _Ready, order: Order, progress: Progress | None, stop: Stop |
     similarity = None
     if extractor.name == "clip" and texts and model.vocabulary.kind == "words":
         similarity = float(clip_similarity(samples, texts, extractor.device).mean())
-    return Judged(model, store, samples, verdict, settings, seconds, similarity, tuple(model.warnings(texts)))
+    command = repeat.generated(
+        ready.name, order, extractor.name, ready.count, settings,
+        model.vocabulary.kind != "none",
+    )  # fmt: skip
+    warnings = tuple(model.warnings(texts))
+    return Judged(model, store, samples, verdict, settings, seconds, similarity, warnings, command)
 
 
 def representative_texts(model: Model, pictures: Pictures, n: int, seed: int) -> list[str] | None:
@@ -130,7 +151,9 @@ def compare(
     own = judge_of(models[0])
     own = own.model_copy(update={"n": min(own.n, judge_of(models[1]).n)})
     order = replace(order, data=order.data or data_of(models[0]).source)
-    first, second = (_ready(model, own, order, progress, None) for model in models)
+    first, second = (
+        _ready(model, own, order, progress, None, name) for model, name in zip(models, (a, b), strict=True)
+    )
     return _judged(first, order, progress, None), _judged(second, order, progress, None)
 
 

@@ -20,10 +20,9 @@ from sfumato.pictures.pixels import to_uint8
 from sfumato.runs.folder import RunFolder
 from sfumato.show.grid import grid, side_by_side
 from sfumato.show.plot import curves, lines
-from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
+from sfumato.show.report import Fact, Page, Picture, Section, Table, write_page
 
 SHOWN = 64
-TONES: dict[str, Tone] = {"none": "good", "some": "unclear", "strong": "bad", "unknown": "unclear"}
 
 
 def write(found: Judged, folder: Path) -> Path:
@@ -40,13 +39,12 @@ def page(found: Judged, folder: Path | None = None) -> Page:
     if events:
         sections.append(curves_section(events))
     about = found.model.recipe.about if found.model.recipe else ""
-    how = [f"sfumato judge {found.model.name} -n {v.n} --features {v.features} --seed {found.settings['seed']}"]
-    sections.append(Section("How to repeat this", [about] if about else [], code=how))
+    sections.append(Section("How to repeat this", [about] if about else [], code=[found.command]))
     lead = (
         f"{v.n:,} pictures drawn with {found.settings['sampler']} in {found.settings['evaluations']} evaluations each, "
         f"compared with {v.reference_n:,} training pictures and {len(found.store.held_out):,} held-out ones."
     )
-    return Page(f"{found.model.name}: how good is it?", lead, v.words(), TONES[v.memorised.level], sections)
+    return Page(f"{found.model.name}: how good is it?", lead, v.words(), v.quality.tone, sections)
 
 
 def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
@@ -74,8 +72,7 @@ def write_denoised(model: Model, verdict: DenoiseVerdict, folder: Path) -> Path:
     ]
     if events := RunFolder(folder).events():
         sections.append(curves_section(events))
-    flags = f" --sigma {v.sigma:g}" + ("" if v.clip else " --no-clip") + (" --blind" if v.blind else "")
-    sections.append(Section("How to repeat this", code=[f"sfumato judge {model.name} --task denoise -n {v.n}{flags}"]))
+    sections.append(Section("How to repeat this", code=[v.command] if v.command else []))
     lead = f"{v.n:,} held-out pictures with noise of sigma {v.sigma:g}, white being 1."
     made = Page(f"{model.name}: how well does it remove noise?", lead, v.words(), "unclear", sections)
     return write_page(folder / "report.html", made)
@@ -146,8 +143,13 @@ def figures_section(found: Judged) -> Section:
         Fact(f"{v.fd.value:.4g}", name, f"95 % interval {v.fd.low:.4g} to {v.fd.high:.4g}; lower is better"),
         Fact(f"{v.fd.floor:.4g}", "floor", f"the value of {v.fd.floor_n:,} real held-out pictures"),
         Fact(f"{v.kid:.4g}", "kernel distance", f"± {v.kid_error:.2g}; unbiased, also for few pictures"),
-        Fact(f"{v.precision:.0%}", "precision", "share of samples among the training pictures"),
+        Fact(
+            f"{v.precision:.0%}",
+            "precision",
+            "share of samples among the training pictures" + ("" if v.recall else "; it means nothing without recall"),
+        ),
         Fact(f"{v.recall:.0%}", "recall", "share of training pictures among the samples"),
+        Fact(f"{v.alike:.0%}", "nearly alike", "share of samples; of real pictures about 0 %"),
         *(Fact(f"{value:.4g}", name, "") for name, value in v.metrics.items()),
         Fact(f"{1000 * found.seconds / v.n:.1f} ms", "a picture", f"on {found.model.device}, {found.model.precision}"),
     ]  # fmt: skip
@@ -170,7 +172,7 @@ def copies_section(found: Judged) -> Section:
             Fact(
                 f"{m.copies:.1%}",
                 "near-copies",
-                f"{m.copies_low:.1%} to {m.copies_high:.1%}; of real pictures 1 %",
+                f"{m.copies_low:.1%} to {m.copies_high:.1%}; of real pictures {m.chance:.1%}",
             ),
             Fact(
                 f"{m.nearer:.0%}",

@@ -96,6 +96,12 @@ def _open(data: Data, progress: Advance | None) -> Store:
     return replace(store, known=source.known, synonyms=source.synonyms) if isinstance(source, Lexicon) else store
 
 
+def address(data: Data) -> str:
+    """The digest that `open_store` gives a store of these pictures; nothing is decoded. Raises UserError."""
+    with _quiet():
+        return _address(open_source(data.source, data).fingerprint(None), data)
+
+
 def _address(fingerprint: str, data: Data) -> str:
     fields = data.model_dump(mode="json", exclude=NOT_OF_PIXELS, exclude_defaults=True)
     if data.labels is not None:

@@ -50,7 +50,8 @@ def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
     s, (_, height, width) = recipe.tune, model.shape
     thing = f"{s.trigger} {s.noun}"
     return {
-        **model.family.header(model), "ss_output_name": recipe.name, "ss_network_module": "networks.lora",
+        **model.family.header(model), **_own(model), "ss_output_name": recipe.name,
+        "ss_network_module": "networks.lora",
         "ss_network_dim": "Dynamic" if s.dora else str(s.rank),
         "ss_network_alpha": "Dynamic" if s.dora else str(s.alpha), "ss_network_args": "{}", "ss_sd_model_name": s.base,
         "ss_resolution": f"({width}, {height})", "ss_steps": str(step), "ss_learning_rate": str(recipe.train.lr),
@@ -60,6 +61,22 @@ def metadata(recipe: Recipe, model: LatentModel, step: int) -> dict[str, str]:
         "modelspec.resolution": f"{width}x{height}", **made_for(recipe, model).header(),
         "modelspec.date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "modelspec.description": f"{thing}, learned by sfumato {__version__}",
+    }  # fmt: skip
+
+
+def only_for(model: LatentModel) -> bool:
+    """Whether the base has Stable Diffusion's form and not its size, so that no other program can load its LoRAs."""
+    return model.source == "emoji" or model.recipe is not None
+
+
+def _own(model: LatentModel) -> dict[str, str]:
+    """The name of a base of sfumato in place of the family's, which would promise that other programs take the LoRA."""
+    if not only_for(model):
+        return {}
+    base = model.name
+    return {
+        "ss_base_model_version": base, "modelspec.architecture": f"{base}/lora",
+        "modelspec.usage_hint": f"only for {base}, with sfumato or diffusers",
     }  # fmt: skip
 
 
@@ -79,6 +96,9 @@ def readme(recipe: Recipe, model: LatentModel, step: int) -> str:
     thing = f"{s.trigger} {s.noun}"
     front = {"base_model": known_as(recipe), "library_name": "diffusers", "instance_prompt": f"a {thing}"}
     head = "\n".join(f"{key}: {value}" for key, value in front.items())
+    use = f"Use `{name}.safetensors` in ComfyUI and A1111, and this folder in PEFT."
+    if only_for(model):
+        use = f"It is only for {model.name}, with sfumato or diffusers: ComfyUI and A1111 cannot load that base."
     large = (
         f"\n\nIt is a DoRA; `{name}.safetensors` holds the same change as a plain LoRA of high rank." if s.dora else ""
     )
@@ -99,5 +119,5 @@ sfumato sample {s.base} --lora . --prompt "a {thing} on a road"
 {python}
 ```
 
-Use `{name}.safetensors` in ComfyUI and A1111, and this folder in PEFT. `report.html` shows how good it is.{large}
+{use} `report.html` shows how good it is.{large}
 """

@@ -17,7 +17,7 @@ from sfumato.progress import Progress, Stop, phases
 from sfumato.recipe.sections import Tune
 from sfumato.runs import checkpoint
 from sfumato.tuning import artifact
-from sfumato.tuning.score.choose import Candidate, Choice, choose, shortlist
+from sfumato.tuning.score.choose import Candidate, Choice, choose, shortlist, unmeasured
 from sfumato.tuning.score.score import Judge, Score
 from sfumato.tuning.start import Tuning
 from sfumato.zoo import load
@@ -60,6 +60,7 @@ def finish(job: Tuning, progress: Progress | None = None, stop: Stop | None = No
     candidates = [
         candidate for candidate in candidates[:-1] if candidate.step % every == 0 and job.recipe.tune.choose
     ] + candidates[-1:]
+    candidates = candidates if job.photos.held_out else unmeasured(candidates)
     steps = len(shortlist(candidates))
     tell("choosing the step", 0, steps)
     judge = Judge(

@@ -13,10 +13,13 @@ from sfumato.show.plot import lines
 from sfumato.show.report import Fact, Page, Picture, Section, Table, Tone, write_page
 from sfumato.show.words import duration
 from sfumato.tuning.finish import Finished
+from sfumato.tuning.score.features import are_photos
+from sfumato.tuning.score.score import Score
 from sfumato.tuning.start import Tuning
 
 LIKE, FAITHFUL, STRAYS, COPIES = 0.4, 0.8, 0.3, 0.5
 """Thresholds: likeness and fidelity from which they are good, drift and copying from which they are too high."""
+UNLEARNED = 0.2  # likeness: if the whole interval is below, the thing was not learned
 PAIRS = 6  # pairs of drawn picture and photo that are shown
 TRUST = (
     "Likeness is a rough measure of how well the thing was learned. Differences within the intervals mean nothing. Do "
@@ -48,11 +51,25 @@ def words(finished: Finished) -> str:
     """The verdict in a sentence or two."""
     s = finished.score
     like = "looks like the photos" if s.likeness.value >= LIKE else "looks only a little like the photos"
-    follows = "follows prompts" if s.fidelity.value >= FAITHFUL else "follows prompts badly"
-    kept = "leaves other pictures unchanged" if s.drift.value <= STRAYS else "changes other pictures too"
+    like = "has not learned the thing" if unlearned(s) else like
+    follows = "follows prompts" if faithful(s) else "follows prompts badly"
+    if s.backgrounds is not None and s.backgrounds < FAITHFUL:
+        follows += f" ({1 - s.backgrounds:.0%} of the backgrounds are wrong)"
+    kept = "leaves other pictures unchanged" if s.drift.high <= STRAYS else "may change other pictures"
+    kept = "changes other pictures too" if s.drift.low > STRAYS else kept
     proven = ", ".join(name for name in finished.proofs if name != "effect")
     reason = finished.choice.reason[:1].upper() + finished.choice.reason[1:]
     return f"It {like}, {follows} and {kept}. {reason}. Verified by {proven}."
+
+
+def faithful(s: Score) -> bool:
+    """Whether pictures fit their prompts, the backgrounds too."""
+    return s.fidelity.value >= FAITHFUL and (s.backgrounds is None or s.backgrounds >= FAITHFUL)
+
+
+def unlearned(s: Score) -> bool:
+    """Whether the likeness is about 0, its interval included."""
+    return s.likeness.high < UNLEARNED
 
 
 def advice(job: Tuning, finished: Finished) -> str:
@@ -60,15 +77,19 @@ def advice(job: Tuning, finished: Finished) -> str:
     s = finished.score
     if s.copying > COPIES:
         return "Its pictures repeat photos: add photos with other backgrounds and angles."
+    if unlearned(s) and are_photos(job.photos.pictures[:, 0]) and job.model.source == "emoji":
+        return (
+            f"{job.model.name} draws emoji and cannot learn photos: use --base sd15, or the path of a base of photos."
+        )
     if s.likeness.value < LIKE:
         more = max(score.step for score in finished.choice.scores)
         if finished.choice.step == more and not finished.choice.close:
             longer = 2 * more * job.recipe.train.batch
             return f"The last step was the best: train longer, with train.images={longer} and another --out."
         return "Add photos that show the whole thing, sharp and large, from several sides."
-    if s.drift.value > STRAYS:
+    if s.drift.low > STRAYS:
         return "Lower --lora-scale to 0.7, or raise tune.prior."
-    if s.fidelity.value < FAITHFUL:
+    if not faithful(s):
         return (
             "Write NAME.txt beside each photo and describe in it what is not part of the thing, such as the background."
         )
@@ -101,7 +122,9 @@ def page(job: Tuning, finished: Finished) -> Page:
     events, batch = job.folder.events("held_out"), job.recipe.train.batch
     series = {
         "training loss": [(e["images"] / batch, e["loss"]) for e in job.folder.events("report") if e["loss"]],
-        "held-out loss": [(e["images"] / batch, e["loss"]) for e in events],
+        "held-out loss" if job.photos.held_out else "loss of a learned photo": [
+            (e["images"] / batch, e["loss"]) for e in events
+        ],
         "drift": [(e["images"] / batch, e["drift"]) for e in events],
     }
     rows: list[list[str | int | float | None]] = [
@@ -120,14 +143,15 @@ def page(job: Tuning, finished: Finished) -> Page:
         Section(
             "The choice of the step",
             [finished.choice.reason, f"Measured with {judge.features.name}. {TRUST}"],
-            pictures=[Picture(lines(series, "steps", "loss", logy=True), "held-out loss and drift over steps")],
+            pictures=[Picture(lines(series, "steps", "loss", logy=True), "losses and drift over steps")],
             tables=[Table(["step", "likeness", "fidelity", "drift", "likeness x fidelity - drift"], rows)],
         ),
         Section("Photos", tables=[Table(["photo", "verdict", "why", "caption"], verdicts)]),
         Section("Verification of the files", [PROOFS], tables=[Table(["read by", "difference"], proofs)]),
         Section("Use it", code=[f'sfumato sample {job.folder.path} --prompt "a {job.task.thing} on a road"']),
     ]
-    tone: Tone = "good" if s.likeness.value >= LIKE and s.fidelity.value >= FAITHFUL else "unclear"
+    tone: Tone = "good" if s.likeness.value >= LIKE and faithful(s) else "unclear"
+    tone = "bad" if unlearned(s) else tone
     lead = f'{job.model.name} learned {len(photos)} photos under the name "{job.task.thing}".'
     return Page(f"{name}: how good is it?", lead, f"{words(finished)} {advice(job, finished)}", tone, sections)
 

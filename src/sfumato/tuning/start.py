@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from sfumato.tuning.photos.captions import described, describes
 from sfumato.tuning.photos.photos import PhotoReport, check, paths_in
 from sfumato.tuning.photos.photoset import PhotoSet, doubts, prepare, tokens, trigger
 from sfumato.tuning.prior import MOST, Prior
+from sfumato.tuning.score.features import are_photos
 from sfumato.tuning.task import SHOWN, Personalise, prior_per_step
 from sfumato.zoo import load
 
@@ -46,6 +48,7 @@ A_MINUTE, SMALL = 60.0, 0.1  # limits of a preview: seconds, or share of the tra
 SHARE = 0.9  # of the memory that is free
 BACKWARD = 2.5  # time of a training step, in forward passes
 TIGHT = 2.5  # memory of a step, in sizes of the base's weights
+SD15 = "4.3 GB"
 PRIOR = "prior.safetensors"  # the base's outputs for the prior, in the run folder
 AT_ONCE, APART = 8, 50_000  # class pictures drawn together; offset of their seeds from those of previews
 
@@ -131,7 +134,7 @@ def _begun(
     name = trigger(model, s.trigger, own)
     recipe = recipe.with_({"tune.trigger": name, "noise.prediction": model.prediction})
     thing = f"{name} {s.noun}"
-    warnings = tuple(doubts(model, s.noun))
+    warnings = [*doubts(model, s.noun)]
     model.words = model.words and model.words.also([thing])
     caption = _caption(s, name)
     if recipe.train.save_images is None and s.choose:  # CANDIDATES to choose from
@@ -143,13 +146,24 @@ def _begun(
     photos = prepare(report, model, caption, name, s.variants, recipe.data.flip, recipe.train.seed, describe)
     if away is not None:
         away.back()
+    if model.source == "emoji" and are_photos(photos.pictures[:, 0]):
+        warnings.append(for_photos(model.name, recipe))
     recipe = recipe.with_({"name": own})
     model.defaults = model.defaults.model_copy(
         update={"sampler": recipe.sample.sampler, "options": recipe.sample.options}
     )
     task = Personalise(recipe, model, photos, thing)
     took, twice = _estimated(task, recipe, accelerator, short)
-    return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, warnings)
+    return Tuning(recipe, model, report, photos, task, folder, accelerator, took, twice, tuple(warnings))
+
+
+def for_photos(base: str, recipe: Recipe) -> str:
+    """What to do with real photos instead of teaching them to a base of drawings."""
+    words = ["sfumato", "tune", str(Path(recipe.data.source).resolve()), "--noun", recipe.tune.noun, "--base", "sd15"]
+    return (
+        f"{base} draws emoji and cannot learn real photos, which these seem to be; for a base of photos: "
+        f"{shlex.join(words)} (downloads {SD15} once; offline, --base takes its folder)"
+    )
 
 
 def _settled(recipe: Recipe, steps: int | None) -> Recipe:

@@ -54,6 +54,13 @@ def shortlist(candidates: Sequence[Candidate], most: int = MOST) -> list[int]:
     return sorted(chosen)
 
 
+def unmeasured(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The same without a validation loss, where no photo is held out: the loss of a learned photo says nothing, so that
+    the last steps are compared.
+    """
+    return [Candidate(each.step, -float(each.step), each.drift) for each in candidates]
+
+
 def choose(candidates: Sequence[Candidate], score: Callable[[int], Score], most: int = MOST) -> Choice:
     """The step with the best total; if several are too close to call, the latest of them."""
     steps = shortlist(candidates, most)

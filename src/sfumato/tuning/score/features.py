@@ -1,4 +1,5 @@
-"""Features for scoring pictures of a tuning: of the base itself, or of DINOv2 and CLIP if they are on this machine.
+"""Features for scoring pictures of a tuning: of the base itself for drawings; for photos of DINOv2 and CLIP if they
+are on this machine, else of the shipped classifier, which tells real things apart far better than a base does.
 
 The base's features are activations of its U-Net for a picture's latents with a little noise and an empty prompt: the
 middle block for a picture as a whole, the second block on the way up for single places (Tang et al. 2023, "Emergent
@@ -24,23 +25,35 @@ LEVEL = 0.3  # sigma / alpha at which features are computed
 PROMPT_LEVELS = (0.5, 1.0, 2.0)  # sigma / alpha at which prompts are compared
 PLACES = 8  # places along a side at which features are compared
 BATCH = 16
+EQUAL = 0.5  # share of equal neighbours above which a picture is drawn
+
+
+def are_photos(pictures: Tensor) -> bool:
+    """Whether most pictures, uint8 (N, 3, H, W), are photos: few of their neighbouring pixels are equal."""
+    equal = (pictures[..., 1:] == pictures[..., :-1]).all(1).float().mean((1, 2))
+    return bool(equal.median() < EQUAL)
 
 
 class ScoreFeatures:
     """Features of pictures, and how well they fit prompts, by a model without its LoRA.
 
-    others: use DINOv2 for likeness and CLIP for prompts in place of the base, each if its weights need no download.
+    others: for photos: DINOv2 for likeness and CLIP for prompts, each if its weights need no download; in place of
+    DINOv2 else the shipped classifier `mini`. Things are not cut out for these: backgrounds hardly disturb them, and a
+    wrong cut does.
     """
 
     def __init__(self, model: LatentModel, others: bool = False) -> None:
         self.model = model
-        self.dino = open_features("dinov2", str(model.device)) if others and weights.at_hand(DINOV2) else None
+        name = "dinov2" if weights.at_hand(DINOV2) else "mini"
+        self.seen = open_features(name, str(model.device)) if others else None
         self.clip = others and weights.at_hand(CLIP)
 
     @property
     def name(self) -> str:
         """The networks behind likeness and fidelity."""
-        likeness, fidelity = "DINOv2" if self.dino else "the base", "CLIP" if self.clip else "the base"
+        names = {"dinov2": "DINOv2", "mini": "the shipped classifier"}
+        likeness = names[self.seen.name] if self.seen else "the base"
+        fidelity = "CLIP" if self.clip else "the base"
         return likeness if likeness == fidelity else f"{likeness} (likeness) and {fidelity} (fidelity)"
 
     def features(self, latents: Tensor) -> Tensor:
@@ -50,14 +63,14 @@ class ScoreFeatures:
 
     def places(self, pictures: Tensor) -> Tensor:
         """Features of pictures, uint8 (N, 3, H, W), place by place: (N, D)."""
-        if self.dino is not None:
-            return torch.from_numpy(self.dino(pictures))
+        if self.seen is not None:
+            return torch.from_numpy(self.seen(pictures))
         states = self._activations(self.model.enter(pictures), "places")
         return torch.nn.functional.adaptive_avg_pool2d(states, min(PLACES, states.shape[-1])).flatten(1)
 
     def of_things(self, pictures: Tensor) -> Tensor:
-        """The same for pictures cropped to their detail, with plain backgrounds made grey: (N, D)."""
-        return self.places(cut(pictures))
+        """The same for things alone: of drawings cropped to their detail, with plain backgrounds made grey: (N, D)."""
+        return self.places(cut(pictures) if self.seen is None else pictures)
 
     def recognised(self, pictures: Tensor, prompts: Sequence[str]) -> Tensor:
         """Share of the other prompts that fit a picture less well than its own, (N,); picture k has prompt k mod P."""

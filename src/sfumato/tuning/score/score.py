@@ -20,7 +20,9 @@ from sfumato.files import Json
 from sfumato.judging.stats import Interval, bootstrap
 from sfumato.models.latent import LatentModel
 from sfumato.models.sampling import Sampling
-from sfumato.tuning.score.features import PROMPT_LEVELS, ScoreFeatures
+from sfumato.pictures.drawn.emoji.read import background
+from sfumato.pictures.drawn.emoji.scene import BACKGROUNDS
+from sfumato.tuning.score.features import PROMPT_LEVELS, ScoreFeatures, are_photos
 
 SEEDS, STEPS = 3, 12  # seeds of each prompt; steps of the sampler
 COSTS = 0.1  # weight of drift in the total
@@ -50,7 +52,8 @@ class Score:
     likeness: 0: like the base's own pictures, 1: as similar as the photos are to each other; fidelity: pictures that
     fit their prompts, 1: as for the base's pictures; drift: change of pictures without the thing, 1: as much as another
     seed changes; copying: share of pictures that repeat a photo and are nearer to it than the photos are to each other;
-    diversity: difference between seeds, 1: as for the base; total: likeness x fidelity - COSTS x drift.
+    diversity: difference between seeds, 1: as for the base; total: likeness x fidelity - COSTS x drift; backgrounds:
+    share of pictures that have the background of their prompt, None where it cannot be read.
     """
 
     step: int
@@ -60,11 +63,12 @@ class Score:
     copying: float
     diversity: float
     total: Interval
+    backgrounds: float | None = None
 
     def to_json(self) -> Json:
         names = ("likeness", "fidelity", "drift", "total")
         return {
-            "step": self.step, "copying": self.copying, "diversity": self.diversity,
+            "step": self.step, "copying": self.copying, "diversity": self.diversity, "backgrounds": self.backgrounds,
             **{name: getattr(self, name).to_json() for name in names},
         }  # fmt: skip
 
@@ -137,10 +141,11 @@ class Judge:
     ) -> None:
         self.model, self.without, self.each_step = model, without, each_step
         self.seeds, self.steps = effort
-        self.features = ScoreFeatures(model, others=world == "photos")
+        self.features = ScoreFeatures(model, others=world == "photos" or are_photos(photos))
         self.prompts = [p.format(thing) for p in PROMPTS[world]]
         self.plain = [p.format(noun) for p in PROMPTS[world]]
         self.others = list(OTHERS[world])
+        self.plainly = world == "emoji"  # whose backgrounds are of one colour and have names
         self.alone = torch.tensor([BESIDE not in p for p in self.prompts]).repeat(self.seeds)
         with without():
             self.before, self.elsewhere = self._drawn(self.plain), self._drawn(self.others)
@@ -166,11 +171,12 @@ class Judge:
         fidelity = known / self.known.mean().clamp_min(1e-3)
         copying = float(self.whole.repeats(near).float().mean())
         diversity = float(self._spread(features) / self.base_spread)
+        backgrounds = right_backgrounds(drawn, self.prompts) if self.plainly else None
         measured = likeness.cpu(), fidelity.cpu(), moved.cpu()
         total = bootstrap(measured, lambda a, b, c: _share(a) * _share(b) - COSTS * c.mean())
         mean = [bootstrap(measured[k : k + 1], _share) for k in range(2)]
         drift = bootstrap(measured[2:], torch.mean)
-        return Score(step, mean[0], mean[1], drift, copying, diversity, total), drawn, near.cpu()
+        return Score(step, mean[0], mean[1], drift, copying, diversity, total, backgrounds), drawn, near.cpu()
 
     def _drawn(self, prompts: Sequence[str]) -> Tensor:
         """Pictures, uint8: `seeds` of each prompt."""
@@ -189,6 +195,19 @@ class Judge:
         """Mean distance between seeds of one prompt."""
         rows = features.unflatten(0, (self.seeds, -1))
         return self._distance(rows[:-1].flatten(0, 1), rows[1:].flatten(0, 1)).mean()
+
+
+def right_backgrounds(pictures: Tensor, prompts: Sequence[str]) -> float:
+    """The share of pictures, uint8 (N, 3, H, W), whose border has the colour that its prompt names; picture k has
+    prompt k mod P. Prompts that name none do not count. Which prompt fits best does not show it: all can be wrong.
+    """
+    named = [next((name for name in BACKGROUNDS if f" {name} background" in prompt), None) for prompt in prompts]
+    right = [
+        background(picture) == named[k % len(named)]
+        for k, picture in enumerate(pictures.cpu().numpy())
+        if named[k % len(named)] is not None
+    ]
+    return sum(right) / max(1, len(right))
 
 
 def _share(values: Tensor) -> Tensor:
