@@ -68,7 +68,7 @@ def test_a_base_of_drawings_names_the_command_for_photos() -> None:
 def test_a_lora_of_mini_says_that_it_is_only_for_mini(source: str, own: bool) -> None:
     family = SimpleNamespace(
         header=lambda model: {"ss_base_model_version": "sd_v1", "modelspec.architecture": "stable-diffusion-v1/lora"},
-        usage=lambda file, dora: "",
+        usage=lambda file: "",
     )
     model: Any = SimpleNamespace(
         source=source, recipe=None, name="mini", family=family, shape=(3, 128, 128), identity=None
