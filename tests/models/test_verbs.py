@@ -49,7 +49,7 @@ VERBS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "judge generate": (("judge", "MODEL", "--task", "generate", "--data", "PICTURES", *BRIEF), DRAWS),
     "judge denoise": (("judge", "MODEL", "--task", "denoise", "--data", "PICTURES", "-n", 4), CLEANS),
     "judge denoise blind": (("judge", "MODEL", "--task", "denoise", "--data", "PICTURES", "-n", 4, "--blind"),
-                            ("cifar10-denoise",)),
+                            ("cifar10-denoise", "photo")),
     "judge text": (("judge", "MODEL", "--task", "text", *BRIEF), ("mini",)),
     "compare": (("compare", "MODEL", "OTHER", "--data", "PICTURES", *BRIEF), DRAWS),
     "merge": (("merge", "LORA", "--base", "MODEL", "--out", "merged"), TAKES_IT),
