@@ -164,6 +164,7 @@ def tuning(root: Path) -> list[object]:
             "--out", root / "car", "--steps", 2, "train.batch=2", "train.lr=1e-2", "train.warmup=0"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_tuning_says_its_base_everywhere(begun: Path) -> None:
     for path in (begun / "car", begun / "car" / "car.safetensors"):
         assert origin(path) == Origin("mini", OLD.digest, "zarnu gizmo")
@@ -174,6 +175,7 @@ def test_a_tuning_says_its_base_everywhere(begun: Path) -> None:
     assert json.loads((begun / "car" / "report.json").read_text())["warnings"] == [line]
 
 
+@pytest.mark.slow
 def test_a_tuning_names_a_noun_that_the_base_does_not_know(begun: Path, sfumato: Sfumato) -> None:
     words = ["x" if word == begun / "car" else word for word in tuning(begun)]
     said = sfumato(*words, "--dry-run", "--json")
@@ -184,6 +186,7 @@ def test_a_tuning_names_a_noun_that_the_base_does_not_know(begun: Path, sfumato:
     assert said.json()["warnings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [OLD, None])
 def test_a_tuning_begun_on_an_earlier_base_is_refused(
     before: Identity | None,

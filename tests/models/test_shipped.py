@@ -54,7 +54,9 @@ def test_diffusers_alone_draws_the_same_latents() -> None:
 
 
 @needs_font
-@pytest.mark.parametrize(("kind", "things", "papers"), [("single", 0.5, 0.9), ("pairs", 0.1, 0.9)])
+@pytest.mark.parametrize(
+    ("kind", "things", "papers"), [("single", 0.5, 0.9), pytest.param("pairs", 0.1, 0.9, marks=pytest.mark.slow)]
+)
 def test_it_draws_what_it_is_told(kind: str, things: float, papers: float) -> None:
     """Far below what the benchmark finds, far above chance, which is one in six hundred and one in ten."""
     scenes = [judged_scene(kind, k) for k in range(24)]

@@ -151,6 +151,7 @@ def test_encoding_is_reported(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert counted[-1].done == counted[-1].total == len(job.store.train) + len(job.store.held_out)
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_on_latents_that_stay(run: Path, pictures: Path, tmp_path: Path) -> None:
     recipe = recipes.build({
         "task": "autoencoder", "data": {"source": str(pictures), "image_size": 32}, "net": {"encoder": str(run)},

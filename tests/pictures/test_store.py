@@ -198,6 +198,7 @@ def test_bad_pictures_are_named_and_left_out(tmp_path: Path) -> None:
     assert open_store(Data(source=str(tmp_path), image_size=16)).report.to_json() == store.report.to_json()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
     """32 photos of 12 MB decoded each, in a process that may grow by 200 MB."""
     tmp_path.joinpath("p").mkdir()

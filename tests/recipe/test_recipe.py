@@ -53,7 +53,7 @@ SECTIONS = st.fixed_dictionaries(
             optional={
                 "lr": finite,
                 "images": st.integers(1, 10**9),
-                "betas": st.tuples(st.floats(0, 1), st.floats(0, 1)),
+                "betas": st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2),
                 "ema": st.lists(st.floats(0.005, 0.28), min_size=1, max_size=3, unique=True),
                 "seed": st.integers(0, 2**63 - 1),
             },

@@ -103,6 +103,7 @@ def photo_task(folder: Path) -> Denoise:
     return Denoise(recipe, open_store(recipe.data), torch.device("cpu"), "fp32")
 
 
+@pytest.mark.slow
 def test_noises_of_photos_are_learned_too(tmp_path: Path) -> None:
     task = photo_task(write_pictures(tmp_path))
     one, two = (task.draw(320, 16, generator_for(0, 320)) for _ in range(2))

@@ -54,12 +54,10 @@ MOMENTS: dict[str, Callable[[Event], bool]] = {
     "choosing": phase("choosing the step"),
     "proving": phase("proving"),
 }
-SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "moment", [moment if moment == "steps" else pytest.param(moment, marks=SLOW) for moment in MOMENTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_stop_in_every_phase(root: Path, moment: str) -> None:
     job, stop = job_in(root, f"stopped-{moment}"), Stop()
 
@@ -99,6 +97,7 @@ def test_an_exception_in_a_listener_leaves_a_tuning_that_goes_on(root: Path, mom
         assert (done.folder / file).read_bytes() == (root / "alone" / file).read_bytes(), file
 
 
+@pytest.mark.slow
 def test_a_plan_and_the_phases(root: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     job = TuneJob(root / "photos", "car", str(root / "base"), overrides=WORDS, out=tmp_path / "car")

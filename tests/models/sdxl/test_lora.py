@@ -196,8 +196,14 @@ def test_every_layer_has_an_original_name(fresh: Fresh, tmp_path: Path) -> None:
         assert again[name].scale == piece.scale
 
 
-@pytest.mark.parametrize("shape", [Shape(rank=4, alpha=8), Shape(rank=4, alpha=2, text=True),
-                                   Shape(rank=4, alpha=8, text=True, dora=True)])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(rank=4, alpha=8),
+        pytest.param(Shape(rank=4, alpha=2, text=True), marks=pytest.mark.slow),
+        pytest.param(Shape(rank=4, alpha=8, text=True, dora=True), marks=pytest.mark.slow),
+    ],
+)
 def test_what_a_tuning_writes_proves_itself(shape: Shape, fresh: Fresh, tmp_path: Path) -> None:
     live, lora = tuned(fresh, shape)
     recipe = build({"name": "car", "task": "tune", "tune": {"base": "sdxl", "noun": "car", "trigger": "zarnu",

@@ -182,6 +182,7 @@ def test_a_shape_that_one_file_cannot_tell_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_half_of_the_range_is_enough(place: Path, tmp_path: Path) -> None:
     """A folder and a file in fp16 draw nearly the same, and weigh half."""
     model = xl(place)
