@@ -97,6 +97,7 @@ def test_refused_by_name_although_the_shapes_differ_too(tmp_path: Path) -> None:
         over(version(NEW), [(tmp_path / "a.safetensors", 1.0)])
 
 
+@pytest.mark.slow
 def test_the_same_base_takes_it_in_any_precision_merged_or_exported(
     sfumato: Sfumato,
     tmp_path: Path,

@@ -123,6 +123,7 @@ def _open(arguments: tuple[str, str]) -> tuple[str, int]:
     return store.digest, int(store.train.pixels.sum())
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_end_well(tmp_path: Path, own_cache: Path) -> None:
     save_photos(tmp_path / "p", 60, 100, 120)
     with multiprocessing.get_context("spawn").Pool(2) as pool:

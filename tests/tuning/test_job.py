@@ -128,6 +128,7 @@ def test_the_verb_gives_the_result(root: Path) -> None:
     assert done.end.choice.step == 2
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_3_and_one_object(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Screen.__call__
 

@@ -109,7 +109,7 @@ def test_a_run_learns_and_resumes_bit_for_bit(photos: Path, pipe: Path, tmp_path
     ("precision", "prediction", "text"),
     [
         ("fp32", "epsilon", True), ("fp32", "v", False), ("bf16", "epsilon", False), ("bf16", "v", True),
-        ("fp16", "epsilon", True), ("fp16", "v", False),
+        *(pytest.param("fp16", *each, marks=pytest.mark.slow) for each in (("epsilon", True), ("v", False))),
     ],
 )  # fmt: skip
 def test_every_dtype_takes_steps_and_learns_two_photos(
