@@ -71,8 +71,11 @@ def alike_share(samples: Tensor, real: Tensor) -> float:
     """The share of samples whose nearest other sample is closer than half the usual distance between real pictures.
 
     samples: uint8 (n, C, H, W); real: as many pictures or fewer. Between real pictures the usual distance is the median
-    of that to the nearest. 0 for real pictures without duplicates, 1 for a model that draws one picture.
+    of that to the nearest. The share is what exceeds that of the real pictures by the same bound: 0 for real pictures,
+    1 for a model that draws one picture.
     """
     ours, theirs = (thumbs(each, contrast=False) for each in (samples, real))
-    usual = np.median(nearest(theirs, theirs, 1, skip=np.arange(len(theirs)))[0])
-    return float((nearest(ours, ours, 1, skip=np.arange(len(ours)))[0][:, 0] < usual / 2).mean())
+    apart, real_apart = (nearest(each, each, 1, skip=np.arange(len(each)))[0][:, 0] for each in (ours, theirs))
+    bound = np.median(real_apart) / 2
+    share, chance = float((apart < bound).mean()), float((real_apart < bound).mean())
+    return max(0.0, share - chance) / (1 - chance)
