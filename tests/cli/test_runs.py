@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 import sfumato as product
 from sfumato.runs.folder import RunFolder
-from sfumato.runs.survey import PREVIEW, WRITTEN, runs_in
+from sfumato.runs.survey import PREVIEW, WRITTEN, excess, runs_in
 
 from ..tiny import recipe_of, train_run, write_pictures
 from .test_commands import Sfumato, sfumato  # noqa: F401 (fixture)
@@ -76,15 +77,19 @@ def test_a_removed_run_leaves_what_is_not_ours(sfumato: Sfumato, run: Path, tmp_
     assert (run / "checkpoints" / "000000001").is_symlink()
     (run / "samples").mkdir(exist_ok=True)
     (run / "samples" / "kept.png").write_text("mine")
-    (run / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "README.md", "adapter_model.safetensors"):  # the last two only a tuning writes
+        (run / name).write_text("mine")
     answer = sfumato("runs", "rm", run, "--yes", "--json")
     left = [Path(file) for file in answer.json()["left"][str(run)]]
-    assert sorted(path.name for path in left) == ["000000001", "kept.png", "notes.txt"]
-    assert (away / "thesis.txt").read_text() == "mine"
-    assert sorted(path for path in run.rglob("*") if path.is_file()) == [
-        run / "notes.txt",
-        run / "samples" / "kept.png",
+    assert sorted(path.name for path in left) == [
+        "000000001",
+        "README.md",
+        "adapter_model.safetensors",
+        "kept.png",
+        "notes.txt",
     ]
+    assert (away / "thesis.txt").read_text() == "mine"
+    assert all(path.read_text() == "mine" for path in run.rglob("*") if path.is_file())
 
 
 def test_all_that_a_run_holds_is_removed(sfumato: Sfumato, run: Path) -> None:  # noqa: F811
@@ -94,6 +99,17 @@ def test_all_that_a_run_holds_is_removed(sfumato: Sfumato, run: Path) -> None:  
     assert sfumato("runs", "rm", run, "--yes").status == 0
     assert not run.exists()
     assert sfumato("runs", "rm", run, "--yes").status == 2
+
+
+def test_a_tuning_keeps_what_it_chooses_from(run: Path) -> None:
+    """Until a step is chosen every checkpoint is a candidate, and then the chosen one is kept beside the newest."""
+    recipe = RunFolder(run).recipe()
+    (run / "recipe.yaml").write_text(recipe.model_copy(update={"task": "tune"}).dump())
+    (run / "prior.safetensors").write_bytes(b"outputs")
+    (run / "checkpoints" / ".000000128.part").mkdir()
+    assert [path.name for path in excess(run)] == [".000000128.part"]
+    (run / "card.json").write_text(json.dumps({"step": 32 // recipe.train.batch}))
+    assert [path.name for path in excess(run)] == ["000000064", ".000000128.part", "prior.safetensors"]
 
 
 def test_a_folder_in_use_stays(sfumato: Sfumato, run: Path) -> None:  # noqa: F811

@@ -80,7 +80,9 @@ def show(
 
 @app.command()
 def clean(names: list[str] = NAMES, yes: bool = YES, json: bool = JSON) -> None:
-    """Free disk space: remove all checkpoints but the newest. The runs can still be used and continued.
+    """Free disk space: remove all checkpoints but the newest, and of a tuning the chosen one.
+
+    The runs can still be used and continued.
 
     `sfumato runs clean runs/*`
     """

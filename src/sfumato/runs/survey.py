@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ from sfumato.runs.folder import RunFolder
 RECIPE, CARD = "recipe.yaml", "card.json"
 COMPUTED = "prior.safetensors"
 """Of a tuning: computed again, with the same result, if it is missing."""
-WRITTEN = {
-    *("data.json", "env.json", "log.jsonl", "report.html", "report.json", "compare.html", "compare.json"),
-    *(COMPUTED, CARD, "verified.json", "README.md", "adapter_config.json", "adapter_model.safetensors"),
-}
-"""Files of a run folder, besides its recipe, which is removed last: without it a folder is no run."""
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+WRITTEN = ("data.json", "env.json", "log.jsonl", "report.html", "report.json")
+"""Files of every run folder, besides its recipe, which is removed last: without it a folder is no run."""
+OF_TUNING = (COMPUTED, CARD, "verified.json", "README.md", *ADAPTER, "judge/report.html", "judge/report.json")
+"""Further files of a tuning; with the same name in the folder of a training they are somebody else's."""
 PREVIEW = re.compile(r"\d{9}\.png")
 
 
@@ -114,15 +115,30 @@ def _state(path: Path, recipe: Recipe, images: int) -> str:
 
 
 def excess(path: Path) -> list[Path]:
-    """What a run can do without: all checkpoints but the newest complete one, leftovers of a killed save, and what a
-    finished tuning computes again if it is continued.
+    """What a run can do without: leftovers of a killed save, all checkpoints but the newest complete one, and what a
+    finished tuning computes again if it is continued. Of a tuning the chosen step is kept too, and until a step is
+    chosen all checkpoints. Raises UserError if the recipe cannot be read.
     """
     folder = RunFolder(path)
+    recipe, saved = folder.recipe(), checkpoint.listing(folder.checkpoints)
     newest, _ = checkpoint.newest(folder.checkpoints)
-    older = [p for p in checkpoint.listing(folder.checkpoints) if newest is not None and p.name < newest.path.name]
-    leftovers = [*folder.checkpoints.glob(".*.part"), *path.rglob(".*.part")]
-    computed = [path / COMPUTED] if (path / CARD).is_file() and (path / COMPUTED).is_file() else []
-    return [each for each in dict.fromkeys([*older, *leftovers, *computed]) if not each.is_symlink()]
+    kept = {path.name for path in saved} if newest is None else {newest.path.name}
+    computed: list[Path] = []
+    if recipe.task == "tune":
+        chosen = _chosen(path, recipe)
+        kept |= {path.name for path in saved} if chosen is None else {chosen}
+        computed = [path / COMPUTED] if chosen is not None and (path / COMPUTED).is_file() else []
+    older = [p for p in saved if p.name not in kept and newest is not None and p.name < newest.path.name]
+    leftovers = folder.checkpoints.glob(".*.part")
+    return [each for each in (*older, *leftovers, *computed) if not each.is_symlink()]
+
+
+def _chosen(path: Path, recipe: Recipe) -> str | None:
+    """The name of the checkpoint that a tuning chose, None if it has not chosen yet."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        images = int(json.loads((path / CARD).read_text(encoding="utf-8"))["step"]) * recipe.train.batch
+        return f"{images:0{checkpoint.DIGITS}d}"
+    return None
 
 
 def size_of(path: Path) -> int:
@@ -167,11 +183,13 @@ def remove(path: Path) -> list[Path]:
 def written(path: Path, recipe: Recipe) -> list[Path]:
     """Files and folders of a run that sfumato wrote, but for its recipe."""
     folder = RunFolder(path)
-    files = [path / name for name in sorted({*WRITTEN, f"{recipe.name}.safetensors"})]
+    files = [path / name for name in WRITTEN]
+    if recipe.task == "tune":
+        files += [path / name for name in (*OF_TUNING, f"{recipe.name}.safetensors")]
+        files += [p for p in path.glob("*/adapter_*") if p.name in ADAPTER]  # of text encoders
     files += [p for p in folder.samples.glob("*") if PREVIEW.fullmatch(p.name)]
-    encoders = [p for p in path.glob("*/adapter_*") if p.name in WRITTEN]
     saved = [p for p in folder.checkpoints.glob("*") if p.name.strip(".").removesuffix(".part").isdigit()]
-    return [each for each in (*saved, *files, *encoders) if each.exists() and not each.is_symlink()]
+    return [each for each in (*saved, *files) if each.exists() and not each.is_symlink()]
 
 
 def _remove(path: Path) -> None:
